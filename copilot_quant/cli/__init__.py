@@ -1,0 +1,1 @@
+"""The `cq` command line, one module per group of commands."""

@@ -1,0 +1,1 @@
+"""The processes of the system; they meet only on the bus."""

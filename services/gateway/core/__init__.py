@@ -1,0 +1,1 @@
+"""What the gateway service decides: pure, given events and time, returning effects."""

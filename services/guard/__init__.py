@@ -1,0 +1,1 @@
+"""The guard service: lets only the current leader trade: a relay in front of the broker's port."""

@@ -1,0 +1,1 @@
+"""What the guard service decides: pure, given events and time, returning effects."""

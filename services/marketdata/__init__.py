@@ -1,0 +1,1 @@
+"""The marketdata service: turns ticks into bars, snapshots, history and recordings."""

@@ -1,0 +1,1 @@
+"""What the monitoring service decides: pure, given events and time, returning effects."""

@@ -1,0 +1,1 @@
+"""The risk service: decides every intent exactly once and alone writes commands."""

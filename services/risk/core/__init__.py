@@ -1,0 +1,1 @@
+"""What the risk service decides: pure, given events and time, returning effects."""

@@ -1,0 +1,1 @@
+"""The simulator service: a paper exchange that speaks the TWS socket protocol."""

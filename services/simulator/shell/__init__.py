@@ -1,0 +1,1 @@
+"""What the simulator service talks to: thin, carrying out the core's effects."""

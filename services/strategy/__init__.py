@@ -1,0 +1,1 @@
+"""The strategy service: runs the user's strategies as leased units on identical workers."""

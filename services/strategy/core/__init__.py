@@ -1,0 +1,1 @@
+"""What the strategy service decides: pure, given events and time, returning effects."""

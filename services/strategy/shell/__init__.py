@@ -1,0 +1,1 @@
+"""What the strategy service talks to: thin, carrying out the core's effects."""

@@ -1,0 +1,1 @@
+"""Redis Streams behind ports: writers, readers, groups, dead letters."""

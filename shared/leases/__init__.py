@@ -1,0 +1,1 @@
+"""Leadership by leases with epochs and fencing."""

@@ -1,0 +1,1 @@
+"""The TWS socket protocol as a sans-IO core: bytes in, messages out."""
