@@ -1,1 +1,1 @@
-"""Redis Streams behind ports: writers, readers, groups, dead letters."""
+"""The message bus: names, ports, and their Redis and in-memory implementations."""

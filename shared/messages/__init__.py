@@ -7,4 +7,15 @@ from shared.messages import account, control, market, orders, requests
 from shared.messages.base import REGISTRY, Message
 from shared.messages.codec import Envelope, decode_fields, encode_fields
 
-__all__ = ["REGISTRY", "Envelope", "Message", "account", "control", "decode_fields", "encode_fields", "market", "orders", "requests"]
+__all__ = [
+    "REGISTRY",
+    "Envelope",
+    "Message",
+    "account",
+    "control",
+    "decode_fields",
+    "encode_fields",
+    "market",
+    "orders",
+    "requests",
+]

@@ -1,0 +1,233 @@
+"""Every key and stream name on the bus; nothing else builds one.
+
+Every key starts with `cq:<deployment>:`. A deployment trades one account in one mode; its name defaults to the mode.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from shared.errors import ConfigError
+
+_DEPLOYMENT = re.compile(r"[a-z][a-z0-9-]{0,30}")
+
+
+class Role:
+    """Names of the leased roles; a strategy worker's role is `strategy.<worker>`."""
+
+    GATEWAY = "gateway"
+    RISK = "risk"
+    MARKETDATA = "marketdata"
+
+    @staticmethod
+    def strategy(worker: str) -> str:
+        """Return the role of one strategy worker."""
+        return f"strategy.{worker}"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Names for one deployment.
+
+    `tick_partitions` is how many `ticks:<p>` and `bars:<p>` streams there are; a contract lives in
+    `con_id % partitions`.
+    """
+
+    deployment: str
+    tick_partitions: int = 4
+
+    def __post_init__(self) -> None:
+        """Refuse names that would break the key scheme.
+
+        Raises:
+            ConfigError: the deployment's name is not lower-case letters, digits and dashes.
+        """
+        if not _DEPLOYMENT.fullmatch(self.deployment):
+            raise ConfigError(
+                f"deployment name {self.deployment!r} must start with a letter and hold only a-z, 0-9 and "
+                "dashes (31 at most)"
+            )
+
+    def _key(self, name: str) -> str:
+        return f"cq:{self.deployment}:{name}"
+
+    def partition(self, con_id: int) -> int:
+        """Return the partition of a contract."""
+        return con_id % self.tick_partitions
+
+    def ticks(self, partition: int) -> str:
+        """Return a tick stream: gateway leader → all."""
+        return self._key(f"ticks:{partition}")
+
+    def bars(self, partition: int) -> str:
+        """Return a bar stream: marketdata → all."""
+        return self._key(f"bars:{partition}")
+
+    @property
+    def intents(self) -> str:
+        """Strategy, SDK, CLI, web → risk."""
+        return self._key("intents")
+
+    @property
+    def cancels(self) -> str:
+        """The same → risk."""
+        return self._key("cancels")
+
+    @property
+    def cancel_commands(self) -> str:
+        """Risk → gateway."""
+        return self._key("cancel-commands")
+
+    @property
+    def decisions(self) -> str:
+        """Risk → all."""
+        return self._key("decisions")
+
+    @property
+    def commands(self) -> str:
+        """Risk → gateway."""
+        return self._key("commands")
+
+    @property
+    def orders(self) -> str:
+        """Gateway → all."""
+        return self._key("orders")
+
+    @property
+    def fills(self) -> str:
+        """Gateway → all."""
+        return self._key("fills")
+
+    @property
+    def account(self) -> str:
+        """Gateway → all."""
+        return self._key("account")
+
+    @property
+    def broker_status(self) -> str:
+        """Gateway → all."""
+        return self._key("broker-status")
+
+    @property
+    def control(self) -> str:
+        """Operators, breakers → all."""
+        return self._key("control")
+
+    @property
+    def alerts(self) -> str:
+        """Monitoring → all."""
+        return self._key("alerts")
+
+    @property
+    def queries(self) -> str:
+        """Any → gateway."""
+        return self._key("queries")
+
+    def answers(self, client: str) -> str:
+        """Gateway → one asking client."""
+        return self._key(f"answers:{client}")
+
+    @property
+    def subscriptions(self) -> str:
+        """Marketdata → gateway: the whole wanted set."""
+        return self._key("subscriptions")
+
+    @property
+    def dead_letter(self) -> str:
+        """Any consumer → operators."""
+        return self._key("dead-letter")
+
+    @property
+    def identity(self) -> str:
+        """Hash: mode, account, id of the deployment (P8)."""
+        return self._key("identity")
+
+    def lease(self, role: str) -> str:
+        """Hash: owner, epoch, incarnation, counter."""
+        return self._key(f"lease:{role}")
+
+    def fence(self, role: str) -> str:
+        """String: the highest epoch of the role that may publish."""
+        return self._key(f"fence:{role}")
+
+    def cursor(self, stream_name: str) -> str:
+        """String: the last entry that the one fenced reader of `intents`, `commands` and their like took."""
+        return self._key(f"cursor:{stream_name}")
+
+    def readers(self, stream: str) -> str:
+        """Hash: registered reader → `<entry id> <wall ns>`; holds trimming back within the retention."""
+        return f"{stream}:readers"
+
+    def decided(self, intent_id: str) -> str:
+        """String: the decision entry of an intent; kept eight days."""
+        return self._key(f"decided:{intent_id}")
+
+    def ledger(self, intent_id: str) -> str:
+        """Hash: leg → claim result, one final result per intent and leg; kept eight days."""
+        return self._key(f"ledger:{intent_id}")
+
+    @property
+    def order_ids(self) -> str:
+        """Hash: client id → highest order id ever reserved."""
+        return self._key("order-ids")
+
+    def fill_index(self, account: str, stem: str) -> str:
+        """String: highest published revision of an execution; kept eight days."""
+        return self._key(f"fill:{account}:{stem}")
+
+    @property
+    def halt(self) -> str:
+        """Hash: stage, control_id, who, reason, ts; missing means halted."""
+        return self._key("halt")
+
+    @property
+    def paused(self) -> str:
+        """Hash: strategy → reason."""
+        return self._key("paused")
+
+    @property
+    def contracts(self) -> str:
+        """Hash: conId → body of its ContractInfo."""
+        return self._key("contracts")
+
+    @property
+    def contract_names(self) -> str:
+        """Hash: name as written → conId."""
+        return self._key("contract-names")
+
+    def last(self, con_id: int) -> str:
+        """Hash of the last prices of a contract, for people and for risk."""
+        return self._key(f"last:{con_id}")
+
+    @property
+    def positions(self) -> str:
+        """Hash: conId → body of the last PositionReport."""
+        return self._key("positions")
+
+    @property
+    def account_values(self) -> str:
+        """Hash: `tag` or `tag:currency` → value."""
+        return self._key("account-values")
+
+    @property
+    def open_orders(self) -> str:
+        """Hash: orderRef or permId → body of the last OrderEvent of each order that is not final."""
+        return self._key("open-orders")
+
+    def unit(self, unit_id: str) -> str:
+        """Hash: commit, state, cursors, timers of a strategy unit."""
+        return self._key(f"unit:{unit_id}")
+
+    @property
+    def strategies(self) -> str:
+        """Hash: unit → JSON of owner, wanted contracts, lag, errors; what `cq strategies` shows."""
+        return self._key("strategies")
+
+    def heartbeat(self, service: str, instance: str) -> str:
+        """String with an expiry: JSON of pid, since, ports, state."""
+        return self._key(f"heartbeat:{service}:{instance}")
+
+    def heartbeat_pattern(self) -> str:
+        """Return the SCAN pattern of all heartbeats."""
+        return self._key("heartbeat:*")

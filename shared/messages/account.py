@@ -1,0 +1,106 @@
+"""Account, position and cash messages, as the broker reports them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import ClassVar
+
+from pydantic import Field
+
+from shared.messages.base import Message, Part, register
+
+
+class AccountTag(Part):
+    """One value of the account: IB's tag, its text, and the currency ("" where it has none)."""
+
+    tag: str
+    value: str
+    currency: str = ""
+
+
+@register
+class AccountSnapshot(Message):
+    """Account values: the whole set when `is_full`, else only what changed. `currency` is the base currency."""
+
+    TYPE: ClassVar[str] = "account_snapshot"
+
+    account: str
+    currency: str = ""
+    values: tuple[AccountTag, ...] = ()
+    is_full: bool = False
+
+    def envelope_key(self) -> str:
+        """Return the account."""
+        return self.account
+
+
+@register
+class PositionReport(Message):
+    """The broker's position in one contract: signed shares, and average cost in the contract's currency."""
+
+    TYPE: ClassVar[str] = "position"
+
+    account: str
+    con_id: int = Field(gt=0)
+    contract: str = ""
+    symbol: str = ""
+    currency: str = ""
+    position: Decimal
+    average_cost: Decimal = Decimal(0)
+    market_price: Decimal | None = None
+    unrealized_pnl: Decimal | None = None
+    realized_pnl: Decimal | None = None
+
+    def envelope_key(self) -> str:
+        """Return the conId."""
+        return str(self.con_id)
+
+
+@register
+class PositionsComplete(Message):
+    """Marks that every position of the account was just reported: what was not named is flat."""
+
+    TYPE: ClassVar[str] = "positions_complete"
+
+    account: str
+    con_ids: tuple[int, ...] = ()
+
+
+@register
+class PnlReport(Message):
+    """IB's own P&L of the account in base currency: of the day, unrealised and realised."""
+
+    TYPE: ClassVar[str] = "pnl"
+
+    account: str
+    daily: Decimal | None = None
+    unrealized: Decimal | None = None
+    realized: Decimal | None = None
+
+
+@register
+class Unexplained(Message):
+    """A difference between the broker's position and the sum of ours that no execution explains (P3, P11)."""
+
+    TYPE: ClassVar[str] = "unexplained"
+
+    account: str
+    con_id: int
+    expected: Decimal
+    reported: Decimal
+    text: str = ""
+
+    def envelope_key(self) -> str:
+        """Return the conId."""
+        return str(self.con_id)
+
+
+@register
+class ExchangeRate(Message):
+    """Base currency per unit of `currency`, as the account's own values give it."""
+
+    TYPE: ClassVar[str] = "exchange_rate"
+
+    account: str
+    currency: str
+    rate: Decimal

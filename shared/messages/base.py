@@ -1,0 +1,68 @@
+"""The envelope every message travels in, and the registry of message types.
+
+Invariants:
+1. A message is immutable; its type name and version are part of the class, never of the instance.
+2. Release N reads what N-1 wrote: fields are only added, with a default; unknown fields are ignored; a version
+   newer than ours is refused with `UnknownVersion`, never guessed at.
+3. `ts_event_ns` is when it happened by the clock its docstring names; `ts_init_ns` is when we made the message.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.errors import DecodeError, InvariantBroken
+
+REGISTRY: dict[str, type[Message]] = {}
+M = TypeVar("M", bound="type[Message]")
+
+
+class Part(BaseModel):
+    """A frozen piece of a message."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, ser_json_inf_nan="null")
+
+
+class Message(Part):
+    """Base of everything on the bus; see `register`."""
+
+    TYPE: ClassVar[str] = ""
+    VERSION: ClassVar[int] = 1
+
+    ts_init_ns: int = Field(default=0, ge=0, description="when the sender made the message, Unix ns UTC")
+
+    def envelope_key(self) -> str:
+        """Return what a reader would filter by (a conId, a strategy); shown as field `key`."""
+        return ""
+
+    def envelope_id(self) -> str:
+        """Return the id that makes this message idempotent; shown as field `id`."""
+        return ""
+
+
+def register(cls: M) -> M:
+    """Add a message class to the registry under its TYPE.
+
+    Raises:
+        InvariantBroken: the TYPE is empty or taken.
+    """
+    if not cls.TYPE or cls.TYPE in REGISTRY:
+        raise InvariantBroken(f"message type {cls.TYPE!r} of {cls.__name__} is empty or taken")
+    REGISTRY[cls.TYPE] = cls
+    return cls
+
+
+def message_class(type_name: str) -> type[Message]:
+    """Return the class registered under `type_name`.
+
+    Raises:
+        DecodeError: no such type.
+    """
+    try:
+        return REGISTRY[type_name]
+    except KeyError as e:
+        raise DecodeError(
+            f"message type {type_name!r} is unknown to this release; known: {', '.join(sorted(REGISTRY))}"
+        ) from e

@@ -1,0 +1,143 @@
+"""Control and broker-status messages: halt, resume, pause; link state, leadership, reconciliation."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import Field
+
+from shared.messages.base import Message, register
+
+
+class ControlAction(StrEnum):
+    """What an operator or a breaker asks for."""
+
+    HALT = "halt"
+    RESUME = "resume"
+    PAUSE_STRATEGY = "pause_strategy"
+    RESUME_STRATEGY = "resume_strategy"
+    HANDOVER = "handover"
+
+
+@register
+class Control(Message):
+    """One act of control, and the audit of it: who, why, on what.
+
+    `scope` is `account`, or `strategy:<name>`, or `contract:<conId>`. `everything` asks for the broker's global cancel.
+    """
+
+    TYPE: ClassVar[str] = "control"
+
+    control_id: str = Field(min_length=1)
+    action: ControlAction
+    scope: str = "account"
+    who: str
+    reason: str = ""
+    everything: bool = False
+
+    def envelope_key(self) -> str:
+        """Return the scope."""
+        return self.scope
+
+    def envelope_id(self) -> str:
+        """Return the control's id."""
+        return self.control_id
+
+
+class HaltStage(StrEnum):
+    """Visible stages of a halt (architecture §4): nothing new passes; then nothing risky rests."""
+
+    NONE = "none"
+    REQUESTED = "requested"
+    HOLDING = "holding"
+    CLEAN = "clean"
+
+
+@register
+class HaltStatus(Message):
+    """What the gateway leader (and the guard) hold now."""
+
+    TYPE: ClassVar[str] = "halt_status"
+
+    stage: HaltStage
+    control_id: str = ""
+    who: str = ""
+    reason: str = ""
+    orders_left: int = 0
+
+
+class LinkState(StrEnum):
+    """The one visible state of a gateway's session with the broker."""
+
+    STANDBY = "STANDBY"
+    DOWN = "DOWN"
+    RECONCILING = "RECONCILING"
+    READY = "READY"
+    DEGRADED = "DEGRADED"
+
+
+@register
+class BrokerStatus(Message):
+    """The state of a gateway's broker session, with the reason. Published on each change."""
+
+    TYPE: ClassVar[str] = "broker_status"
+
+    instance: str
+    state: LinkState
+    reason: str = ""
+    is_leader: bool = False
+    client_id: int = 0
+    trading_client_id: int = 0
+    code: int = 0
+    epoch: int = 0
+
+    def envelope_key(self) -> str:
+        """Return the gateway's instance name."""
+        return self.instance
+
+
+@register
+class Reconciled(Message):
+    """The leader has read the predecessor's streams and the broker's evidence; risk approves nothing before it."""
+
+    TYPE: ClassVar[str] = "reconciled"
+
+    instance: str
+    epoch: int
+    incarnation: str
+    orders_found: int = 0
+    fills_recovered: int = 0
+    orders_unknown: int = 0
+    took_ms: int = 0
+
+    def envelope_key(self) -> str:
+        """Return the gateway's instance name."""
+        return self.instance
+
+
+@register
+class GapEvent(Message):
+    """A reader fell behind retention: entries after `after_id` and before `next_id` are gone."""
+
+    TYPE: ClassVar[str] = "gap"
+
+    stream: str
+    after_id: str
+    next_id: str
+
+
+@register
+class Alert(Message):
+    """Something a person should know; raised once and cleared once per `alert_id`."""
+
+    TYPE: ClassVar[str] = "alert"
+
+    alert_id: str
+    severity: str = Field(pattern="^(info|warning|error)$")
+    text: str
+    is_cleared: bool = False
+
+    def envelope_id(self) -> str:
+        """Return the alert's id."""
+        return self.alert_id
