@@ -1,0 +1,128 @@
+"""Answer `/healthz`, `/readyz` and `/metrics`, and beat the heart.
+
+`/healthz`: the process turns; 503 means restart it. `/readyz`: it does its work now; 503 with the reasons otherwise.
+The heartbeat key `heartbeat:<service>:<instance>` expires after a few missed beats and says where metrics listen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import prometheus_client
+from aiohttp import web
+
+from shared.bus.ports import Bus
+from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from shared.errors import TransientError
+from shared.logs import get_logger
+from shared.metrics import LOOP_STALL
+
+Check = Callable[[], str | None]
+"""Returns None when fine, else a sentence."""
+HEARTBEAT_PERIOD_S = 1.0
+HEARTBEAT_EXPIRY_S = 5.0
+
+
+@dataclass
+class Health:
+    """Checks of a process, by name; `live` decides `/healthz`, `ready` decides `/readyz`.
+
+    `facts` are shown in the heartbeat (role, epoch, lag …): plain JSON values, read at each beat.
+    """
+
+    live: dict[str, Check] = field(default_factory=dict)
+    ready: dict[str, Check] = field(default_factory=dict)
+    facts: Callable[[], Mapping[str, object]] = dict
+
+    @staticmethod
+    def _failed(checks: Mapping[str, Check]) -> dict[str, str]:
+        answers = {name: check() for name, check in checks.items()}
+        return {name: reason for name, reason in answers.items() if reason is not None}
+
+    def failed_live(self) -> dict[str, str]:
+        """Return the failed liveness checks with their reasons."""
+        return self._failed(self.live)
+
+    def failed_ready(self) -> dict[str, str]:
+        """Return the failed readiness checks with their reasons, liveness included."""
+        return self._failed({**self.live, **self.ready})
+
+
+class HealthServer:
+    """The small HTTP server of one process; `port` is known after `start`."""
+
+    def __init__(self, health: Health, *, host: str, port: int) -> None:
+        self._health = health
+        self._host = host
+        self.port = port
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the port is in use.
+        """
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        failed = self._health.failed_live()
+        return web.json_response({"ok": not failed, "failed": failed}, status=503 if failed else 200)
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        failed = self._health.failed_ready()
+        return web.json_response({"ok": not failed, "failed": failed}, status=503 if failed else 200)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=prometheus_client.generate_latest(), headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
+        )
+
+
+async def beat(
+    bus: Bus, service: str, instance: str, health: Health, *, http_port: int, clock: Clock = SYSTEM_CLOCK
+) -> None:
+    """Write the heartbeat once a second for ever; a bus that is away only delays it."""
+    log = get_logger()
+    started_ns = clock.wall_ns()
+    key = bus.keys.heartbeat(service, instance)
+    was_away = False
+    while True:
+        failed = health.failed_ready()
+        content = {
+            "service": service,
+            "instance": instance,
+            "pid": os.getpid(),
+            "started_ns": started_ns,
+            "beat_ns": clock.wall_ns(),
+            "http_port": http_port,
+            "ready": not failed,
+            "failed": failed,
+            **health.facts(),
+        }
+        try:
+            await bus.set_text(key, json.dumps(content, default=str), expire_s=HEARTBEAT_EXPIRY_S)
+            was_away = False
+        except TransientError as e:
+            if not was_away:
+                log.warning("heartbeat.missed", error=str(e))
+            was_away = True
+        before_ns = clock.monotonic_ns()
+        await clock.sleep(HEARTBEAT_PERIOD_S)
+        LOOP_STALL.set(max(0.0, (clock.monotonic_ns() - before_ns) / NS_PER_S - HEARTBEAT_PERIOD_S))
