@@ -1,0 +1,85 @@
+"""Walk over an order's fields in wire order, writing an object or reading one, with the same code.
+
+The three order messages are long, and what follows often depends on what came before. A layout is therefore a
+function over a walk: `walk.fields("tif", "oca_group")`, `if walk.field("hedge_type"): walk.field("hedge_param")`.
+Written once, it cannot differ between the directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from shared.tws.fields import Reader, Wire, Writer
+
+
+class Walk(Protocol):
+    """One object on its way to or from the wire."""
+
+    version: int
+
+    def field(self, name: str, wire: Wire[Any] | None = None) -> Any:
+        """Write or read one attribute, by its own wire or another one; return its value."""
+
+    def fields(self, *names: str) -> None:
+        """Write or read several attributes by their own wires."""
+
+    def filler(self, text: str) -> None:
+        """Write a field that means nothing any more, or skip it."""
+
+
+class WriteWalk:
+    """Write an object's attributes."""
+
+    __slots__ = ("_obj", "_out", "_wires", "version")
+
+    def __init__(self, out: Writer, obj: object, wires: Mapping[str, Wire[Any]]) -> None:
+        self._out = out
+        self._obj = obj
+        self._wires = wires
+        self.version = out.version
+
+    def field(self, name: str, wire: Wire[Any] | None = None) -> Any:
+        """Write one attribute and return its value."""
+        value = getattr(self._obj, name)
+        (wire or self._wires[name]).write(self._out, value)
+        return value
+
+    def fields(self, *names: str) -> None:
+        """Write several attributes."""
+        out, obj, wires = self._out, self._obj, self._wires
+        for name in names:
+            wires[name].write(out, getattr(obj, name))
+
+    def filler(self, text: str) -> None:
+        """Write a field that means nothing."""
+        self._out.raw(text)
+
+
+class ReadWalk:
+    """Read an object's attributes into `values`, from which the caller builds it."""
+
+    __slots__ = ("_src", "_wires", "values", "version")
+
+    def __init__(self, src: Reader, wires: Mapping[str, Wire[Any]]) -> None:
+        self._src = src
+        self._wires = wires
+        self.values: dict[str, Any] = {}
+        self.version = src.version
+
+    def field(self, name: str, wire: Wire[Any] | None = None) -> Any:
+        """Read one attribute and return its value."""
+        self._src.label = name
+        value = (wire or self._wires[name]).read(self._src)
+        self.values[name] = value
+        return value
+
+    def fields(self, *names: str) -> None:
+        """Read several attributes."""
+        for name in names:
+            self.field(name)
+
+    def filler(self, text: str) -> None:  # noqa: ARG002 -- the same call writes it
+        """Skip a field that means nothing."""
+        self._src.label = "an unused field"
+        self._src.take()
