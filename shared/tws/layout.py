@@ -88,6 +88,8 @@ class _Entry:
     version_field: int | None
     version_until: int
     wire: Any
+    id_index: int
+    """Where the order or request id stands among the fields; 0 if the message has none."""
 
 
 class Table:
@@ -110,7 +112,9 @@ class Table:
         if message_id in self._by_id:
             raise TypeError(f"message id {message_id} is taken by {self._by_id[message_id]}")
         wire: Any = SelfLaidOut(cls) if hasattr(cls, "write_fields") else Record(cls)
-        entry = _Entry(message_id, str(message_id), version, version_until, wire)
+        has_id = next((field.name for field in fields(cls)), "") in ("order_id", "req_id")
+        id_index = (1 if version is None else 2) if has_id else 0
+        entry = _Entry(message_id, str(message_id), version, version_until, wire, id_index)
         self._by_class[cls] = self._by_id[message_id] = entry
 
     def message_id(self, cls: type) -> int:
@@ -149,6 +153,26 @@ class Table:
         message = entry.wire.read(src)
         src.finish()
         return message
+
+    def ids_of(self, payload: bytes) -> tuple[int | None, int]:
+        """Return the message id, and the order or request id, of a payload that need not be well formed.
+
+        None and -1 stand for what cannot be read: this is for error messages and for routing, not for deciding what a
+        message means.
+        """
+        words = payload[:64].split(b"\0")
+        if not _is_number(words[0]) or len(words) < 2:
+            return None, -1
+        message_id = int(words[0])
+        entry = self._by_id.get(message_id)
+        if entry is None or entry.id_index >= len(words) - 1:
+            return message_id, -1
+        word = words[entry.id_index]
+        return message_id, int(word) if entry.id_index and _is_number(word) else -1
+
+
+def _is_number(word: bytes) -> bool:
+    return word.isdigit() and len(word) <= 10
 
 
 def read_message_id(src: Reader) -> int:
