@@ -124,6 +124,9 @@ class UnitRecord:
     state: bytes = b""
     cursors: Mapping[str, str] = field(default_factory=dict)
     timers: bytes = b""
+    owner: str = ""
+    epoch: int = 0
+    """The worker that owns the unit, and the epoch of its lease; only it may commit."""
 
 
 class Bus(Protocol):
@@ -296,8 +299,35 @@ class Bus(Protocol):
         """Return a unit as last committed, an empty record for a new one."""
         ...
 
+    async def take_unit(self, token: LeaseToken, unit_id: str, *, seen: UnitRecord) -> bool:
+        """Become a unit's owner if its owner is still the one seen; False if another was faster.
+
+        When to take a unit from another is the caller's decision (its owner's lease is gone, or it gave the unit up).
+        """
+        ...
+
     async def commit_unit(self, token: LeaseToken, commit: UnitCommit, *, source: str) -> bool:
         """Save a unit's commit and append its intents; False if this commit number was already saved."""
+        ...
+
+    async def answer(self, client: str, message: Message, *, source: str, epoch: int = 0) -> None:
+        """Append to a client's answer stream, which is short and expires by itself."""
+        ...
+
+    async def stream_length(self, stream: str) -> int:
+        """Return how many entries a stream holds."""
+        ...
+
+    async def count_after(self, stream: str, cursor: str, *, limit: int = 100_000) -> int:
+        """Return how many entries (at most `limit`) lie after a cursor: a reader's lag."""
+        ...
+
+    async def trim(self, stream: str, *, before: str) -> int:
+        """Delete entries with an id below `before`; return how many."""
+        ...
+
+    async def load_functions(self) -> None:
+        """Load the function library; needs an administrator's user."""
         ...
 
     async def close(self) -> None:

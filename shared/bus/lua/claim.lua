@@ -1,0 +1,62 @@
+-- KEYS: lease, fence, cursor (string), ledger (hash leg -> "result|client id|order id|epoch"), halt (hash),
+--       order ids (hash client id -> highest), orders (stream).
+-- ARGV: owner, epoch, incarnation, entry of `commands`, seconds to keep the ledger, legs, client id, is reducing (1/0),
+--       incarnation the command was made in, is expired (1/0), the legs' order ids, then five times the legs' events
+--       (packed): claimed, refused:halted, refused:expired, refused:cancelled_first, refused:stale ('0': none).
+-- One final result per intent and leg: rows that exist are returned as they are; else all legs get the same result, with
+-- their order events in the same script. Returns rows "leg|result|client id|order id|epoch|is new (1/0)".
+local stop = fenced(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+if stop then return redis.error_reply(stop) end
+local legs = tonumber(ARGV[6])
+local rows, is_open = {}, true
+for leg = 0, legs - 1 do
+  local row = redis.call('HGET', KEYS[4], tostring(leg))
+  if row then is_open = false end
+  rows[leg + 1] = row
+end
+redis.call('SET', KEYS[3], ARGV[4])
+
+local chosen = 1
+if ARGV[9] ~= ARGV[3] then
+  chosen = 5
+elseif ARGV[10] == '1' then
+  chosen = 3
+elseif ARGV[8] ~= '1' and redis.call('HGET', KEYS[5], 'stage') ~= 'none' then
+  chosen = 2
+end
+if not is_open then
+  -- Some leg had been closed by a cancel before: the others must not go out alone.
+  chosen = 4
+end
+local results = {'claimed', 'refused:halted', 'refused:expired', 'refused:cancelled_first', 'refused:stale'}
+local at = 11 + legs
+local answer = {}
+for number = 1, 5 do
+  for leg = 0, legs - 1 do
+    local event
+    event, at = packed(at)
+    if number == chosen then
+      if rows[leg + 1] then
+        answer[leg + 1] = leg .. '|' .. rows[leg + 1] .. '|0'
+      else
+        local is_claimed = chosen == 1
+        local order_id = is_claimed and ARGV[11 + leg] or '0'
+        local client = is_claimed and ARGV[7] or '0'
+        local row = results[chosen] .. '|' .. client .. '|' .. order_id .. '|' .. ARGV[2]
+        redis.call('HSET', KEYS[4], tostring(leg), row)
+        if is_claimed then
+          local highest = tonumber(redis.call('HGET', KEYS[6], ARGV[7]) or '0')
+          if tonumber(order_id) > highest then
+            redis.call('HSET', KEYS[6], ARGV[7], order_id)
+          end
+        end
+        if #event > 0 then
+          redis.call('XADD', KEYS[7], '*', unpack(event))
+        end
+        answer[leg + 1] = leg .. '|' .. row .. '|1'
+      end
+    end
+  end
+end
+redis.call('EXPIRE', KEYS[4], ARGV[5])
+return answer
