@@ -1,0 +1,208 @@
+"""Run an election: watch, acquire, renew on a thread of its own, lose.
+
+The renewal has its own thread and connection, so that a busy event loop cannot lose the lease by being slow; and it
+stops when the loop has not turned for a whole lease time, so that a hung process does not keep it.
+
+```python
+elector = Elector(bus, Role.RISK, settings.instance, LeaseTiming.of_ttl(4.0))
+token = await elector.win()          # waits as long as it takes
+...  elector.has_lease()             # right before each act
+await elector.lost()                 # returns when leadership is over
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from shared.bus.ports import LeaseToken, LeaseView
+from shared.bus.redis_client import RedisBus
+from shared.bus.redis_link import BlockingLink
+from shared.clock import NS_PER_S, NS_PER_US, SYSTEM_CLOCK, Clock, random_fraction
+from shared.errors import Fenced, OutcomeUnknown, TransientError
+from shared.leases.core import Candidate, Holder, LeaseTiming
+from shared.logs import get_logger
+from shared.metrics import LEASE_CHANGES, LEASE_EPOCH
+
+
+class Elector:
+    """One process's part in the election of one role.
+
+    Args:
+        bus: the order-flow bus; its server holds the leases.
+        role: what to lead (`shared.bus.keys.Role`).
+        owner: this process's name; no two live processes may share one.
+        timing: the lease's times.
+        at_least_epoch: highest epoch known elsewhere (the guard's); asked right before acquiring.
+    """
+
+    def __init__(
+        self,
+        bus: RedisBus,
+        role: str,
+        owner: str,
+        timing: LeaseTiming,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        at_least_epoch: Callable[[], int] = lambda: 0,
+    ) -> None:
+        timing.check()
+        self.role = role
+        self.owner = owner
+        self._bus = bus
+        self._timing = timing
+        self._clock = clock
+        self._at_least_epoch = at_least_epoch
+        self._holder: Holder | None = None
+        self._lost = asyncio.Event()
+        self._stop_renewing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._turned_ns = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turner: asyncio.TimerHandle | None = None
+        self._loss_reason = ""
+
+    @property
+    def token(self) -> LeaseToken | None:
+        """Return the token while leading, else None."""
+        return self._holder.token if self.has_lease() and self._holder is not None else None
+
+    @property
+    def loss_reason(self) -> str:
+        """Return why leadership ended last."""
+        return self._loss_reason
+
+    def has_lease(self) -> bool:
+        """Return whether an act right now is covered by the lease."""
+        holder = self._holder
+        if holder is None:
+            return False
+        if holder.has_lease(self._clock.monotonic_ns()):
+            return True
+        self._end("the lease ran out before a renewal was confirmed")
+        return False
+
+    async def win(self) -> LeaseToken:
+        """Wait until this process leads and return its token; `raise_fence` is the caller's next act."""
+        candidate = Candidate(self._timing)
+        while True:
+            token = await self._try_once(candidate)
+            if token is not None:
+                return token
+            jitter = 0.75 + random_fraction() / 2
+            await self._clock.sleep(self._timing.renew_s * jitter)
+
+    async def _try_once(self, candidate: Candidate) -> LeaseToken | None:
+        try:
+            asked_ns = self._clock.monotonic_ns()
+            view = await self._bus.lease_view(self.role)
+            target = candidate.observed(view, asked_ns, self._clock.monotonic_ns())
+            if target is None:
+                return None
+            return await self._acquire(target, candidate)
+        except (TransientError, OutcomeUnknown):
+            return None  # away, or unknown: an acquisition whose reply was lost is seen, and waited out, like another's
+
+    async def _acquire(self, target: LeaseView, candidate: Candidate) -> LeaseToken | None:
+        sent_ns = self._clock.monotonic_ns()
+        floor = max(self._at_least_epoch(), self._clock.wall_ns() // NS_PER_US)
+        token = await self._bus.lease_acquire(self.role, self.owner, target, at_least_epoch=floor)
+        candidate.forget()
+        if token is None:
+            return None
+        holder = Holder(token, sent_ns, self._timing)
+        if not holder.has_lease(self._clock.monotonic_ns()):
+            return None
+        self._begin(holder)
+        return token
+
+    def _begin(self, holder: Holder) -> None:
+        self._holder = holder
+        self._lost.clear()
+        self._loop = asyncio.get_running_loop()
+        self._stop_renewing = threading.Event()
+        self._turn()
+        self._thread = threading.Thread(
+            target=self._renew_for_ever, args=(holder, self._stop_renewing), name=f"lease-{self.role}", daemon=True
+        )
+        self._thread.start()
+        LEASE_CHANGES.labels(self.role, "won").inc()
+        LEASE_EPOCH.labels(self.role).set(holder.token.epoch)
+        get_logger().info("lease.acquired", role=self.role, epoch=holder.token.epoch)
+
+    def _turn(self) -> None:
+        """Show the renewal thread that the event loop turns, and notice a lease that ran out."""
+        self._turned_ns = self._clock.monotonic_ns()
+        if self._loop is not None and self.has_lease():
+            self._turner = self._loop.call_later(self._timing.renew_s / 2, self._turn)
+
+    def _renew_for_ever(self, holder: Holder, stop: threading.Event) -> None:
+        link = BlockingLink(
+            self._bus.url, client_name=f"{self._bus.client_name}-lease", limit_s=max(0.05, self._timing.ttl_s / 2)
+        )
+        keys = [self._bus.keys.lease(self.role)]
+        args = (holder.token.owner, holder.token.epoch, holder.token.incarnation)
+        try:
+            while not stop.wait(self._timing.renew_s):
+                sent_ns = self._clock.monotonic_ns()
+                if sent_ns - self._turned_ns > self._timing.ttl_ns:
+                    continue  # the event loop hangs: let the lease run out
+                try:
+                    link.run("lease_renew", keys, args)
+                except Fenced as e:
+                    holder.void()
+                    self._end_from_thread(str(e))
+                    return
+                except TransientError:
+                    continue  # not known to be renewed: the lease runs on from the last confirmed renewal
+                holder.renewed(sent_ns)
+        finally:
+            link.close()
+
+    def _end_from_thread(self, reason: str) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._end, reason)
+
+    def _end(self, reason: str) -> None:
+        if self._holder is None:
+            return
+        epoch = self._holder.token.epoch
+        self._holder = None
+        self._stop_renewing.set()
+        if self._turner is not None:
+            self._turner.cancel()
+        self._loss_reason = reason
+        self._lost.set()
+        LEASE_CHANGES.labels(self.role, "lost").inc()
+        LEASE_EPOCH.labels(self.role).set(0)
+        get_logger().warning("lease.lost", role=self.role, epoch=epoch, reason=reason)
+
+    async def lost(self) -> str:
+        """Wait until leadership ends and return why; at once if this process does not lead."""
+        if self._holder is None:
+            return self._loss_reason
+        while self.has_lease():
+            left_s = max(0.0, (self._holder_until_ns() - self._clock.monotonic_ns()) / NS_PER_S)
+            try:
+                async with asyncio.timeout(left_s + 0.001):
+                    await self._lost.wait()
+            except TimeoutError:
+                continue
+        return self._loss_reason
+
+    def _holder_until_ns(self) -> int:
+        return self._holder.until_ns if self._holder is not None else 0
+
+    async def resign(self, reason: str) -> None:
+        """Give leadership up, so that a candidate need not wait a lease time."""
+        holder = self._holder
+        if holder is None:
+            return
+        holder.void()
+        self._end(reason)
+        try:
+            await self._bus.lease_release(holder.token)
+        except (TransientError, OutcomeUnknown):
+            pass  # it runs out by itself
