@@ -1,0 +1,60 @@
+"""Keep the top of book of each instrument and its day, as a feed shows them.
+
+Size taken by our own orders stays taken until the next quote, so that one displayed share fills one order only.
+"""
+
+from __future__ import annotations
+
+from services.simulator.core.market import Quote, Trade
+
+
+class Book:
+    """What is known of one instrument now; prices are 0 while unknown, sizes are what is displayed."""
+
+    __slots__ = (
+        "ask", "ask_left", "ask_size", "bid", "bid_left", "bid_size", "close", "con_id", "high", "last", "last_ns",
+        "last_size", "low", "open", "updated_ns", "volume", "vwap_sum",
+    )  # fmt: skip
+
+    def __init__(self, con_id: int) -> None:
+        self.con_id = con_id
+        self.bid = self.bid_size = self.bid_left = 0.0
+        self.ask = self.ask_size = self.ask_left = 0.0
+        self.last = self.last_size = 0.0
+        self.last_ns = self.updated_ns = 0
+        self.open = self.high = self.low = self.close = 0.0
+        self.volume = self.vwap_sum = 0.0
+
+    def on_quote(self, quote: Quote) -> None:
+        """Take a quote."""
+        self.bid, self.bid_size, self.bid_left = quote.bid, quote.bid_size, quote.bid_size
+        self.ask, self.ask_size, self.ask_left = quote.ask, quote.ask_size, quote.ask_size
+        self.updated_ns = quote.ts_ns
+
+    def on_trade(self, trade: Trade) -> None:
+        """Take a trade."""
+        price = trade.price
+        self.last, self.last_size, self.last_ns = price, trade.size, trade.ts_ns
+        self.updated_ns = trade.ts_ns
+        self.volume += trade.size
+        self.vwap_sum += trade.size * price
+        self.open = self.open or price
+        self.high = max(self.high, price)
+        self.low = min(self.low, price) if self.low else price
+
+    @property
+    def has_quote(self) -> bool:
+        """Return whether both sides are known."""
+        return self.bid > 0 and self.ask > 0
+
+    @property
+    def mid(self) -> float:
+        """Return the middle of the quote, else the last price, else 0."""
+        return (self.bid + self.ask) / 2 if self.has_quote else self.last
+
+    @property
+    def mark(self) -> float:
+        """Return the price positions are valued at: the last trade kept within the quote."""
+        if not self.has_quote:
+            return self.last
+        return min(max(self.last, self.bid), self.ask) if self.last else self.mid

@@ -1,0 +1,53 @@
+"""Make numbers that look random and follow from a seed alone, the same on every Python and machine.
+
+`hash_unit(seed, key)` is a function, so that a price at a time can be computed without computing all times before it;
+`Chance` is a stream of numbers for what happens in sequence (arrivals, sizes).
+
+Source: splitmix64 (Steele, Lea, Flood 2014).
+"""
+
+from __future__ import annotations
+
+import math
+
+_MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+_SCALE = 1.0 / (1 << 53)
+
+
+def mix(value: int) -> int:
+    """Return 64 well-mixed bits of `value`."""
+    z = (value + _GOLDEN) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+def hash_unit(seed: int, key: int) -> float:
+    """Return a number in [0, 1) that follows from seed and key."""
+    return (mix(mix(seed) ^ (key & _MASK)) >> 11) * _SCALE
+
+
+class Chance:
+    """A seeded stream of numbers."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, seed: int) -> None:
+        self._state = mix(seed & _MASK)
+
+    def unit(self) -> float:
+        """Return the next number in [0, 1)."""
+        self._state = (self._state + _GOLDEN) & _MASK
+        z = self._state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+        return ((z ^ (z >> 31)) >> 11) * _SCALE
+
+    def wait(self, mean: float) -> float:
+        """Return an exponentially distributed time with this mean."""
+        return -mean * math.log(1.0 - self.unit())
+
+    def below(self, limit: int) -> int:
+        """Return an integer in [0, limit)."""
+        return int(self.unit() * limit)

@@ -1,0 +1,335 @@
+"""Run the exchange: requests and time in, responses and effects out.
+
+Invariants:
+1. Time moves only through calls, and everything due happens in the order of its time, whenever the call comes: the
+   same seed and the same requests at the same times give the same outputs.
+2. Every request is answered, refused with TWS' error, or has no answer at TWS either.
+
+The engine owns no socket and no clock; `shell/sockets.py` drives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from services.simulator.core.account import Account
+from services.simulator.core.account_desk import AccountDesk
+from services.simulator.core.config import ExchangeConfig
+from services.simulator.core.contracts import Instrument, Universe
+from services.simulator.core.data_desk import DataDesk
+from services.simulator.core.executions import Executions
+from services.simulator.core.fault_desk import FaultDesk
+from services.simulator.core.floor import CloseSession, Floor, Save, Turn
+from services.simulator.core.history import History, Recorder
+from services.simulator.core.history_desk import HistoryDesk
+from services.simulator.core.hours import Hours
+from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, SyntheticMarket
+from services.simulator.core.order_desk import OrderDesk
+from services.simulator.core.pacing import Pacing
+from services.simulator.core.persistence import (
+    account_to_dict,
+    execution_from_dict,
+    execution_to_dict,
+    order_from_dict,
+    order_to_dict,
+    restore_account,
+)
+from services.simulator.core.query_desk import QueryDesk
+from services.simulator.core.reference_desk import ReferenceDesk
+from services.simulator.core.replay import Recording, ReplayMarket
+from services.simulator.core.routes import routes
+from services.simulator.core.sessions import IN_USE, Session
+from services.simulator.core.times import midnight_ns
+from services.simulator.core.truth import truth
+from services.simulator.core.universe import default_universe
+from shared.errors import BadInput
+from shared.tws import requests as rq
+from shared.tws import responses as rs
+from shared.tws.connection import BadRequest
+
+NOTICES = (
+    (2104, "Market data farm connection is OK:usfarm"),
+    (2106, "HMDS data farm connection is OK:ushmds"),
+    (2158, "Sec-def data farm connection is OK:secdefil"),
+)
+
+
+class Engine:
+    """One exchange."""
+
+    def __init__(
+        self,
+        config: ExchangeConfig,
+        now_ns: int,
+        *,
+        recordings: Mapping[str, Recording] | None = None,
+        speed: float = 1.0,
+        loop: bool = False,
+        hours: Hours | None = None,
+        universe: Universe | None = None,
+    ) -> None:
+        """Open the exchange at `now_ns`; recordings are by symbol and begin to play at once.
+
+        Raises:
+            BadInput: a recording's symbol is not listed.
+        """
+        listed = universe or default_universe(datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date())
+        self.floor = floor = Floor(config, listed, now_ns)
+        self.hours = hours or Hours()
+        self.accounts = {name: Account(name, config.currency) for name in config.accounts}
+        for account in self.accounts.values():
+            account.deposit(config.cash, config.currency)
+            account.previous_equity = config.cash
+        self.executions = Executions()
+        self.orders = OrderDesk(floor, self.accounts, self.executions, self.hours)
+        self.queries = QueryDesk(floor, self.orders.book, self.executions)
+        self.data = DataDesk(floor)
+        self._recorder = Recorder()
+        self.history = HistoryDesk(floor, History(floor.prices, self._recorder, config.seed))
+        self.account_desk = AccountDesk(floor, self.accounts, self.orders.fills)
+        self.reference = ReferenceDesk(floor, self.hours)
+        self.faults = FaultDesk(floor, self.executions)
+        self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate)
+        self._replay = self._open_replay(recordings or {}, speed, loop=loop)
+        self._replayed = set(self._replay_ids(recordings or {}))
+        self._pacing = Pacing(config.pacing, config.messages_per_second)
+        self._routes: dict[type, Callable[[Session, Any], None]] = routes(self)
+        self._saved_executions = 0
+        self._saved_ids: dict[int, int] = {}
+        floor.watch = self._watch
+        floor.release = self._release
+        self._arm_midnight()
+
+    # -------------------------------------------------------------------------------------------- sessions
+    def open_session(self, session: int, version: int, now_ns: int, peer: str = "") -> Turn:
+        """Take a connection whose handshake is done."""
+        self._run(now_ns)
+        self.floor.sessions.open(session, version, now_ns, peer)
+        self.floor.log("session_opened", session=session, version=version, peer=peer)
+        return self._finish()
+
+    def close_session(self, session: int, now_ns: int) -> Turn:
+        """Forget a connection that has ended; its orders go on."""
+        self._run(now_ns)
+        entry = self.floor.sessions.close(session)
+        if entry is not None:
+            self.data.forget(session)
+            self.account_desk.forget(session)
+            self.history.forget(session)
+            self.floor.log("session_closed", session=session, client_id=entry.client_id)
+        return self._finish()
+
+    def receive(self, session: int, request: rq.Request | BadRequest, now_ns: int) -> Turn:
+        """Take a request of a session."""
+        self._run(now_ns)
+        entry = self.floor.sessions.by_session.get(session)
+        if entry is not None:
+            self._admit(entry, request)
+        return self._finish()
+
+    def _admit(self, entry: Session, request: rq.Request | BadRequest) -> None:
+        verdict = self._pacing.on_message(entry.session, self.floor.now_ns)
+        if verdict.delay_ns:
+            self.floor.later(verdict.delay_ns, lambda: self._handle_later(entry.session, request))
+        elif verdict.is_refused:
+            text = "Max rate of messages per second has been exceeded:max=50 rec=51 (1)"
+            self.floor.error(entry.session, -1, 100, text)
+            if verdict.is_last:
+                self._drop(entry.session)
+        else:
+            self._handle(entry, request)
+
+    def _handle_later(self, session: int, request: rq.Request | BadRequest) -> None:
+        entry = self.floor.sessions.by_session.get(session)
+        if entry is not None:
+            self._handle(entry, request)
+
+    def _handle(self, entry: Session, request: rq.Request | BadRequest) -> None:
+        if isinstance(request, BadRequest):
+            self.floor.error(entry.session, request.request_id, 320, f"Error reading request. {request.reason}")
+        elif isinstance(request, rq.StartApi):
+            self._start(entry, request.client_id)
+        elif entry.client_id is not None:
+            self._routes[type(request)](entry, request)
+
+    def _start(self, entry: Session, client_id: int) -> None:
+        floor = self.floor
+        is_full = len(floor.sessions.by_client) >= floor.config.max_clients
+        if is_full or client_id < 0 or not floor.sessions.start(entry, client_id, floor.now_ns):
+            floor.log("session_refused", session=entry.session, client_id=client_id)
+            floor.error(entry.session, -1, 326, IN_USE)
+            self._drop(entry.session)
+            return
+        floor.log("session_started", session=entry.session, client_id=client_id, version=entry.version)
+        floor.send(entry.session, rs.ManagedAccounts(",".join(floor.config.accounts)))
+        floor.send(entry.session, rs.NextValidId(floor.sessions.next_order_id(client_id)))
+        for code, text in NOTICES:
+            floor.error(entry.session, -1, code, text)
+        if floor.config.open_orders_on_connect:
+            self.queries.open_orders(entry)
+
+    def _drop(self, session: int) -> None:
+        self.floor.effect(CloseSession(session))
+
+    # -------------------------------------------------------------------------------------------- time
+    def deadline_ns(self) -> int | None:
+        """Return when `advance` must be called if nothing else happens."""
+        due = [self.floor.next_timer_ns(), self._synthetic.next_ns(), self._replay.next_ns() if self._replay else None]
+        return min((each for each in due if each is not None), default=None)
+
+    def advance(self, now_ns: int) -> Turn:
+        """Let everything due happen."""
+        self._run(now_ns)
+        return self._finish()
+
+    def _run(self, now_ns: int) -> None:
+        floor = self.floor
+        while True:
+            timer_ns = floor.next_timer_ns()
+            limit_ns = now_ns if timer_ns is None else min(now_ns, timer_ns)
+            for event in self._events(limit_ns):
+                self._on_market(event)
+            act = floor.pop_timer(now_ns)
+            if act is None:
+                break
+            act()
+        floor.now_ns = max(floor.now_ns, now_ns)
+
+    def _events(self, limit_ns: int) -> list[MarketEvent]:
+        events = self._synthetic.advance(limit_ns)
+        if self._replay is not None:
+            played = self._replay.advance(limit_ns)
+            for event in played:
+                self._recorder.add(event)
+            events = sorted([*events, *played], key=lambda event: event.ts_ns) if events else played
+        return events
+
+    def _on_market(self, event: MarketEvent) -> None:
+        floor = self.floor
+        floor.now_ns = max(floor.now_ns, event.ts_ns)
+        instrument = floor.universe.by_id(event.con_id)
+        if self.hours.calendars and instrument is not None and not self.hours.is_open(instrument, event.ts_ns):
+            return
+        book = floor.book(event.con_id)
+        if isinstance(event, Quote):
+            book.on_quote(event)
+        else:
+            book.on_trade(event)
+        self.data.on_market(event)
+        self.orders.on_market(event)
+
+    def _arm_midnight(self) -> None:
+        zone = self.floor.config.time_zone
+        tomorrow_ns = midnight_ns(self.floor.now_ns + 26 * 3600 * NS_PER_S, zone)
+        if tomorrow_ns <= self.floor.now_ns:
+            tomorrow_ns += 86_400 * NS_PER_S
+        self.floor.later(tomorrow_ns - self.floor.now_ns, self._on_midnight)
+
+    def _on_midnight(self) -> None:
+        for order in self.orders.book.open_orders():
+            if (order.order.tif or "DAY") == "DAY":
+                self.orders.cancel_by_broker(order, "End of day.")
+        for account in self.accounts.values():
+            account.new_day()
+            account.previous_equity = self.orders.fills.summary(account).net_liquidation
+        self._arm_midnight()
+
+    # -------------------------------------------------------------------------------------------- market
+    def _watch(self, instrument: Instrument) -> None:
+        if instrument.con_id in self._replayed or self._synthetic.is_watched(instrument.con_id):
+            return
+        book = self.floor.book(instrument.con_id)
+        midnight = midnight_ns(self.floor.now_ns, instrument.time_zone)
+        yesterday = self.floor.prices.mid(instrument, midnight)
+        tick = float(instrument.min_tick)
+        book.close = round(round(yesterday / tick) * tick, 6)
+        for event in self._synthetic.watch(instrument, self.floor.now_ns):
+            self._on_market(event)
+
+    def _release(self, con_id: int) -> None:
+        is_held = any(account.quantity(con_id) for account in self.accounts.values())
+        if is_held or self.orders.book.by_contract.get(con_id) or con_id in self._replayed:
+            return
+        self._synthetic.unwatch(con_id)
+        self.floor.books.pop(con_id, None)
+
+    def _replay_ids(self, recordings: Mapping[str, Recording]) -> dict[int, Recording]:
+        found: dict[int, Recording] = {}
+        for symbol, recording in recordings.items():
+            instrument = self.floor.universe.by_symbol(symbol)
+            if instrument is None:
+                raise BadInput(f"the replayed symbol {symbol!r} is not listed here")
+            found[instrument.con_id] = recording
+        return found
+
+    def _open_replay(self, recordings: Mapping[str, Recording], speed: float, *, loop: bool) -> ReplayMarket | None:
+        by_id = self._replay_ids(recordings)
+        if not by_id:
+            return None
+        ticks: dict[int, float] = {}
+        for con_id, recording in by_id.items():
+            instrument = self.floor.universe.by_id(con_id)
+            if instrument is not None:
+                ticks[con_id] = float(instrument.min_tick)
+                self.floor.prices.anchor(instrument, recording.first_price(), self.floor.now_ns)
+        return ReplayMarket(by_id, ticks, speed=speed, loop=loop, start_ns=self.floor.now_ns)
+
+    # -------------------------------------------------------------------------------------------- control
+    def inject_fault(self, name: str, parameters: dict[str, Any], now_ns: int) -> Turn:
+        """Carry out a fault.
+
+        Raises:
+            BadFault: unknown name or parameters.
+        """
+        self._run(now_ns)
+        self.faults.inject(name, parameters)
+        return self._finish()
+
+    def truth(self, now_ns: int, *, with_orders: bool = True) -> dict[str, Any]:
+        """Return what the broker's own books say."""
+        self._run(now_ns)
+        return truth(self, with_orders=with_orders)
+
+    # -------------------------------------------------------------------------------------------- state
+    def _finish(self) -> Turn:
+        floor = self.floor
+        for order in self.orders.book.take_dirty():
+            floor.effect(Save("order", str(order.perm_id), order_to_dict(order)))
+        if len(self.executions.all) > self._saved_executions:
+            for execution in self.executions.all[self._saved_executions :]:
+                floor.effect(Save("execution", execution.exec_id, execution_to_dict(execution)))
+            self._saved_executions = len(self.executions.all)
+            for account in self.accounts.values():
+                floor.effect(Save("account", account.name, account_to_dict(account)))
+        if self._saved_ids != floor.sessions.next_order_ids:
+            for client_id, order_id in floor.sessions.next_order_ids.items():
+                if self._saved_ids.get(client_id) != order_id:
+                    floor.effect(Save("next_order_id", str(client_id), {"next": order_id}))
+            self._saved_ids = dict(floor.sessions.next_order_ids)
+        return floor.take_turn()
+
+    def restore(self, kind: str, key: str, value: dict[str, Any]) -> None:
+        """Take back a stored piece of state; call for all of them before the first session opens."""
+        universe = self.floor.universe
+        if kind == "order":
+            order = order_from_dict(value, universe)
+            if order is not None:
+                self.orders.restore(order)
+        elif kind == "execution":
+            self.executions.restore(execution_from_dict(value, universe))
+            self._saved_executions = len(self.executions.all)
+        elif kind == "account" and key in self.accounts:
+            restore_account(self.accounts[key], value, universe)
+            for holding in self.accounts[key].holdings.values():
+                if holding.quantity:
+                    self._watch(holding.instrument)
+        elif kind == "next_order_id":
+            self.floor.sessions.next_order_ids[int(key)] = value["next"]
+            self._saved_ids[int(key)] = value["next"]
+
+    def cash(self) -> dict[str, dict[str, Decimal]]:
+        """Return every account's money by currency."""
+        return {name: dict(account.cash) for name, account in self.accounts.items()}

@@ -1,0 +1,291 @@
+"""Answer historical requests: bars, live bars, head timestamp, ticks, histogram, schedule; with IB's pacing.
+
+Source: ib-facts A.11 (pacing), B.5, B.7.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from services.simulator.core.chance import Chance
+from services.simulator.core.contracts import Instrument, NotFound
+from services.simulator.core.floor import Floor
+from services.simulator.core.history import (
+    BAR_SECONDS,
+    DAY_S,
+    PRICE_KINDS,
+    Bar,
+    History,
+    head_ns,
+    parse_duration,
+)
+from services.simulator.core.market import NS_PER_S, quote_around
+from services.simulator.core.sessions import Session
+from services.simulator.core.times import local, parse_tws_time, zoned_text
+from shared.tws import requests as rq
+from shared.tws import responses as rs
+
+PREFIX = "Historical Market Data Service error message:"
+PACING_TEXT = PREFIX + "Historical data request pacing violation"
+_WINDOW_NS = 600 * NS_PER_S
+_IDENTICAL_NS = 15 * NS_PER_S
+_BURST_NS = 2 * NS_PER_S
+MAX_TICKS = 1000
+
+
+@dataclass(slots=True)
+class LiveBars:
+    """A historical request that is kept up to date."""
+
+    session: int
+    req_id: int
+    instrument: Instrument
+    bar_s: int
+    what: str
+    format_date: int
+    last_sent: Bar | None = None
+
+
+class HistoryPacing:
+    """Count small-bar requests as IB does: 60 in ten minutes, no identical one in 15 s, under 6 alike in 2 s."""
+
+    def __init__(self) -> None:
+        self._all: deque[int] = deque()
+        self._identical: dict[str, int] = {}
+        self._alike: dict[str, deque[int]] = {}
+
+    def admit(self, request: rq.ReqHistoricalData, now_ns: int) -> bool:
+        """Return whether a request is within the limits, and count it if so."""
+        while self._all and self._all[0] <= now_ns - _WINDOW_NS:
+            self._all.popleft()
+        contract = request.contract
+        alike_key = f"{contract.con_id}/{contract.symbol}/{contract.exchange}/{request.what_to_show}"
+        key = f"{alike_key}/{request.end}/{request.bar_size}/{request.duration}/{request.use_rth}"
+        alike = self._alike.setdefault(alike_key, deque(maxlen=6))
+        weight = 2 if request.what_to_show == "BID_ASK" else 1
+        is_burst = len(alike) >= 5 and alike[-5] > now_ns - _BURST_NS
+        is_repeat = self._identical.get(key, -_IDENTICAL_NS) > now_ns - _IDENTICAL_NS
+        if len(self._all) + weight > 60 or is_repeat or is_burst:
+            return False
+        self._all.extend([now_ns] * weight)
+        self._identical[key] = now_ns
+        alike.append(now_ns)
+        return True
+
+
+class HistoryDesk:
+    """The historical side of the exchange."""
+
+    def __init__(self, floor: Floor, history: History) -> None:
+        self._floor = floor
+        self._history = history
+        self._pacing = HistoryPacing()
+        self._live: dict[tuple[int, int], LiveBars] = {}
+        self._is_ticking = False
+
+    def bars(self, session: Session, request: rq.ReqHistoricalData) -> None:
+        """Answer reqHistoricalData, and keep it up to date if asked."""
+        instrument = self._instrument(session, request.req_id, request.contract)
+        if instrument is None:
+            return
+        what = request.what_to_show.upper()
+        bar_s = BAR_SECONDS.get(request.bar_size, 0)
+        if what == "SCHEDULE":
+            self._schedule(session, request, instrument)
+            return
+        if not bar_s:
+            self._invalid(session, request.req_id, f"Historical data bar size setting is invalid: {request.bar_size}")
+            return
+        is_absent = what not in PRICE_KINDS or (
+            instrument.sec_type == "CASH" and what in ("TRADES", "ADJUSTED_LAST")
+        )
+        if is_absent:
+            name = f"{instrument.symbol}@{request.contract.exchange or instrument.route} {what.title()} {bar_s}"
+            self._service_error(session, request.req_id, f"No historical market data for {name}")
+            return
+        if request.keep_up_to_date and request.end:
+            self._invalid(session, request.req_id, "End date not supported with keepUpToDate.")
+            return
+        now_ns = self._floor.now_ns
+        if self._floor.config.history_pacing and bar_s <= 30 and not self._pacing.admit(request, now_ns):
+            self._floor.error(session.session, request.req_id, 162, PACING_TEXT)
+            return
+        try:
+            end_ns = min(parse_tws_time(request.end, instrument.time_zone) or now_ns, now_ns)
+            duration_s = parse_duration(request.duration)
+            bars = self._history.bars(
+                instrument, end_ns=end_ns, duration_s=duration_s, bar_s=bar_s, what=what, use_rth=request.use_rth
+            )
+        except ValueError as e:
+            self._service_error(session, request.req_id, str(e))
+            return
+        if not bars:
+            self._service_error(session, request.req_id, "HMDS query returned no data")
+            return
+        zone = instrument.time_zone
+        rows = tuple(self._row(instrument, bar, bar_s, request.format_date) for bar in bars)
+        start, end = zoned_text(end_ns - duration_s * NS_PER_S, zone), zoned_text(end_ns, zone)
+        self._floor.send(session.session, rs.HistoricalData(request.req_id, start, end, rows))
+        if request.keep_up_to_date:
+            self._keep(LiveBars(session.session, request.req_id, instrument, bar_s, what, request.format_date))
+
+    def cancel_bars(self, session: Session, request: rq.CancelHistoricalData) -> None:
+        """Stop keeping bars up to date."""
+        live = self._live.pop((session.session, request.req_id), None)
+        if live is None:
+            text = f"No historical data query found for ticker id:{request.req_id}"
+            self._floor.error(session.session, request.req_id, 366, text)
+        else:
+            self._service_error(session, request.req_id, f"API historical data query cancelled: {request.req_id}")
+
+    def head_timestamp(self, session: Session, request: rq.ReqHeadTimestamp) -> None:
+        """Answer since when there is data."""
+        instrument = self._instrument(session, request.req_id, request.contract)
+        if instrument is None:
+            return
+        at_ns = head_ns(instrument)
+        text = str(at_ns // NS_PER_S) if request.format_date == 2 else f"{local(at_ns, 'UTC'):%Y%m%d-%H:%M:%S}"
+        self._floor.send(session.session, rs.HeadTimestamp(request.req_id, text))
+
+    def histogram(self, session: Session, request: rq.ReqHistogramData) -> None:
+        """Answer how much traded at which price during the last day."""
+        instrument = self._instrument(session, request.req_id, request.contract)
+        if instrument is None:
+            return
+        bars = self._history.bars(
+            instrument, end_ns=self._floor.now_ns, duration_s=DAY_S, bar_s=900, what="TRADES", use_rth=False
+        )
+        volumes: dict[float, float] = {}
+        for bar in bars:
+            volumes[bar.close] = volumes.get(bar.close, 0.0) + bar.volume
+        rows = tuple(rs.HistogramEntry(price, volume) for price, volume in sorted(volumes.items()))
+        self._floor.send(session.session, rs.HistogramData(request.req_id, rows))
+
+    def ticks(self, session: Session, request: rq.ReqHistoricalTicks) -> None:
+        """Answer historical ticks, one a second, from the price path."""
+        instrument = self._instrument(session, request.req_id, request.contract)
+        if instrument is None:
+            return
+        if not 0 < request.number_of_ticks <= MAX_TICKS:
+            self._invalid(session, request.req_id, f"Number of ticks must be 1 to {MAX_TICKS}")
+            return
+        try:
+            start_ns = parse_tws_time(request.start, instrument.time_zone)
+            end_ns = parse_tws_time(request.end, instrument.time_zone)
+        except ValueError as e:
+            self._invalid(session, request.req_id, str(e))
+            return
+        count = request.number_of_ticks
+        first_s = (start_ns or (end_ns or self._floor.now_ns) - count * NS_PER_S) // NS_PER_S
+        seconds = [second for second in range(first_s, first_s + count) if second * NS_PER_S <= self._floor.now_ns]
+        self._send_ticks(session, request, instrument, seconds)
+
+    def _send_ticks(
+        self, session: Session, request: rq.ReqHistoricalTicks, instrument: Instrument, seconds: list[int]
+    ) -> None:
+        quotes = [
+            (
+                second,
+                quote_around(
+                    instrument, self._history.bar(instrument, second * NS_PER_S, 1, (second + 1) * NS_PER_S, "MIDPOINT").open,
+                    Chance(instrument.con_id ^ second), second * NS_PER_S,
+                ),
+            )
+            for second in seconds
+        ]  # fmt: skip
+        req_id, what = request.req_id, request.what_to_show.upper()
+        answer: rs.Response
+        if what == "BID_ASK":
+            both = [rs.HistoricalTickBidAsk(s, 0, q.bid, q.ask, q.bid_size, q.ask_size) for s, q in quotes]
+            answer = rs.HistoricalTicksBidAsk(req_id, tuple(both))
+        elif what == "TRADES":
+            last = [rs.HistoricalTickLast(s, 0, q.bid, q.bid_size, "ARCA", "") for s, q in quotes]
+            answer = rs.HistoricalTicksLast(req_id, tuple(last))
+        else:
+            mids = [rs.HistoricalTick(s, 0, round((q.bid + q.ask) / 2, 6), 0) for s, q in quotes]
+            answer = rs.HistoricalTicks(req_id, tuple(mids))
+        self._floor.send(session.session, answer)
+
+    def cancel_nothing(self, session: Session, request: rq.Request) -> None:
+        """Take the cancel of a request that was answered at once."""
+
+    def forget(self, session: int) -> None:
+        """Drop a session's live bars."""
+        for key in [key for key in self._live if key[0] == session]:
+            del self._live[key]
+
+    # -------------------------------------------------------------------------------------------- live bars
+    def _keep(self, live: LiveBars) -> None:
+        self._live[(live.session, live.req_id)] = live
+        self._floor.watch(live.instrument)
+        if not self._is_ticking:
+            self._is_ticking = True
+            self._floor.later(NS_PER_S, self._update)
+
+    def _update(self) -> None:
+        if not self._live:
+            self._is_ticking = False
+            return
+        self._floor.later(NS_PER_S, self._update)
+        now_ns = self._floor.now_ns
+        for live in self._live.values():
+            period_ns = live.bar_s * NS_PER_S
+            start_ns = now_ns // period_ns * period_ns
+            if live.bar_s >= DAY_S:
+                moment = local(now_ns, live.instrument.time_zone)
+                start_ns = int(moment.replace(hour=0, minute=0, second=0).timestamp()) * NS_PER_S
+            if start_ns >= now_ns:
+                continue
+            bar = self._history.bar(live.instrument, start_ns, live.bar_s, now_ns, live.what)
+            if bar == live.last_sent:
+                continue
+            live.last_sent = bar
+            row = self._row(live.instrument, bar, live.bar_s, live.format_date)
+            self._floor.send(
+                live.session,
+                rs.HistoricalDataUpdate(
+                    live.req_id, row.count, row.date, row.open, row.close, row.high, row.low, row.wap, row.volume
+                ),
+            )
+
+    # -------------------------------------------------------------------------------------------- parts
+    def _row(self, instrument: Instrument, bar: Bar, bar_s: int, format_date: int) -> rs.HistoricalBar:
+        if bar_s >= DAY_S:
+            date = f"{local(bar.start_ns, instrument.time_zone):%Y%m%d}"
+        elif format_date == 2:
+            date = str(bar.start_ns // NS_PER_S)
+        else:
+            date = zoned_text(bar.start_ns, instrument.time_zone)
+        return rs.HistoricalBar(date, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.wap, bar.count)
+
+    def _schedule(self, session: Session, request: rq.ReqHistoricalData, instrument: Instrument) -> None:
+        try:
+            end_ns = parse_tws_time(request.end, instrument.time_zone) or self._floor.now_ns
+            days = max(1, parse_duration(request.duration) // DAY_S)
+        except ValueError as e:
+            self._service_error(session, request.req_id, str(e))
+            return
+        rows = []
+        for back in range(days - 1, -1, -1):
+            day = local(end_ns - back * DAY_S * NS_PER_S, instrument.time_zone)
+            if day.weekday() < 5:
+                text = f"{day:%Y%m%d}"
+                rows.append(rs.ScheduleSession(f"{text}-09:30:00", f"{text}-16:00:00", text))
+        start = rows[0].start if rows else ""
+        end = rows[-1].end if rows else ""
+        message = rs.HistoricalSchedule(request.req_id, start, end, instrument.time_zone, tuple(rows))
+        self._floor.send(session.session, message)
+
+    def _instrument(self, session: Session, req_id: int, contract: rq.TwsContract) -> Instrument | None:
+        found = self._floor.universe.resolve(contract)
+        if isinstance(found, NotFound):
+            self._floor.error(session.session, req_id, 200, found.text)
+            return None
+        return found.instrument
+
+    def _service_error(self, session: Session, req_id: int, text: str) -> None:
+        self._floor.error(session.session, req_id, 162, PREFIX + text)
+
+    def _invalid(self, session: Session, req_id: int, text: str) -> None:
+        self._floor.error(session.session, req_id, 321, f"Error validating request.-'bP' : cause - {text}")

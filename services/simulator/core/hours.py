@@ -1,0 +1,67 @@
+"""Say when an instrument trades, and write its hours as contract details do.
+
+By default the market is always open, so that the demo trades at any hour; with sessions given (by the shell, from an
+exchange calendar) it follows them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from services.simulator.core.contracts import Instrument
+from services.simulator.core.times import local
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TradingSession:
+    """One regular session of a calendar; Unix nanoseconds."""
+
+    open_ns: int
+    close_ns: int
+
+
+@dataclass
+class Hours:
+    """Trading hours by calendar name; a calendar that is missing is always open."""
+
+    calendars: dict[str, list[TradingSession]] = field(default_factory=dict)
+
+    def is_open(self, instrument: Instrument, at_ns: int) -> bool:
+        """Return whether regular trading goes on."""
+        sessions = self.calendars.get(instrument.calendar)
+        if sessions is None:
+            return True
+        index = bisect_right(sessions, at_ns, key=lambda each: each.open_ns) - 1
+        return index >= 0 and at_ns < sessions[index].close_ns
+
+    def next_open_ns(self, instrument: Instrument, at_ns: int) -> int:
+        """Return when regular trading begins next; `at_ns` if it is open."""
+        if self.is_open(instrument, at_ns):
+            return at_ns
+        for session in self.calendars[instrument.calendar]:
+            if session.open_ns >= at_ns:
+                return session.open_ns
+        return at_ns + 86_400 * NS_PER_S
+
+    def text(self, instrument: Instrument, now_ns: int, days: int = 6) -> str:
+        """Return the hours of the coming days: `yyyymmdd:hhmm-yyyymmdd:hhmm;yyyymmdd:CLOSED`."""
+        zone = instrument.time_zone
+        sessions = self.calendars.get(instrument.calendar)
+        today = local(now_ns, zone)
+        parts = []
+        for offset in range(days):
+            day = f"{today + timedelta(days=offset):%Y%m%d}"
+            if sessions is None:
+                parts.append(f"{day}:0000-{day}:2359")
+                continue
+            found = [
+                f"{local(each.open_ns, zone):%Y%m%d:%H%M}-{local(each.close_ns, zone):%Y%m%d:%H%M}"
+                for each in sessions
+                if f"{local(each.open_ns, zone):%Y%m%d}" == day
+            ]
+            parts.append(",".join(found) or f"{day}:CLOSED")
+        return ";".join(parts)

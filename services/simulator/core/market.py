@@ -1,0 +1,246 @@
+"""Make quotes and trades: seeded synthetic prices that are a function of time.
+
+Invariants:
+1. The price of an instrument at a time follows from (seed, conId, time) alone, so live ticks, historical bars and a
+   restarted exchange agree with each other.
+2. A quote is never crossed or locked, and its prices are multiples of the tick.
+3. Events come out in time order, never before their time.
+
+The path is a sum of smooth noises whose periods grow by four and whose amplitudes grow by two: over any horizon its
+spread grows like a random walk's. At `REFERENCE_S` every price is its instrument's base price.
+
+Known limits: no intraday pattern and no jumps yet; sizes carry no information.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from heapq import heappop, heappush
+from typing import Protocol
+
+from services.simulator.core.chance import Chance, hash_unit, mix
+from services.simulator.core.contracts import Instrument, Universe
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+REFERENCE_S = int(datetime(2026, 11, 1, tzinfo=UTC).timestamp())
+_YEAR_S = 365.0 * 86400.0
+_LEVELS = 14
+_MAX_BACKLOG_NS = NS_PER_S
+_TRADE_SHARE = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The best bid and offer changed; sizes are in shares or units, `ts_ns` is the exchange's time."""
+
+    con_id: int
+    ts_ns: int
+    bid: float
+    bid_size: float
+    ask: float
+    ask_size: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """Somebody traded."""
+
+    con_id: int
+    ts_ns: int
+    price: float
+    size: float
+
+
+MarketEvent = Quote | Trade
+
+
+class MarketSource(Protocol):
+    """Where market events come from."""
+
+    def next_ns(self) -> int | None:
+        """Return when the next event is due, or None if nothing will happen."""
+        ...
+
+    def advance(self, now_ns: int) -> list[MarketEvent]:
+        """Return all events due at `now_ns`, in time order."""
+        ...
+
+
+class PricePath:
+    """The synthetic mid price of one instrument as a function of time."""
+
+    __slots__ = ("_amplitudes", "_at_reference", "_base", "_lattice", "_seed")
+
+    def __init__(self, seed: int, con_id: int, base: float, volatility: float) -> None:
+        self._seed = mix(seed * 1_000_003 + con_id)
+        self._base = base
+        self._amplitudes = [volatility * math.sqrt(4.0**level / _YEAR_S) for level in range(_LEVELS)]
+        self._lattice: list[tuple[int, float, float]] = [(-1, 0.0, 0.0)] * _LEVELS
+        self._at_reference = 0.0
+        self._at_reference = self._noise(float(REFERENCE_S))
+
+    def price(self, at_s: float) -> float:
+        """Return the price at Unix time `at_s`."""
+        return self._base * math.exp(self._noise(at_s) - self._at_reference)
+
+    def _noise(self, at_s: float) -> float:
+        total = 0.0
+        period = 1.0
+        lattice = self._lattice
+        for level, amplitude in enumerate(self._amplitudes):
+            position = at_s / period
+            cell = int(position)
+            known, left, right = lattice[level]
+            if known != cell:
+                key = level << 48
+                left = 2.0 * hash_unit(self._seed, key + cell) - 1.0
+                right = 2.0 * hash_unit(self._seed, key + cell + 1) - 1.0
+                lattice[level] = (cell, left, right)
+            x = position - cell
+            total += amplitude * (left + (right - left) * x * x * (3.0 - 2.0 * x))
+            period *= 4.0
+        return total
+
+
+def _normal(x: float) -> float:
+    return 0.5 * (1.0 + math.erf(x / math.sqrt(2.0)))
+
+
+def option_price(under: float, strike: float, years: float, volatility: float, right: str) -> float:
+    """Return the Black-Scholes price without interest and dividends."""
+    if years <= 0 or volatility <= 0:
+        return max(0.0, under - strike if right == "C" else strike - under)
+    spread = volatility * math.sqrt(years)
+    d1 = math.log(under / strike) / spread + spread / 2
+    call = under * _normal(d1) - strike * _normal(d1 - spread)
+    return call if right == "C" else call - under + strike
+
+
+class Prices:
+    """Mid prices of every instrument at any time."""
+
+    def __init__(self, universe: Universe, seed: int) -> None:
+        self._universe = universe
+        self._seed = seed
+        self._paths: dict[int, PricePath] = {}
+
+    def mid(self, instrument: Instrument, at_ns: int) -> float:
+        """Return the mid price at a time."""
+        if instrument.sec_type == "OPT":
+            under = self._universe.by_id(instrument.under_con_id)
+            if under is None:
+                return 0.0
+            expiry_s = datetime.strptime(instrument.expiry, "%Y%m%d").replace(tzinfo=UTC).timestamp() + 75_600
+            years = (expiry_s - at_ns / NS_PER_S) / _YEAR_S
+            return max(
+                0.01,
+                option_price(
+                    self.mid(under, at_ns), instrument.strike, years, instrument.volatility, instrument.right
+                ),
+            )
+        path = self._paths.get(instrument.con_id)
+        if path is None:
+            path = PricePath(self._seed, _family(instrument), instrument.price, instrument.volatility)
+            self._paths[instrument.con_id] = path
+        return path.price(at_ns / NS_PER_S)
+
+    def anchor(self, instrument: Instrument, price: float, at_ns: int) -> None:
+        """Shift an instrument's path so that it passes through `price` at a time (history of a replayed symbol)."""
+        moved = PricePath(self._seed, instrument.con_id, 1.0, instrument.volatility)
+        base = price / moved.price(at_ns / NS_PER_S)
+        self._paths[instrument.con_id] = PricePath(self._seed, instrument.con_id, base, instrument.volatility)
+
+
+def _family(instrument: Instrument) -> int:
+    # Months of one future move together, as they follow one index.
+    return mix(sum(map(ord, instrument.symbol))) if instrument.sec_type == "FUT" else instrument.con_id
+
+
+class SyntheticMarket:
+    """Quotes and trades of the instruments that somebody looks at.
+
+    `tick_rate` is the mean number of events per second and instrument.
+    """
+
+    def __init__(self, prices: Prices, seed: int, tick_rate: float) -> None:
+        self._prices = prices
+        self._seed = seed
+        self._mean_ns = NS_PER_S / tick_rate
+        self._due: list[tuple[int, int]] = []
+        self._active: dict[int, tuple[Instrument, Chance]] = {}
+
+    def watch(self, instrument: Instrument, now_ns: int) -> list[MarketEvent]:
+        """Start an instrument; return its first quote, or nothing if it runs already."""
+        if instrument.con_id in self._active:
+            return []
+        chance = Chance(mix(self._seed) ^ instrument.con_id)
+        self._active[instrument.con_id] = (instrument, chance)
+        heappush(self._due, (now_ns + int(chance.wait(self._mean_ns)), instrument.con_id))
+        quote = self._quote(instrument, chance, now_ns)
+        first: list[MarketEvent] = [quote]
+        if instrument.sec_type != "CASH":
+            first.append(Trade(instrument.con_id, now_ns, quote.bid, float(max(1, instrument.size // 2))))
+        return first
+
+    def unwatch(self, con_id: int) -> None:
+        """Stop an instrument that nobody looks at any more."""
+        if self._active.pop(con_id, None) is not None:
+            self._due = sorted(entry for entry in self._due if entry[1] != con_id)
+
+    def is_watched(self, con_id: int) -> bool:
+        """Return whether the instrument runs."""
+        return con_id in self._active
+
+    def next_ns(self) -> int | None:
+        """Return when the next event is due."""
+        return self._due[0][0] if self._due else None
+
+    def advance(self, now_ns: int) -> list[MarketEvent]:
+        """Return all events due; what is more than a second late is skipped, as a feed that was held up conflates."""
+        events: list[MarketEvent] = []
+        due = self._due
+        while due and due[0][0] <= now_ns:
+            at_ns, con_id = heappop(due)
+            at_ns = max(at_ns, now_ns - _MAX_BACKLOG_NS)
+            instrument, chance = self._active[con_id]
+            events.append(self._event(instrument, chance, at_ns))
+            heappush(due, (at_ns + max(1, int(chance.wait(self._mean_ns))), con_id))
+        return events
+
+    def _event(self, instrument: Instrument, chance: Chance, at_ns: int) -> MarketEvent:
+        quote = self._quote(instrument, chance, at_ns)
+        kind = instrument.sec_type
+        if kind == "IND" or (kind != "CASH" and chance.unit() < _TRADE_SHARE):
+            price = quote.bid if chance.unit() < 0.5 else quote.ask
+            lots = 1 + chance.below(max(1, instrument.size // 100))
+            size = float(lots * (100 if kind == "STK" else 1)) if instrument.size else 0.0
+            return Trade(instrument.con_id, at_ns, price, size)
+        return quote
+
+    def _quote(self, instrument: Instrument, chance: Chance, at_ns: int) -> Quote:
+        mid = self._prices.mid(instrument, at_ns)
+        return quote_around(instrument, mid, chance, at_ns)
+
+
+def quote_around(instrument: Instrument, mid: float, chance: Chance, at_ns: int) -> Quote:
+    """Return a two-sided quote around a mid price, on tick and never crossed."""
+    increments = instrument.rule.increments
+    tick = float(increments[0][1])
+    for low_edge, increment in increments:
+        if mid >= float(low_edge):
+            tick = float(increment)
+    width = max(1, round(instrument.spread_ticks * (0.5 + chance.unit())))
+    bid_ticks = max(1, math.floor(mid / tick - width / 2 + 0.5))
+    lot = 100 if instrument.sec_type == "STK" else 1
+    lots = max(1, instrument.size // lot)
+    return Quote(
+        instrument.con_id,
+        at_ns,
+        round(bid_ticks * tick, 6),
+        float(lot * (1 + chance.below(2 * lots))),
+        round((bid_ticks + width) * tick, 6),
+        float(lot * (1 + chance.below(2 * lots))),
+    )

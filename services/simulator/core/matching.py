@@ -1,0 +1,193 @@
+"""Decide what an order trades when it arrives, when the quote changes, and when others trade.
+
+Invariants:
+1. No fill is worse than the limit; a resting order fills at its limit.
+2. Fills never exceed what is left of the order, nor what the market shows: size taken at a price is gone until the
+   next quote, and a trade's size is shared in time order.
+3. A stop does nothing before it is triggered; a fill-or-kill order fills in whole or not at all.
+
+The model: a marketable order takes the displayed size, then up to `DEPTH_LEVELS` further levels, one tick apart and
+as deep as the top; what is left waits for the next quote. A resting order stands behind the size displayed at its
+price when it came, and moves up as others trade there.
+
+Known limit: orders of this exchange's own clients do not meet each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.simulator.core.book import Book
+
+DEPTH_LEVELS = 3
+ADDED, REMOVED = 1, 2
+TRIGGERED_TYPES = frozenset({"STP", "STP LMT", "MIT", "LIT", "TRAIL", "TRAIL LIMIT"})
+LIMIT_TYPES = frozenset({"LMT", "STP LMT", "LIT", "LOC", "TRAIL LIMIT"})
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """A part of an order traded; `liquidity` is 1 for added, 2 for removed."""
+
+    quantity: Decimal
+    price: Decimal
+    liquidity: int
+
+
+@dataclass(slots=True)
+class Working:
+    """An order as the matching sees it.
+
+    `side` is 1 for buy and -1 for sell. `queue_ahead` is the size that stands before it at its price.
+    `trail` is the distance that a trailing stop keeps.
+    """
+
+    side: int
+    order_type: str
+    tif: str
+    remaining: Decimal
+    limit: Decimal | None = None
+    stop: Decimal | None = None
+    trail: Decimal | None = None
+    trail_percent: Decimal | None = None
+    limit_offset: Decimal | None = None
+    is_triggered: bool = False
+    is_resting: bool = False
+    queue_ahead: float = 0.0
+    all_or_none: bool = False
+
+    @property
+    def waits_for_trigger(self) -> bool:
+        """Return whether the order is held until its stop is reached."""
+        return self.order_type in TRIGGERED_TYPES and not self.is_triggered
+
+    @property
+    def effective_limit(self) -> Decimal | None:
+        """Return the limit that applies now, None for a market order."""
+        return self.limit if self.order_type in LIMIT_TYPES else None
+
+
+def price_of(value: float) -> Decimal:
+    """Return a market price as an exact Decimal."""
+    return Decimal(repr(round(value, 6)))
+
+
+def check_trigger(order: Working, book: Book, *, on_quotes: bool) -> bool:
+    """Return whether a held order is triggered by the book as it is now, and mark it.
+
+    Stocks are triggered by the last price, currency pairs by the quote (IB's default trigger methods).
+    """
+    if not order.waits_for_trigger:
+        return False
+    seen = (book.ask if order.side > 0 else book.bid) if on_quotes else book.last
+    if seen <= 0:
+        return False
+    _follow(order, price_of(seen))
+    if order.stop is None:
+        return False
+    price = price_of(seen)
+    rises = order.side > 0 if order.order_type not in ("MIT", "LIT") else order.side < 0
+    if (price >= order.stop) if rises else (price <= order.stop):
+        order.is_triggered = True
+        if order.order_type == "TRAIL LIMIT" and order.limit_offset is not None:
+            order.limit = order.stop + order.limit_offset * order.side
+    return order.is_triggered
+
+
+def _follow(order: Working, price: Decimal) -> None:
+    """Move a trailing stop after the price, never back."""
+    if order.order_type not in ("TRAIL", "TRAIL LIMIT"):
+        return
+    distance = order.trail if order.trail is not None else price * (order.trail_percent or Decimal(0)) / 100
+    level = price + distance * order.side
+    better = order.stop is None or (level < order.stop if order.side > 0 else level > order.stop)
+    if better:
+        order.stop = level
+
+
+def take(order: Working, book: Book, tick: Decimal) -> list[Fill]:
+    """Let an active order trade against the displayed book; what it takes is gone from the book."""
+    if order.waits_for_trigger or order.remaining <= 0:
+        return []
+    limit = order.effective_limit
+    levels = _levels(order, book, tick, limit)
+    if order.tif == "FOK" or order.all_or_none:
+        if sum((size for _, size, _ in levels), Decimal(0)) < order.remaining:
+            return []
+    fills: list[Fill] = []
+    for price, size, is_top in levels:
+        quantity = min(order.remaining, size)
+        if quantity <= 0:
+            break
+        paid = limit if order.is_resting and limit is not None else price
+        fills.append(Fill(quantity, paid, ADDED if order.is_resting else REMOVED))
+        order.remaining -= quantity
+        if is_top:
+            _consume(book, order.side, float(quantity))
+        if order.remaining <= 0:
+            break
+    return fills
+
+
+def _levels(order: Working, book: Book, tick: Decimal, limit: Decimal | None) -> list[tuple[Decimal, Decimal, bool]]:
+    if order.side > 0:
+        touch, left, shown = book.ask, book.ask_left, book.ask_size
+    else:
+        touch, left, shown = book.bid, book.bid_left, book.bid_size
+    if touch <= 0:
+        return []
+    top = price_of(touch)
+    levels: list[tuple[Decimal, Decimal, bool]] = []
+    depth = 1 if order.is_resting else 1 + DEPTH_LEVELS
+    for number in range(depth):
+        price = top + tick * number * order.side
+        if price <= 0 or (limit is not None and (price > limit if order.side > 0 else price < limit)):
+            break
+        size = _whole(left if number == 0 else shown)
+        if size > 0:
+            levels.append((price, size, number == 0))
+    return levels
+
+
+def _whole(size: float) -> Decimal:
+    return Decimal(int(size)) if size >= 1 else price_of(size)
+
+
+def _consume(book: Book, side: int, quantity: float) -> None:
+    if side > 0:
+        book.ask_left = max(0.0, book.ask_left - quantity)
+    else:
+        book.bid_left = max(0.0, book.bid_left - quantity)
+
+
+def rest(order: Working, book: Book) -> None:
+    """Put what is left of a limit order into the queue at its price."""
+    order.is_resting = order.effective_limit is not None
+    limit = order.effective_limit
+    if limit is None:
+        return
+    best, size = (book.bid, book.bid_size) if order.side > 0 else (book.ask, book.ask_size)
+    if best <= 0:
+        return
+    is_inside = limit > price_of(best) if order.side > 0 else limit < price_of(best)
+    order.queue_ahead = 0.0 if is_inside else size
+
+
+def on_trade(order: Working, price: float, size_left: float) -> tuple[Fill | None, float]:
+    """Let a resting order take part in a trade of others; return its fill and what is left of the trade's size."""
+    limit = order.effective_limit
+    if not order.is_resting or limit is None or order.remaining <= 0 or size_left <= 0:
+        return None, size_left
+    traded = price_of(price)
+    if traded == limit:
+        passed = min(order.queue_ahead, size_left)
+        order.queue_ahead -= passed
+        size_left -= passed
+    elif traded > limit if order.side > 0 else traded < limit:
+        return None, size_left
+    quantity = min(order.remaining, _whole(size_left))
+    if quantity <= 0 or (order.all_or_none and quantity < order.remaining):
+        return None, size_left
+    order.remaining -= quantity
+    return Fill(quantity, limit, ADDED), size_left - float(quantity)

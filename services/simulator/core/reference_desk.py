@@ -1,0 +1,228 @@
+"""Answer questions about contracts and the small fixed tables; refuse what a login without these services is refused.
+
+Nothing is silently ignored: a request without data here gets the error that TWS sends where the service is missing.
+
+Source: ib-facts B.5, B.7.
+"""
+
+from __future__ import annotations
+
+from services.simulator.core.contracts import NO_DEFINITION, Instrument, Listing, NotFound
+from services.simulator.core.floor import Floor
+from services.simulator.core.hours import Hours
+from services.simulator.core.market import NS_PER_S, option_price
+from services.simulator.core.sessions import Session
+from services.simulator.core.times import to_ns
+from shared.tws import requests as rq
+from shared.tws import responses as rs
+from shared.tws.fields import TagValue
+
+CUSTOM_OPTION_TICK = 53
+_YEAR_S = 365.0 * 86400.0
+_SMART = (("NASDAQ", "Q"), ("NYSE", "N"), ("ARCA", "P"), ("BATS", "Z"), ("IEX", "V"), ("DRCTEDGE", "K"))
+_SCANNER_XML = (
+    '<?xml version="1.0" encoding="UTF-8"?><ScanParameterResponse><InstrumentList varName="instrumentList">'
+    "<Instrument><name>US Stocks</name><type>STK</type></Instrument></InstrumentList></ScanParameterResponse>"
+)
+
+
+class ReferenceDesk:
+    """Contracts and tables."""
+
+    def __init__(self, floor: Floor, hours: Hours) -> None:
+        self._floor = floor
+        self._hours = hours
+
+    # -------------------------------------------------------------------------------------------- contracts
+    def contract_details(self, session: Session, request: rq.ReqContractDetails) -> None:
+        """Send every contract that fits, or error 200."""
+        found = self._floor.universe.find(request.contract)
+        if not found:
+            self._floor.error(session.session, request.req_id, 200, NO_DEFINITION)
+            return
+        for listing in found:
+            self._floor.send(session.session, self._details(request.req_id, listing))
+        self._floor.send(session.session, rs.ContractDetailsEnd(request.req_id))
+
+    def _details(self, req_id: int, listing: Listing) -> rs.ContractDetails:
+        instrument = listing.instrument
+        under = self._floor.universe.by_id(instrument.under_con_id)
+        hours = self._hours.text(instrument, self._floor.now_ns)
+        return rs.ContractDetails(
+            req_id=req_id,
+            contract=instrument.contract(listing.exchange),
+            last_trade_date_and_time=instrument.expiry,
+            market_name=instrument.trading_class or instrument.symbol,
+            min_tick=float(instrument.min_tick),
+            order_types=instrument.order_types,
+            valid_exchanges=",".join(instrument.exchanges),
+            under_con_id=instrument.under_con_id,
+            long_name=instrument.long_name,
+            contract_month=instrument.expiry[:6],
+            industry=instrument.industry,
+            category=instrument.category,
+            subcategory=instrument.subcategory,
+            time_zone_id=instrument.time_zone,
+            trading_hours=hours,
+            liquid_hours=hours,
+            sec_id_list=(TagValue("ISIN", instrument.isin),) if instrument.isin else (),
+            agg_group=1,
+            under_symbol=under.symbol if under else "",
+            under_sec_type=under.sec_type if under else "",
+            market_rule_ids=",".join(str(instrument.rule.rule_id) for _ in instrument.exchanges),
+            real_expiration_date=instrument.expiry,
+            stock_type=instrument.stock_type,
+        )
+
+    def matching_symbols(self, session: Session, request: rq.ReqMatchingSymbols) -> None:
+        """Send the symbols that begin with a text or whose name contains it."""
+        samples = tuple(
+            rs.SymbolSample(
+                each.con_id, each.symbol, each.sec_type, each.primary_exchange, each.currency,
+                ("OPT",) if self._floor.universe.derivatives(each.con_id) else (), each.long_name,
+            )
+            for each in self._floor.universe.matching(request.pattern)
+        )  # fmt: skip
+        self._floor.send(session.session, rs.SymbolSamples(request.req_id, samples))
+
+    def market_rule(self, session: Session, request: rq.ReqMarketRule) -> None:
+        """Send a table of price increments."""
+        rule = self._floor.universe.rules.get(request.rule_id)
+        if rule is None:
+            text = f"Error validating request.-'c5' : cause - Invalid market rule id {request.rule_id}"
+            self._floor.error(session.session, request.rule_id, 321, text)
+            return
+        increments = tuple(rs.PriceIncrement(float(edge), float(step)) for edge, step in rule.increments)
+        self._floor.send(session.session, rs.MarketRule(request.rule_id, increments))
+
+    def option_parameters(self, session: Session, request: rq.ReqSecDefOptParams) -> None:
+        """Send the expirations and strikes of an underlying."""
+        options = self._floor.universe.derivatives(request.con_id)
+        expirations = tuple(sorted({each.expiry for each in options}))
+        strikes = tuple(sorted({each.strike for each in options}))
+        if options:
+            for exchange in options[0].exchanges:
+                message = rs.SecDefOptParams(
+                    request.req_id, exchange, request.con_id, options[0].trading_class, "100", expirations, strikes
+                )
+                self._floor.send(session.session, message)
+        self._floor.send(session.session, rs.SecDefOptParamsEnd(request.req_id))
+
+    # -------------------------------------------------------------------------------------------- options
+    def option_price(self, session: Session, request: rq.CalculateOptionPrice) -> None:
+        """Compute an option's price from a volatility."""
+        option = self._option(session, request.req_id, request.contract)
+        if option is None:
+            return
+        volatility, under = float(request.volatility or 0), float(request.under_price or 0)
+        price = option_price(under, option.strike, self._years(option), volatility, option.right) if under > 0 else -1.0
+        self._floor.send(
+            session.session,
+            rs.TickOptionComputation(
+                request.req_id, CUSTOM_OPTION_TICK, 1, volatility, option_price=round(price, 6), under_price=under
+            ),
+        )
+
+    def implied_volatility(self, session: Session, request: rq.CalculateImpliedVolatility) -> None:
+        """Compute the volatility that gives a price."""
+        option = self._option(session, request.req_id, request.contract)
+        if option is None:
+            return
+        wanted, under = float(request.option_price or 0), float(request.under_price or 0)
+        low, high = 0.001, 5.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            is_low = under > 0 and option_price(under, option.strike, self._years(option), middle, option.right) < wanted
+            low, high = (middle, high) if is_low else (low, middle)
+        self._floor.send(
+            session.session,
+            rs.TickOptionComputation(
+                request.req_id, CUSTOM_OPTION_TICK, 1, round(low, 6), option_price=wanted, under_price=under
+            ),
+        )
+
+    def _option(self, session: Session, req_id: int, contract: rq.TwsContract) -> Instrument | None:
+        found = self._floor.universe.resolve(contract)
+        if isinstance(found, NotFound) or found.instrument.sec_type != "OPT":
+            self._floor.error(session.session, req_id, 200, NO_DEFINITION)
+            return None
+        return found.instrument
+
+    def _years(self, option: Instrument) -> float:
+        from datetime import UTC, datetime
+
+        expiry = datetime.strptime(option.expiry, "%Y%m%d").replace(hour=21, tzinfo=UTC)
+        return (to_ns(expiry) - self._floor.now_ns) / NS_PER_S / _YEAR_S
+
+    # -------------------------------------------------------------------------------------------- tables
+    def depth_exchanges(self, session: Session, _: rq.ReqMktDepthExchanges) -> None:
+        """Send the exchanges that offer depth."""
+        rows = tuple(rs.DepthExchange(name, "STK", "", "Deep2", 2147483647) for name, _ in _SMART)
+        self._floor.send(session.session, rs.MktDepthExchanges(rows))
+
+    def smart_components(self, session: Session, request: rq.ReqSmartComponents) -> None:
+        """Send what the letters of an exchange map stand for."""
+        rows = tuple(rs.SmartComponent(bit, name, letter) for bit, (name, letter) in enumerate(_SMART))
+        self._floor.send(session.session, rs.SmartComponents(request.req_id, rows))
+
+    def family_codes(self, session: Session, _: rq.ReqFamilyCodes) -> None:
+        """Send the account list without family codes."""
+        codes = tuple(rs.FamilyCode(name, "") for name in self._floor.config.accounts)
+        self._floor.send(session.session, rs.FamilyCodes(codes))
+
+    def soft_dollar_tiers(self, session: Session, request: rq.ReqSoftDollarTiers) -> None:
+        """Send an empty list."""
+        self._floor.send(session.session, rs.SoftDollarTiers(request.req_id, ()))
+
+    def user_info(self, session: Session, request: rq.ReqUserInfo) -> None:
+        """Send no white branding."""
+        self._floor.send(session.session, rs.UserInfo(request.req_id, ""))
+
+    def scanner_parameters(self, session: Session, _: rq.ReqScannerParameters) -> None:
+        """Send a small parameter document."""
+        self._floor.send(session.session, rs.ScannerParameters(_SCANNER_XML))
+
+    def news_providers(self, session: Session, _: rq.ReqNewsProviders) -> None:
+        """Send an empty list."""
+        self._floor.send(session.session, rs.NewsProviders(()))
+
+    def historical_news(self, session: Session, request: rq.ReqHistoricalNews) -> None:
+        """Send no news."""
+        self._floor.send(session.session, rs.HistoricalNewsEnd(request.req_id, has_more=False))
+
+    def display_groups(self, session: Session, request: rq.QueryDisplayGroups) -> None:
+        """Send the groups of a TWS window that is not there."""
+        self._floor.send(session.session, rs.DisplayGroupList(request.req_id, "4|1|2|5|3|6"))
+
+    def group_events(self, session: Session, request: rq.SubscribeToGroupEvents) -> None:
+        """Tell that no contract is chosen."""
+        self._floor.send(session.session, rs.DisplayGroupUpdated(request.req_id, "none"))
+
+    def verification(self, session: Session, _: rq.Request) -> None:
+        """Refuse API verification."""
+        self._floor.send(session.session, rs.VerifyCompleted(is_successful=False, error_text="not supported"))
+
+    def nothing(self, session: Session, request: rq.Request) -> None:
+        """Take a request that has no answer (log level, cancels of what is not running)."""
+
+    def refuse(self, session: Session, request: rq.Request) -> None:
+        """Send the error for a service that this login does not have."""
+        code, text = REFUSALS[type(request)]
+        self._floor.error(session.session, getattr(request, "req_id", -1), code, text)
+
+
+REFUSALS: dict[type, tuple[int, str]] = {
+    rq.ReqMktDepth: (10092, "Deep market data is not supported for this combination of security type/exchange"),
+    rq.CancelMktDepth: (310, "Can't find the subscribed market depth with tickerId"),
+    rq.ReqScannerSubscription: (162, "Historical Market Data Service error message:Scanner is not available"),
+    rq.CancelScannerSubscription: (365, "No scanner subscription found for ticker id"),
+    rq.ReqFundamentalData: (10358, "Fundamentals data is not allowed"),
+    rq.CancelFundamentalData: (10358, "Fundamentals data is not allowed"),
+    rq.ReqNewsArticle: (10172, "Failed to request news article:No data available"),
+    rq.ReqWshMetaData: (10276, "News feed is not allowed."),
+    rq.ReqWshEventData: (10276, "News feed is not allowed."),
+    rq.RequestFA: (321, "Error validating request.-'cB' : cause - FA data operations ignored for non FA customers."),
+    rq.ReplaceFA: (321, "Error validating request.-'cB' : cause - FA data operations ignored for non FA customers."),
+    rq.ExerciseOptions: (322, "Error processing request.-'cC' : cause - There are no options to exercise"),
+}
+"""Requests that are answered by an error here, with what TWS says where the service is missing."""

@@ -1,0 +1,104 @@
+"""Say which desk answers which request; a test holds it against the codec's list of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from services.simulator.core.market import NS_PER_S
+from services.simulator.core.reference_desk import REFUSALS
+from services.simulator.core.sessions import Session
+from shared.tws import requests as rq
+from shared.tws import responses as rs
+
+if TYPE_CHECKING:
+    from services.simulator.core.engine import Engine
+
+Route = Callable[[Session, Any], None]
+
+
+def routes(engine: Engine) -> dict[type, Route]:
+    """Return the answering function of every request but START_API."""
+    floor, orders, queries = engine.floor, engine.orders, engine.queries
+    data, history, account, reference = engine.data, engine.history, engine.account_desk, engine.reference
+
+    def next_id(session: Session, _: rq.ReqIds) -> None:
+        floor.send(session.session, rs.NextValidId(floor.sessions.next_order_id(session.client_id or 0)))
+
+    def accounts(session: Session, _: rq.ReqManagedAccounts) -> None:
+        floor.send(session.session, rs.ManagedAccounts(",".join(floor.config.accounts)))
+
+    def current_time(session: Session, _: rq.ReqCurrentTime) -> None:
+        floor.send(session.session, rs.CurrentTime(floor.now_ns // NS_PER_S))
+
+    table: dict[type, Route] = {
+        rq.ReqIds: next_id,
+        rq.ReqManagedAccounts: accounts,
+        rq.ReqCurrentTime: current_time,
+        rq.SetServerLogLevel: reference.nothing,
+        rq.PlaceOrder: orders.place,
+        rq.CancelOrder: orders.cancel,
+        rq.ReqGlobalCancel: lambda session, _: orders.global_cancel(session),
+        rq.ReqOpenOrders: lambda session, _: queries.open_orders(session),
+        rq.ReqAllOpenOrders: lambda session, _: queries.all_open_orders(session),
+        rq.ReqAutoOpenOrders: queries.auto_open_orders,
+        rq.ReqCompletedOrders: queries.completed_orders,
+        rq.ReqExecutions: queries.executions,
+        rq.ReqAccountUpdates: account.account_updates,
+        rq.ReqPositions: account.positions,
+        rq.CancelPositions: account.cancel_positions,
+        rq.ReqPositionsMulti: account.positions_multi,
+        rq.CancelPositionsMulti: account.cancel_positions_multi,
+        rq.ReqAccountUpdatesMulti: account.updates_multi,
+        rq.CancelAccountUpdatesMulti: account.cancel_updates_multi,
+        rq.ReqAccountSummary: account.account_summary,
+        rq.CancelAccountSummary: account.cancel_summary,
+        rq.ReqPnL: account.pnl,
+        rq.CancelPnL: account.cancel_pnl,
+        rq.ReqPnLSingle: account.pnl_single,
+        rq.CancelPnLSingle: account.cancel_pnl_single,
+        rq.ReqMktData: data.market_data,
+        rq.CancelMktData: data.cancel_market_data,
+        rq.ReqMarketDataType: data.market_data_type,
+        rq.ReqTickByTick: data.tick_by_tick,
+        rq.CancelTickByTick: data.cancel_tick_by_tick,
+        rq.ReqRealTimeBars: data.real_time_bars,
+        rq.CancelRealTimeBars: data.cancel_real_time_bars,
+        rq.ReqHistoricalData: history.bars,
+        rq.CancelHistoricalData: history.cancel_bars,
+        rq.ReqHeadTimestamp: history.head_timestamp,
+        rq.CancelHeadTimestamp: history.cancel_nothing,
+        rq.ReqHistogramData: history.histogram,
+        rq.CancelHistogramData: history.cancel_nothing,
+        rq.ReqHistoricalTicks: history.ticks,
+        rq.ReqContractDetails: reference.contract_details,
+        rq.ReqMatchingSymbols: reference.matching_symbols,
+        rq.ReqMarketRule: reference.market_rule,
+        rq.ReqSecDefOptParams: reference.option_parameters,
+        rq.CalculateOptionPrice: reference.option_price,
+        rq.CalculateImpliedVolatility: reference.implied_volatility,
+        rq.CancelCalculateOptionPrice: reference.nothing,
+        rq.CancelCalculateImpliedVolatility: reference.nothing,
+        rq.ReqMktDepthExchanges: reference.depth_exchanges,
+        rq.ReqSmartComponents: reference.smart_components,
+        rq.ReqFamilyCodes: reference.family_codes,
+        rq.ReqSoftDollarTiers: reference.soft_dollar_tiers,
+        rq.ReqUserInfo: reference.user_info,
+        rq.ReqScannerParameters: reference.scanner_parameters,
+        rq.ReqNewsProviders: reference.news_providers,
+        rq.ReqHistoricalNews: reference.historical_news,
+        rq.ReqNewsBulletins: reference.nothing,
+        rq.CancelNewsBulletins: reference.nothing,
+        rq.CancelWshMetaData: reference.nothing,
+        rq.CancelWshEventData: reference.nothing,
+        rq.QueryDisplayGroups: reference.display_groups,
+        rq.SubscribeToGroupEvents: reference.group_events,
+        rq.UpdateDisplayGroup: reference.nothing,
+        rq.UnsubscribeFromGroupEvents: reference.nothing,
+        rq.VerifyRequest: reference.verification,
+        rq.VerifyMessage: reference.verification,
+        rq.VerifyAndAuthRequest: reference.verification,
+        rq.VerifyAndAuthMessage: reference.verification,
+    }
+    table.update(dict.fromkeys(REFUSALS, reference.refuse))
+    return table

@@ -1,0 +1,121 @@
+"""Look into the exchange and break it on demand, over HTTP on loopback.
+
+| request | answer |
+|---|---|
+| `GET /truth` | the broker's own books as JSON; `?orders=no` leaves the lists out |
+| `GET /truth/ledger` | everything that happened, as JSON lines; `?after=SEQ` for the newer part |
+| `GET /faults` | what can be broken, and what is broken now |
+| `POST /faults/<name>` | break it; parameters as a JSON object |
+| `GET /healthz` `/readyz` `/metrics` | as every service |
+
+A request that a browser sent from another page (with an Origin that is not this server) is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import prometheus_client
+from aiohttp import web
+
+from services.simulator.shell.sockets import Exchange
+from shared.errors import BadInput, ConfigError
+
+
+class Control:
+    """The control server."""
+
+    def __init__(self, exchange: Exchange, *, host: str, port: int) -> None:
+        self._exchange = exchange
+        self._host = host
+        self.port = port
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigError: the port cannot be used.
+        """
+        app = web.Application(middlewares=[_same_origin], client_max_size=1 << 16)
+        app.router.add_get("/truth", self._truth)
+        app.router.add_get("/truth/ledger", self._ledger)
+        app.router.add_get("/faults", self._faults)
+        app.router.add_post("/faults/{name}", self._inject)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._healthz)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self.port).start()
+        except OSError as e:
+            raise ConfigError(
+                f"SIM_HTTP_PORT: port {self.port} on {self._host} cannot be used ({e.strerror or e}): "
+                "stop what uses it or choose another"
+            ) from e
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _truth(self, request: web.Request) -> web.Response:
+        exchange = self._exchange
+        with_orders = request.query.get("orders", "yes") != "no"
+        return web.json_response(exchange.engine.truth(exchange.now_ns(), with_orders=with_orders), dumps=_dumps)
+
+    async def _ledger(self, request: web.Request) -> web.Response:
+        try:
+            after = int(request.query.get("after", "0"))
+        except ValueError:
+            return web.json_response({"error": "after must be a whole number"}, status=400)
+        lines = self._exchange.engine.floor.ledger.tail(after)
+        body = "".join(f"{line}\n" for line in lines)
+        return web.Response(text=body, content_type="application/jsonl")
+
+    async def _faults(self, _: web.Request) -> web.Response:
+        engine = self._exchange.engine
+        now = {**engine.floor.faults.now(), "listening": self._exchange.is_listening}
+        history = [
+            {"name": each.name, "at_ns": each.at_ns, "parameters": each.parameters}
+            for each in engine.floor.faults.history
+        ]
+        return web.json_response({"faults": engine.faults.names(), "now": now, "history": history}, dumps=_dumps)
+
+    async def _inject(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        try:
+            parameters = await request.json() if request.can_read_body else {}
+        except json.JSONDecodeError as e:
+            return web.json_response({"error": f"the body is not JSON: {e}"}, status=400)
+        if not isinstance(parameters, dict):
+            return web.json_response({"error": "the body must be a JSON object"}, status=400)
+        try:
+            self._exchange.inject_fault(name, parameters)
+        except BadInput as e:
+            return web.json_response({"error": str(e)}, status=400)
+        return web.json_response({"ok": True, "name": name, "parameters": parameters})
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"ok": True, "listening": self._exchange.is_listening, "port": self._exchange.port})
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=prometheus_client.generate_latest(), headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
+        )
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, default=str)
+
+
+@web.middleware
+async def _same_origin(request: web.Request, handler: Any) -> web.StreamResponse:
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2] != request.host:
+        return web.json_response({"error": "requests from other pages are refused"}, status=403)
+    answer: web.StreamResponse = await handler(request)
+    return answer
