@@ -33,6 +33,7 @@ def command(
     speed: Annotated[float | None, typer.Option(help="Speed of the replay; 60 plays an hour in a minute.")] = None,
     tick_rate: Annotated[float | None, typer.Option(help="Synthetic events per second and contract.")] = None,
     state_dir: Annotated[str | None, typer.Option(help="Directory that keeps the books over a restart.")] = None,
+    *,
     calendar: Annotated[bool, typer.Option("--calendar", help="Trade in exchange hours only.")] = False,
 ) -> None:
     """A paper exchange that speaks the TWS socket protocol, for every IB client, without an account.

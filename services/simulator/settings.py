@@ -70,9 +70,7 @@ class SimulatorSettings(CommonSettings):
         default=15, ge=1, le=1_000_000, validation_alias="SIM_MAX_ORDERS_PER_SIDE",
         description="working orders per contract and side (201 above)",
     )  # fmt: skip
-    time_zone: str = Field(
-        default="America/New_York", validation_alias="SIM_TIME_ZONE", description="TWS' time zone"
-    )
+    time_zone: str = Field(default="America/New_York", validation_alias="SIM_TIME_ZONE", description="TWS' time zone")
     follow_calendar: bool = Field(
         default=False, validation_alias="SIM_CALENDAR", description="trade in exchange hours only, else always"
     )

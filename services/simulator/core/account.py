@@ -5,8 +5,8 @@ Invariants, in each currency and without futures and currency pairs:
 2. A position of zero has no cost.
 3. Closing a position in parts realises the same profit as closing it at once, up to rounding of 1e-20.
 
-Margins are simple: stocks 25 % long and 30 % short (IB's intraday Reg-T account), so that buying power is four times the
-available funds; futures per contract; bought options are paid in full and lend nothing.
+Margins are simple: stocks 25 % long and 30 % short (IB's intraday Reg-T account), so that buying power is four times
+the available funds; futures per contract; bought options are paid in full and lend nothing.
 
 Source: ib-facts 0; tags as TWS sends them with account updates.
 """
@@ -122,7 +122,9 @@ class Account:
         fee_opened = commission - fee_closed if is_costed else ZERO
         realized: Decimal | None = None
         if closed:
-            cost_out = holding.cost if closed == abs(holding.quantity) else holding.cost * closed / abs(holding.quantity)
+            cost_out = (
+                holding.cost if closed == abs(holding.quantity) else holding.cost * closed / abs(holding.quantity)
+            )
             gross = -side * closed * unit - cost_out
             realized = gross - fee_closed
             holding.cost -= cost_out

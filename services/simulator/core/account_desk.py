@@ -224,9 +224,7 @@ class AccountDesk:
             return
         summary = self._fills.summary(account)
         daily = summary.net_liquidation - account.previous_equity
-        self._floor.send(
-            session, rs.PnL(req_id, _cents(daily), _cents(summary.unrealized), _cents(summary.realized))
-        )
+        self._floor.send(session, rs.PnL(req_id, _cents(daily), _cents(summary.unrealized), _cents(summary.realized)))
 
     def _send_one_single(self, session: int, req_id: int, name: str, con_id: int) -> None:
         account = self._known(name)
@@ -254,7 +252,7 @@ class AccountDesk:
             self._summaries, self._multi_updates, self._multi_positions, self._pnl, self._pnl_single,
         ):  # fmt: skip
             for key in [key for key in table if key[0] == session]:
-                del table[key]  # type: ignore[attr-defined]
+                del table[key]
 
     def _refresh(self) -> None:
         self._floor.later(self._floor.config.summary_period_ns, self._refresh)
@@ -287,7 +285,15 @@ class AccountDesk:
 
     def _changing(self, account: Account) -> list[Value]:
         summary = self._fills.summary(account)
-        fixed = ("Account", "DayTrades", "HighestSeverity", "LookAheadNextChange", "Accrued", "Currency", "RealCurrency")
+        fixed = (
+            "Account",
+            "DayTrades",
+            "HighestSeverity",
+            "LookAheadNextChange",
+            "Accrued",
+            "Currency",
+            "RealCurrency",
+        )
         rows = base_values(account, summary) + currency_values(account, summary, self._fills.rate)
         return [row for row in rows if not row[0].startswith(fixed)]
 

@@ -11,7 +11,7 @@ Source: ib-facts B.5 (contractDetails), A.13 (market rules); conIds as IB publis
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -144,7 +144,7 @@ class Universe:
             self._by_symbol.setdefault(instrument.symbol, []).append(instrument)
         self.rules = {rule.rule_id: rule for rule in rules}
 
-    def __iter__(self) -> Iterable[Instrument]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Instrument]:
         return iter(self._by_id.values())
 
     def by_id(self, con_id: int) -> Instrument | None:
@@ -232,7 +232,9 @@ def _fits(instrument: Instrument, wanted: TwsContract) -> bool:
         and instrument.expiry.startswith(wanted.last_trade_date.split(" ")[0])
         and (not wanted.strike or wanted.strike == instrument.strike)
         and (not right or right == instrument.right)
-        and (not wanted.multiplier or instrument.sec_type == "STK" or Decimal(wanted.multiplier) == instrument.multiplier)
+        and (
+            not wanted.multiplier or instrument.sec_type == "STK" or Decimal(wanted.multiplier) == instrument.multiplier
+        )
     )
 
 

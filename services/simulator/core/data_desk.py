@@ -130,9 +130,7 @@ class DataDesk:
         self._where[(line.session, line.req_id)] = instrument.con_id
         is_delayed = types is _DELAYED
         floor.send(line.session, rs.MarketDataType(line.req_id, 3 if is_delayed else 1))
-        floor.send(
-            line.session, rs.TickReqParams(line.req_id, float(instrument.min_tick), _bbo(instrument), 3)
-        )
+        floor.send(line.session, rs.TickReqParams(line.req_id, float(instrument.min_tick), _bbo(instrument), 3))
         floor.watch(instrument)
         self._first_ticks(line)
         if line.is_snapshot:
@@ -207,9 +205,7 @@ class DataDesk:
     ) -> Listing | None:
         floor = self._floor
         if (session.session, req_id) in self._where:
-            floor.error(
-                session.session, req_id, 322, "Error processing request.-'bS' : cause - Duplicate ticker id"
-            )
+            floor.error(session.session, req_id, 322, "Error processing request.-'bS' : cause - Duplicate ticker id")
             return None
         found = floor.universe.resolve(request.contract)
         if isinstance(found, NotFound):

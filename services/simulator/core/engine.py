@@ -219,7 +219,7 @@ class Engine:
         else:
             book.on_trade(event)
         self.data.on_market(event)
-        self.orders.on_market(event)
+        self.orders.life.on_market(event)
 
     def _arm_midnight(self) -> None:
         zone = self.floor.config.time_zone
@@ -231,7 +231,7 @@ class Engine:
     def _on_midnight(self) -> None:
         for order in self.orders.book.open_orders():
             if (order.order.tif or "DAY") == "DAY":
-                self.orders.cancel_by_broker(order, "End of day.")
+                self.orders.life.cancel_by_broker(order, "End of day.")
         for account in self.accounts.values():
             account.new_day()
             account.previous_equity = self.orders.fills.summary(account).net_liquidation
@@ -317,7 +317,7 @@ class Engine:
         if kind == "order":
             order = order_from_dict(value, universe)
             if order is not None:
-                self.orders.restore(order)
+                self.orders.life.restore(order)
         elif kind == "execution":
             self.executions.restore(execution_from_dict(value, universe))
             self._saved_executions = len(self.executions.all)

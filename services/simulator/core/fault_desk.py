@@ -157,7 +157,7 @@ class FaultDesk:
         self._floor.release_deferred()
 
     def nightly_reset(self, *, seconds: float = 3.0, port_seconds: float = 5.0) -> None:
-        """Play the nightly reset: farms break, 1100, then all sockets drop, the port refuses for a while, and it is over."""
+        """Play the nightly reset: farms break, 1100, all sockets drop, the port refuses for a while, and it is over."""
         floor = self._floor
         for farm in FARMS:
             floor.broadcast(2103, f"Market data farm connection is broken:{farm}")

@@ -78,25 +78,26 @@ class Faults:
     def on_send(self, session: int, response: Response, now_ns: int) -> int | None:
         """Return 0 to send now, a delay in nanoseconds, or None to drop the response."""
         is_data = isinstance(response, MARKET_DATA)
-        if self.silent_until_ns:
-            if now_ns >= self.silent_until_ns:
-                self.silent_until_ns = 0
-            elif self.silent_client is None or self.sessions_of_client.get(self.silent_client) == session:
-                return None
-        if self.data_silent_until_ns:
-            if now_ns >= self.data_silent_until_ns:
-                self.data_silent_until_ns = 0
-            elif is_data:
-                return None
-        if self.is_link_lost and is_data:
+        if self._is_silent(session, now_ns) or (is_data and self._is_data_silent(now_ns)):
             return None
         if self.missing_ends and self._swallows(response):
             return None
-        if self.slow_until_ns and not is_data:
-            if now_ns < self.slow_until_ns:
-                return self.slow_ns
+        if self.slow_until_ns and now_ns >= self.slow_until_ns:
             self.slow_until_ns = 0
-        return 0
+        return self.slow_ns if self.slow_until_ns and not is_data else 0
+
+    def _is_silent(self, session: int, now_ns: int) -> bool:
+        if not self.silent_until_ns:
+            return False
+        if now_ns >= self.silent_until_ns:
+            self.silent_until_ns = 0
+            return False
+        return self.silent_client is None or self.sessions_of_client.get(self.silent_client) == session
+
+    def _is_data_silent(self, now_ns: int) -> bool:
+        if self.data_silent_until_ns and now_ns >= self.data_silent_until_ns:
+            self.data_silent_until_ns = 0
+        return bool(self.data_silent_until_ns) or self.is_link_lost
 
     def _swallows(self, response: Response) -> bool:
         for name, left in list(self.missing_ends.items()):

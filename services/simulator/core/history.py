@@ -131,8 +131,8 @@ class History:
         rows = self._recorder.seconds.get(instrument.con_id)
         if not rows:
             return None
-        first = bisect_left(rows, start_ns // NS_PER_S, key=lambda row: row[0])
-        last = bisect_left(rows, -(-end_ns // NS_PER_S), key=lambda row: row[0])
+        first = bisect_left(rows, float(start_ns // NS_PER_S), key=lambda row: row[0])
+        last = bisect_left(rows, float(-(-end_ns // NS_PER_S)), key=lambda row: row[0])
         chosen = rows[first:last]
         if not chosen:
             return None

@@ -20,11 +20,12 @@ from services.simulator.core.history import (
     head_ns,
     parse_duration,
 )
-from services.simulator.core.market import NS_PER_S, quote_around
+from services.simulator.core.market import NS_PER_S, Quote, quote_around
 from services.simulator.core.sessions import Session
 from services.simulator.core.times import local, parse_tws_time, zoned_text
 from shared.tws import requests as rq
 from shared.tws import responses as rs
+from shared.tws.contract import TwsContract
 
 PREFIX = "Historical Market Data Service error message:"
 PACING_TEXT = PREFIX + "Historical data request pacing violation"
@@ -97,9 +98,7 @@ class HistoryDesk:
         if not bar_s:
             self._invalid(session, request.req_id, f"Historical data bar size setting is invalid: {request.bar_size}")
             return
-        is_absent = what not in PRICE_KINDS or (
-            instrument.sec_type == "CASH" and what in ("TRADES", "ADJUSTED_LAST")
-        )
+        is_absent = what not in PRICE_KINDS or (instrument.sec_type == "CASH" and what in ("TRADES", "ADJUSTED_LAST"))
         if is_absent:
             name = f"{instrument.symbol}@{request.contract.exchange or instrument.route} {what.title()} {bar_s}"
             self._service_error(session, request.req_id, f"No historical market data for {name}")
@@ -184,16 +183,7 @@ class HistoryDesk:
     def _send_ticks(
         self, session: Session, request: rq.ReqHistoricalTicks, instrument: Instrument, seconds: list[int]
     ) -> None:
-        quotes = [
-            (
-                second,
-                quote_around(
-                    instrument, self._history.bar(instrument, second * NS_PER_S, 1, (second + 1) * NS_PER_S, "MIDPOINT").open,
-                    Chance(instrument.con_id ^ second), second * NS_PER_S,
-                ),
-            )
-            for second in seconds
-        ]  # fmt: skip
+        quotes = [(second, self._quote_at(instrument, second)) for second in seconds]
         req_id, what = request.req_id, request.what_to_show.upper()
         answer: rs.Response
         if what == "BID_ASK":
@@ -206,6 +196,11 @@ class HistoryDesk:
             mids = [rs.HistoricalTick(s, 0, round((q.bid + q.ask) / 2, 6), 0) for s, q in quotes]
             answer = rs.HistoricalTicks(req_id, tuple(mids))
         self._floor.send(session.session, answer)
+
+    def _quote_at(self, instrument: Instrument, second: int) -> Quote:
+        start_ns = second * NS_PER_S
+        mid = self._history.bar(instrument, start_ns, 1, start_ns + NS_PER_S, "MIDPOINT").open
+        return quote_around(instrument, mid, Chance(instrument.con_id ^ second), start_ns)
 
     def cancel_nothing(self, session: Session, request: rq.Request) -> None:
         """Take the cancel of a request that was answered at once."""
@@ -277,7 +272,7 @@ class HistoryDesk:
         message = rs.HistoricalSchedule(request.req_id, start, end, instrument.time_zone, tuple(rows))
         self._floor.send(session.session, message)
 
-    def _instrument(self, session: Session, req_id: int, contract: rq.TwsContract) -> Instrument | None:
+    def _instrument(self, session: Session, req_id: int, contract: TwsContract) -> Instrument | None:
         found = self._floor.universe.resolve(contract)
         if isinstance(found, NotFound):
             self._floor.error(session.session, req_id, 200, found.text)

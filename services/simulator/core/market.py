@@ -137,9 +137,7 @@ class Prices:
             years = (expiry_s - at_ns / NS_PER_S) / _YEAR_S
             return max(
                 0.01,
-                option_price(
-                    self.mid(under, at_ns), instrument.strike, years, instrument.volatility, instrument.right
-                ),
+                option_price(self.mid(under, at_ns), instrument.strike, years, instrument.volatility, instrument.right),
             )
         path = self._paths.get(instrument.con_id)
         if path is None:

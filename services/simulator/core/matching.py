@@ -112,9 +112,9 @@ def take(order: Working, book: Book, tick: Decimal) -> list[Fill]:
         return []
     limit = order.effective_limit
     levels = _levels(order, book, tick, limit)
-    if order.tif == "FOK" or order.all_or_none:
-        if sum((size for _, size, _ in levels), Decimal(0)) < order.remaining:
-            return []
+    needs_all = order.tif == "FOK" or order.all_or_none
+    if needs_all and sum((size for _, size, _ in levels), Decimal(0)) < order.remaining:
+        return []
     fills: list[Fill] = []
     for price, size, is_top in levels:
         quantity = min(order.remaining, size)

@@ -17,9 +17,7 @@ from shared.money import is_on_tick
 from shared.tws.order import TwsOrder
 
 Complaint = tuple[int, str]
-ORDER_TYPES = frozenset(
-    {"MKT", "LMT", "STP", "STP LMT", "TRAIL", "TRAIL LIMIT", "MIT", "LIT", "MOC", "LOC"}
-)
+ORDER_TYPES = frozenset({"MKT", "LMT", "STP", "STP LMT", "TRAIL", "TRAIL LIMIT", "MIT", "LIT", "MOC", "LOC"})
 STOP_TYPES = frozenset({"STP", "STP LMT", "MIT", "LIT"})
 TIFS = frozenset({"DAY", "GTC", "IOC", "FOK", "GTD", "OPG"})
 _MAY_CHANGE = frozenset(

@@ -112,12 +112,9 @@ def execution_from_dict(stored: dict[str, Any], universe: Universe) -> Execution
     """Return the execution; a contract that is not listed any more keeps its conId only."""
     instrument = universe.by_id(stored["con_id"])
     contract = instrument.contract(stored["route"]) if instrument else TwsContract(con_id=stored["con_id"])
-    return Execution(
-        contract=contract,
-        realized=_number(stored["realized"]),
-        **{name: stored[name] for name in _EXECUTION_PLAIN},
-        **{name: Decimal(stored[name]) for name in _EXECUTION_AMOUNTS},
-    )
+    amounts: dict[str, Any] = {name: Decimal(stored[name]) for name in _EXECUTION_AMOUNTS}
+    plain = {name: stored[name] for name in _EXECUTION_PLAIN}
+    return Execution(contract=contract, realized=_number(stored["realized"]), **plain, **amounts)
 
 
 def account_to_dict(account: Account) -> dict[str, Any]:

@@ -27,7 +27,8 @@ class QueryDesk:
         """Answer reqOpenOrders: the client's own working orders; client 0 sees manual ones too."""
         client_id = session.client_id
         self._send_open(
-            session, [o for o in self._book.open_orders() if o.client_id == client_id or (client_id == 0 and o.is_manual)]
+            session,
+            [o for o in self._book.open_orders() if o.client_id == client_id or (client_id == 0 and o.is_manual)],
         )
 
     def all_open_orders(self, session: Session) -> None:
@@ -55,7 +56,12 @@ class QueryDesk:
         )
         for order in self._book.by_perm.values():
             is_visible = sees_all or order.client_id == client_id
-            if order.is_done and order.done_ns >= since_ns and is_visible and not (request.api_only and order.is_manual):
+            if (
+                order.is_done
+                and order.done_ns >= since_ns
+                and is_visible
+                and not (request.api_only and order.is_manual)
+            ):
                 message = completed_order(order, config.time_zone, none_text=config.deltaneutral_none)
                 floor.send(session.session, message)
         floor.send(session.session, CompletedOrdersEnd())

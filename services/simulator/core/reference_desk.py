@@ -7,6 +7,8 @@ Source: ib-facts B.5, B.7.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from services.simulator.core.contracts import NO_DEFINITION, Instrument, Listing, NotFound
 from services.simulator.core.floor import Floor
 from services.simulator.core.hours import Hours
@@ -15,6 +17,7 @@ from services.simulator.core.sessions import Session
 from services.simulator.core.times import to_ns
 from shared.tws import requests as rq
 from shared.tws import responses as rs
+from shared.tws.contract import TwsContract
 from shared.tws.fields import TagValue
 
 CUSTOM_OPTION_TICK = 53
@@ -132,7 +135,9 @@ class ReferenceDesk:
         low, high = 0.001, 5.0
         for _ in range(60):
             middle = (low + high) / 2
-            is_low = under > 0 and option_price(under, option.strike, self._years(option), middle, option.right) < wanted
+            is_low = (
+                under > 0 and option_price(under, option.strike, self._years(option), middle, option.right) < wanted
+            )
             low, high = (middle, high) if is_low else (low, middle)
         self._floor.send(
             session.session,
@@ -141,7 +146,7 @@ class ReferenceDesk:
             ),
         )
 
-    def _option(self, session: Session, req_id: int, contract: rq.TwsContract) -> Instrument | None:
+    def _option(self, session: Session, req_id: int, contract: TwsContract) -> Instrument | None:
         found = self._floor.universe.resolve(contract)
         if isinstance(found, NotFound) or found.instrument.sec_type != "OPT":
             self._floor.error(session.session, req_id, 200, NO_DEFINITION)
@@ -149,8 +154,6 @@ class ReferenceDesk:
         return found.instrument
 
     def _years(self, option: Instrument) -> float:
-        from datetime import UTC, datetime
-
         expiry = datetime.strptime(option.expiry, "%Y%m%d").replace(hour=21, tzinfo=UTC)
         return (to_ns(expiry) - self._floor.now_ns) / NS_PER_S / _YEAR_S
 

@@ -6,7 +6,7 @@ Source: ib-facts A.6 (execution times), B.5; formats seen in recordings.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 NS_PER_S = 1_000_000_000
@@ -59,11 +59,10 @@ def parse_tws_time(text: str, zone: str) -> int | None:
     if match is None:
         raise ValueError(f"{text!r} is not a time like 20261123 15:30:00 US/Eastern")
     day, clock, name = match.groups()
-    where: ZoneInfo | object = UTC if stripped[8] == "-" and name is None else None
+    where: tzinfo | None = UTC if stripped[8] == "-" and name is None else None
     if where is None:
         try:
             where = ZoneInfo(_ZONE_ALIASES.get(name, name) if name else zone)
         except (KeyError, ValueError, OSError) as e:
             raise ValueError(f"time zone {name!r} is not known") from e
-    moment = datetime.strptime(f"{day} {clock}", "%Y%m%d %H:%M:%S")
-    return to_ns(moment.replace(tzinfo=where))  # type: ignore[arg-type]
+    return to_ns(datetime.strptime(f"{day} {clock}", "%Y%m%d %H:%M:%S").replace(tzinfo=where))

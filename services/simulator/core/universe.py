@@ -94,7 +94,8 @@ def _stocks() -> Iterator[Instrument]:
     for symbol, con_id, primary, name, price, volatility, size, industry, category, isin in _US_STOCKS:
         yield Instrument(
             con_id=con_id, symbol=symbol, sec_type="STK", currency="USD", primary_exchange=primary,
-            exchanges=_NASDAQ if primary == "NASDAQ" else _NYSE, long_name=name, rule=SUB_PENNY if price < 20 else PENNY,
+            exchanges=_NASDAQ if primary == "NASDAQ" else _NYSE, long_name=name,
+            rule=SUB_PENNY if price < 20 else PENNY,
             price=price, volatility=volatility, size=size, industry=industry, category=category, subcategory=category,
             stock_type="COMMON", isin=isin, order_types=_STOCK_ORDERS,
             trading_class="NMS" if primary == "NASDAQ" else symbol,

@@ -206,9 +206,7 @@ class SessionProtocol(asyncio.Protocol):
         self._exchange = exchange
         engine = exchange.engine
         config = engine.floor.config
-        self._codec = ServerConnection(
-            zoned_text(exchange.now_ns(), "UTC"), cap=config.max_version
-        )
+        self._codec = ServerConnection(zoned_text(exchange.now_ns(), "UTC"), cap=config.max_version)
         self._transport: asyncio.Transport | None = None
         self._session = 0
         self._is_open = False
@@ -252,7 +250,7 @@ class SessionProtocol(asyncio.Protocol):
             return
         exchange.apply(exchange.engine.receive(self._session, event, exchange.now_ns()))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Take note of the end."""
         self._transport = None
         self._exchange.ended(self._session)
