@@ -1,6 +1,7 @@
 """Read settings from the environment and `.env`, once, and name every mistake at once.
 
-Names are the guide's (`IB_PAPER_HOST` …) where it has one. `CQ_ENV_FILE` names another file than `.env`
+Names are the guide's (`IB_PAPER_HOST` …) where it has one. A variable `X_FILE` names a file that holds the value of
+`X`: that is how containers are given passwords. `CQ_ENV_FILE` names another file than `.env`
 (empty: none). What is set in the environment wins over the file. Inline comments in the file are allowed.
 """
 
@@ -216,6 +217,7 @@ def load_settings(settings_class: type[S]) -> S:
     Raises:
         ConfigError: one sentence per wrong setting, each with the variable's name; never with a secret's value.
     """
+    _read_value_files(settings_class)
     named = os.environ.get("CQ_ENV_FILE", ".env")
     path = Path(named) if named else None
     if path is not None and named != ".env" and not path.is_file():
@@ -226,17 +228,35 @@ def load_settings(settings_class: type[S]) -> S:
         raise ConfigError([_sentence(settings_class, error) for error in e.errors(include_url=False)]) from e
 
 
+def _names_of(field: Any) -> tuple[str, ...]:
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return tuple(str(choice) for choice in alias.choices)
+    return (alias,) if isinstance(alias, str) else ()
+
+
+def _read_value_files(settings_class: type[CommonSettings]) -> None:
+    mistakes: list[str] = []
+    for field in settings_class.model_fields.values():
+        for name in _names_of(field):
+            path = os.environ.get(f"{name}_FILE")
+            if path and not os.environ.get(name):
+                try:
+                    os.environ[name] = Path(path).read_text(encoding="utf-8").strip()
+                except OSError as e:
+                    mistakes.append(f"{name}_FILE: {path!r} cannot be read ({e.strerror})")
+    if mistakes:
+        raise ConfigError(mistakes)
+
+
 def _sentence(settings_class: type[CommonSettings], error: Any) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if not error["loc"]:
         return message
     name = str(error["loc"][0])
     field = settings_class.model_fields.get(name)
-    alias = field.validation_alias if field is not None else None
-    if isinstance(alias, AliasChoices):
-        name = str(alias.choices[0])
-    elif isinstance(alias, str):
-        name = alias
+    if field is not None:
+        name = next(iter(_names_of(field)), name)
     is_secret = field is not None and "Secret" in str(field.annotation)
     shown = "" if is_secret or error["type"] == "missing" else f" (got {error.get('input')!r})"
     return f"{name}: {message}{shown}"

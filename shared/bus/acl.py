@@ -18,7 +18,7 @@ _WRITES = (
     "+xadd +xtrim +xdel +xgroup +xack +xautoclaim +xreadgroup +set +del +hset +hdel +hincrby +hsetnx +expire +pexpire"
     " +incr +unlink"
 )
-_COMMON_WRITES = ("dead-letter", "heartbeat:*", "*:readers")
+_COMMON_WRITES = ("dead-letter", "heartbeat:*", "*:readers", "*:trimmed")
 
 _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
     "gateway": (

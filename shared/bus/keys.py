@@ -159,6 +159,10 @@ class Keys:
         """Hash: registered reader → `<entry id> <wall ns>`; holds trimming back within the retention."""
         return f"{stream}:readers"
 
+    def trimmed(self, stream: str) -> str:
+        """String: the last entry deleted from a stream by retention; a cursor behind it has a gap."""
+        return f"{stream}:trimmed"
+
     def decided(self, intent_id: str) -> str:
         """String: the decision entry of an intent; kept eight days."""
         return self._key(f"decided:{intent_id}")

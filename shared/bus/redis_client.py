@@ -180,19 +180,24 @@ class RedisBus:
     async def gap_after(self, stream: str, cursor: str) -> GapEvent | None:
         """Return the gap between a cursor and the first retained entry, if entries in between were trimmed."""
         link = self._link_of(stream)
-        if not await link.call("EXISTS", stream, writes=False):
+        trimmed = await link.call("GET", self._keys.trimmed(stream), writes=False)
+        first = await link.call("XRANGE", stream, "-", "+", "COUNT", 1, writes=False)
+        first_id = _text(first[0][0]) if first else ""
+        if trimmed is not None:
+            last_deleted = _text(trimmed)
+            is_gap = _id_key(last_deleted) > _id_key(cursor)
+            return GapEvent(stream=stream, after_id=cursor, next_id=first_id or last_deleted) if is_gap else None
+        if not first or _id_key(first_id) <= _id_key(cursor):
             return None
+        # Streams that are trimmed as they are written (ticks) do not say where: older than the oldest means a gap.
         info = await link.call("XINFO", "STREAM", stream, writes=False)
         facts = {_text(info[i]): info[i + 1] for i in range(0, len(info), 2)}
-        deleted = _text(facts.get("max-deleted-entry-id", b"0-0"))
-        if _id_key(deleted) <= _id_key(cursor):
-            return None
-        first = facts.get("first-entry")
-        return GapEvent(stream=stream, after_id=cursor, next_id=_text(first[0]) if first else deleted)
+        has_lost = int(facts["entries-added"]) > int(facts["length"])
+        return GapEvent(stream=stream, after_id=cursor, next_id=first_id) if has_lost else None
 
     async def trim(self, stream: str, *, before: str) -> int:
         """Delete entries with an id below `before`; return how many."""
-        return int(await self._link_of(stream).call("XTRIM", stream, "MINID", before))
+        return int(await self._link_of(stream).run("trim", [stream, self._keys.trimmed(stream)], [before]))
 
     async def get_cursor(self, stream_name: str) -> str:
         """Return the committed cursor of a single fenced reader."""

@@ -2,12 +2,10 @@
 
 Invariants:
 1. A candidate acquires only what it has seen unchanged (owner, epoch, incarnation, counter) for a whole lease time
-   on its
-   own monotonic clock; no server clock and no expiry takes part in any decision.
-2. A holder's lease runs from the moment the renewal was *sent*, less a margin: a reply that came late extends
-   nothing. (In a
-   simulation with slow replies two holders believed at once in 294 of 300 runs when dated from the reply, in none when
-   dated from the request.)
+   on its own monotonic clock; no server clock and no expiry takes part in any decision.
+2. A holder's lease runs from the moment the renewal was *sent*, less a margin: a reply that came late extends nothing.
+   (In a simulation with slow replies two holders believed at once in 294 of 300 runs when dated from the reply, in
+   none when dated from the request.)
 3. Another incarnation of the server voids the lease at once.
 
 All times are nanoseconds on the caller's monotonic clock.

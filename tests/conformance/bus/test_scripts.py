@@ -1,0 +1,302 @@
+"""What every fenced script promises, on Redis and on Valkey alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import pytest
+
+from shared.bus.keys import Keys
+from shared.bus.ports import ClaimRequest, ClaimResult, LeaseToken, LeaseView, UnitCommit
+from shared.bus.redis_client import RedisBus, open_bus
+from shared.errors import BusUnavailable, Fenced, OutcomeUnknown
+from shared.messages import decode_fields
+from shared.messages.market import pack_ticks, quote_tick
+from shared.messages.orders import (
+    CancelRequest,
+    Command,
+    Commission,
+    Decision,
+    Fill,
+    Intent,
+    OrderEvent,
+    OrderLeg,
+    OrderState,
+    OrderType,
+    Side,
+)
+from tests.support import RedisServer
+
+SOURCE = "test:1"
+
+
+@pytest.fixture
+async def bus(each_server: RedisServer, deployment: str) -> AsyncIterator[RedisBus]:
+    opened = open_bus(each_server.url, Keys(deployment))
+    yield opened
+    await opened.close()
+
+
+async def lead(bus: RedisBus, role: str = "gateway", owner: str = "a") -> LeaseToken:
+    token = await bus.lease_acquire(role, owner, await bus.lease_view(role), at_least_epoch=10**15)
+    assert token is not None
+    await bus.raise_fence(token)
+    return token
+
+
+def an_event(state: OrderState, intent: str = "i" * 20, leg: int = 0) -> OrderEvent:
+    return OrderEvent(
+        intent_id=intent,
+        leg=leg,
+        state=state,
+        strategy="s",
+        account="DUSIM0001",
+        con_id=265598,
+        side=Side.BUY,
+        quantity=Decimal(1),
+        order_type="MKT",
+    )
+
+
+def an_intent(intent: str = "i" * 20, incarnation: str = "") -> Intent:
+    leg = OrderLeg(side=Side.BUY, quantity=Decimal(1), order_type=OrderType.MARKET)
+    return Intent(
+        intent_id=intent,
+        legs=(leg,),
+        con_id=265598,
+        strategy="s",
+        account="DUSIM0001",
+        valid_until_ns=1,
+        incarnation=incarnation,
+    )
+
+
+def a_claim(token: LeaseToken, intent: str = "i" * 20, *, legs: int = 2, **changes: object) -> ClaimRequest:
+    numbers = range(legs)
+    content: dict[str, object] = {
+        "intent_id": intent,
+        "legs": legs,
+        "client_id": 101,
+        "order_ids": tuple(7 + leg for leg in numbers),
+        "not_after_ns": 10,
+        "now_ns": 9,
+        "is_reducing": False,
+        "made_in": token.incarnation,
+        "cursor_entry": "5-1",
+        "if_claimed": tuple(an_event(OrderState.CLAIMED, intent, leg) for leg in numbers),
+        "if_refused": {
+            result: tuple(an_event(OrderState.REFUSED, intent, leg) for leg in numbers)
+            for result in ClaimResult
+            if result is not ClaimResult.CLAIMED
+        },
+    }
+    return ClaimRequest(**{**content, **changes})  # type: ignore[arg-type]
+
+
+async def states_of(bus: RedisBus) -> list[str]:
+    found = []
+    for entry in await bus.read_range(bus.keys.orders):
+        message = decode_fields(entry.fields).message
+        assert isinstance(message, OrderEvent)
+        found.append(message.state.value)
+    return found
+
+
+async def test_a_lease_is_replaced_only_as_it_was_seen_and_its_epoch_only_grows(bus: RedisBus) -> None:
+    first = await bus.lease_acquire("risk", "a", LeaseView(), at_least_epoch=5)
+    assert first is not None and first.epoch == 6
+    seen = await bus.lease_view("risk")
+    await bus.lease_renew(first)
+    assert await bus.lease_acquire("risk", "b", seen, at_least_epoch=0) is None
+    second = await bus.lease_acquire("risk", "b", await bus.lease_view("risk"), at_least_epoch=0)
+    assert second is not None and second.epoch == 7
+    with pytest.raises(Fenced):
+        await bus.lease_renew(first)
+    await bus.lease_release(first)
+    assert (await bus.lease_view("risk")).owner == "b"
+
+
+async def test_nothing_is_published_before_the_fence_is_raised_nor_after_another_leads(bus: RedisBus) -> None:
+    token = await bus.lease_acquire("gateway", "a", LeaseView(), at_least_epoch=0)
+    assert token is not None
+    event = (bus.keys.orders, an_event(OrderState.WORKING))
+    with pytest.raises(Fenced):
+        await bus.publish(token, [event], source=SOURCE)
+    await bus.raise_fence(token)
+    assert len(await bus.publish(token, [event, event], source=SOURCE)) == 2
+    await lead(bus, owner="b")
+    with pytest.raises(Fenced):
+        await bus.publish(token, [event], source=SOURCE)
+    with pytest.raises(Fenced):
+        await bus.publish_ticks(token, [(0, b"")], source=SOURCE)
+    with pytest.raises(Fenced):
+        await bus.raise_fence(token)
+    assert await bus.stream_length(bus.keys.orders) == 2
+
+
+async def test_a_restart_of_the_server_fences_every_act(bus: RedisBus, each_server: RedisServer) -> None:
+    token = await lead(bus)
+    await bus.hash_set(bus.keys.halt, {"stage": "none"})
+    each_server.restart()
+    stale = [
+        bus.publish(token, [(bus.keys.orders, an_event(OrderState.WORKING))], source=SOURCE),
+        bus.claim(token, a_claim(token), source=SOURCE),
+        bus.publish_fills(token, [], source=SOURCE),
+        bus.lease_renew(token),
+    ]
+    for number, act in enumerate(stale):
+        if number == 2:
+            assert await act == []
+            continue
+        with pytest.raises((Fenced, BusUnavailable, OutcomeUnknown)):
+            await act
+
+
+async def test_a_claim_is_final_and_its_events_are_written_once(bus: RedisBus) -> None:
+    token = await lead(bus)
+    await bus.hash_set(bus.keys.halt, {"stage": "none"})
+    first = await bus.claim(token, a_claim(token), source=SOURCE)
+    again = await bus.claim(token, a_claim(token, now_ns=99), source=SOURCE)
+    assert [row.result for row in first] == [ClaimResult.CLAIMED] * 2
+    assert [(row.order_id, row.client_id, row.is_new) for row in first] == [(7, 101, True), (8, 101, True)]
+    assert [(row.result, row.is_new) for row in again] == [(ClaimResult.CLAIMED, False)] * 2
+    assert await states_of(bus) == ["claimed", "claimed"]
+    assert await bus.get_cursor("commands") == "5-1"
+    assert await bus.hash_get_all(bus.keys.order_ids) == {"101": b"8"}
+
+
+@pytest.mark.parametrize(
+    "changes, stage, expected",
+    [
+        ({"now_ns": 11}, "none", ClaimResult.REFUSED_EXPIRED),
+        ({"made_in": "another"}, "none", ClaimResult.REFUSED_STALE),
+        ({}, "requested", ClaimResult.REFUSED_HALTED),
+        ({}, None, ClaimResult.REFUSED_HALTED),
+        ({"is_reducing": True}, "holding", ClaimResult.CLAIMED),
+    ],
+)
+async def test_what_a_claim_refuses(
+    bus: RedisBus, changes: dict[str, object], stage: str | None, expected: ClaimResult
+) -> None:
+    token = await lead(bus)
+    if stage is not None:
+        await bus.hash_set(bus.keys.halt, {"stage": stage})
+    rows = await bus.claim(token, a_claim(token, **changes), source=SOURCE)
+    assert {row.result for row in rows} == {expected}
+    refused = expected is not ClaimResult.CLAIMED
+    assert await states_of(bus) == (["refused", "refused"] if refused else ["claimed", "claimed"])
+
+
+async def test_a_cancel_that_comes_first_closes_the_order_for_good(bus: RedisBus) -> None:
+    token = await lead(bus)
+    await bus.hash_set(bus.keys.halt, {"stage": "none"})
+    events = [an_event(OrderState.CANCELLED), an_event(OrderState.CANCELLED, leg=1)]
+    for _ in range(2):
+        rows = await bus.cancel_first(
+            token, intent_id="i" * 20, legs=[0, 1], events=events, entry_id="9-9", source=SOURCE
+        )
+    assert {row.result for row in rows} == {ClaimResult.REFUSED_CANCELLED_FIRST}
+    rows = await bus.claim(token, a_claim(token), source=SOURCE)
+    assert {row.result for row in rows} == {ClaimResult.REFUSED_CANCELLED_FIRST}
+    assert await states_of(bus) == ["cancelled", "cancelled"]
+    assert await bus.get_cursor("cancel-commands") == "9-9"
+
+
+async def test_of_two_racing_claims_exactly_one_is_new(bus: RedisBus, each_server: RedisServer) -> None:
+    token = await lead(bus)
+    await bus.hash_set(bus.keys.halt, {"stage": "none"})
+    other = open_bus(each_server.url, bus.keys)
+    try:
+        for number in range(200):
+            intent = f"{number:020d}"
+            claims = [one.claim(token, a_claim(token, intent, legs=1), source=SOURCE) for one in (bus, other)]
+            rows = await asyncio.gather(*claims)
+            assert sorted(row[0].is_new for row in rows) == [False, True]
+    finally:
+        await other.close()
+    assert await bus.stream_length(bus.keys.orders) == 200
+
+
+async def test_an_intent_is_decided_once(bus: RedisBus) -> None:
+    token = await lead(bus, "risk")
+    decision = Decision(intent_id="i" * 20, approved=True)
+    command = Command(intent=an_intent(), not_after_ns=1, incarnation=token.incarnation)
+    for expected in (True, False):
+        is_new = await bus.decide(token, entry_id="4-0", decision=decision, command=command, source=SOURCE)
+        assert is_new is expected
+    assert await bus.stream_length(bus.keys.decisions) == await bus.stream_length(bus.keys.commands) == 1
+    assert await bus.get_cursor("intents") == "4-0"
+
+
+async def test_executions_are_published_once_and_corrections_follow(bus: RedisBus) -> None:
+    token = await lead(bus)
+
+    def fill(revision: int) -> Fill:
+        return Fill(
+            exec_id=f"a.b.0{revision}",
+            exec_stem="a.b",
+            revision=revision,
+            strategy="s",
+            account="DUSIM0001",
+            con_id=1,
+            side=Side.BUY,
+            quantity=Decimal(1),
+            price=Decimal(2),
+        )
+
+    fee = Commission(
+        exec_id="a.b.01", strategy="s", account="DUSIM0001", con_id=1, commission=Decimal(1), currency="USD"
+    )
+    assert await bus.publish_fills(token, [fill(1), fee, fill(1)], source=SOURCE) == [True, True, False]
+    assert await bus.publish_fills(token, [fill(2), fill(1), fee], source=SOURCE) == [True, False, False]
+    assert await bus.stream_length(bus.keys.fills) == 3
+
+
+async def test_a_unit_is_committed_once_per_number_and_only_by_its_owner(bus: RedisBus) -> None:
+    mine, others = await lead(bus, "strategy.a"), await lead(bus, "strategy.b", "b")
+    seen = await bus.load_unit("u")
+    assert await bus.take_unit(mine, "u", seen=seen)
+    assert not await bus.take_unit(others, "u", seen=seen)
+    commit = UnitCommit("u", 1, b"state", {"cq:x:ticks:0": "3-1"}, b"timers", intents=(an_intent(),))
+    assert await bus.commit_unit(mine, commit, source=SOURCE)
+    assert not await bus.commit_unit(mine, commit, source=SOURCE)
+    with pytest.raises(Fenced):
+        await bus.commit_unit(others, UnitCommit("u", 2, b"", {}, b""), source=SOURCE)
+    record = await bus.load_unit("u")
+    assert (record.commit, record.state, record.timers, record.owner) == (1, b"state", b"timers", "a")
+    assert record.cursors == {"cq:x:ticks:0": "3-1"}
+    assert await bus.take_unit(others, "u", seen=record)
+    with pytest.raises(Fenced):
+        await bus.commit_unit(mine, UnitCommit("u", 2, b"", {}, b""), source=SOURCE)
+    assert await bus.stream_length(bus.keys.intents) == 1
+
+
+async def test_trimmed_entries_are_seen_as_a_gap(bus: RedisBus) -> None:
+    ids = [
+        await bus.append(bus.keys.cancels, CancelRequest(cancel_id=str(n), intent_id="i" * 20), source=SOURCE)
+        for n in range(4)
+    ]
+    assert await bus.gap_after(bus.keys.cancels, "0-0") is None
+    await bus.trim(bus.keys.cancels, before=ids[2])
+    gap = await bus.gap_after(bus.keys.cancels, ids[0])
+    assert gap is not None and gap.next_id == ids[2]
+    assert await bus.gap_after(bus.keys.cancels, ids[1]) is None
+
+
+async def test_ticks_come_back_in_order(bus: RedisBus) -> None:
+    token = await lead(bus)
+    batch = pack_ticks([quote_tick(4, n, n, 1, 1.0, 2.0, 3.0, 4.0) for n in range(3)])
+    await bus.publish_ticks(token, [(0, batch), (1, batch)], source=SOURCE)
+    found = await bus.read({bus.keys.ticks(0): "0-0", bus.keys.ticks(1): "0-0"})
+    assert [entries[0].fields[b"body"] for entries in found.values()] == [batch, batch]
+
+
+async def test_a_server_that_is_away_is_said_to_be_away(bus: RedisBus, each_server: RedisServer) -> None:
+    await bus.incarnation()
+    each_server.kill()
+    with pytest.raises((BusUnavailable, OutcomeUnknown)):
+        await bus.append(bus.keys.cancels, CancelRequest(cancel_id="1", intent_id="i" * 20), source=SOURCE)
+    with pytest.raises(BusUnavailable):
+        await bus.last_id(bus.keys.cancels)
