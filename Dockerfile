@@ -1,0 +1,22 @@
+# One image for every service; the command says which. Built from locked dependencies; runs as a user of its own.
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /build
+RUN python3 -m venv /opt/cq
+COPY requirements/ requirements/
+COPY tools/ tools/
+RUN /opt/cq/bin/pip install --no-cache-dir --require-hashes -r requirements/demo-3.11.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY shared/ shared/
+COPY services/ services/
+COPY copilot_quant/ copilot_quant/
+RUN /opt/cq/bin/pip install --no-cache-dir --no-deps .
+
+FROM python:3.11-slim-bookworm
+ENV PATH=/opt/cq/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TZ=UTC CQ_ENV_FILE=
+RUN useradd --create-home --uid 10001 cq && mkdir -p /state /strategies && chown cq /state
+COPY --from=build /opt/cq /opt/cq
+USER cq
+WORKDIR /home/cq
+HEALTHCHECK --interval=10s --timeout=4s --start-period=60s --retries=3 \
+  CMD ["python", "-m", "shared.probe"]
+ENTRYPOINT ["python", "-m"]

@@ -1,0 +1,122 @@
+"""`cq demo`, `cq up`, `cq simulator`: run the system, or only its exchange, on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from copilot_quant.cli.output import console
+from copilot_quant.local.demo import DemoOptions, run_demo
+from copilot_quant.local.system import LocalOptions, LocalSystem
+from shared.clock import SYSTEM_CLOCK
+from shared.errors import ConfigError
+from shared.settings import BrokerSettings, Mode, load_settings
+
+SAMPLE_STRATEGIES = "strategies/strategies.toml"
+REPLAY_STRATEGIES = "strategies/replay.toml"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("demo")(demo)
+    app.command("up")(up)
+    app.command("simulator", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(simulator)
+
+
+def demo(
+    seconds: Annotated[float, typer.Option("--for", help="Run unattended for so many seconds, then judge.")] = 0.0,
+    replay: Annotated[str, typer.Option("--replay", help="CSV files of a real day, comma separated.")] = "",
+    speed: Annotated[
+        float, typer.Option("--speed", help="How many times faster than real time the replay runs.")
+    ] = 1.0,
+    strategies: Annotated[str, typer.Option("--strategies", help="A TOML file of strategies of your own.")] = "",
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the synthetic market.")] = 7,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep logs and data of this run.")] = False,
+) -> None:
+    """Run the whole system against the simulator and show it live; no account, no Docker, no Redis needed.
+
+    With --for it runs unattended and ends with a summary: exit status 0 only if orders were filled, nothing is in
+    dead-letter, and positions and cash on the bus equal the simulator's own books.
+    """
+    files = tuple(Path(name.strip()) for name in replay.split(",") if name.strip())
+    for file in files:
+        if not file.is_file():
+            raise ConfigError(f"--replay: there is no file {str(file)!r}")
+    default = REPLAY_STRATEGIES if files else SAMPLE_STRATEGIES
+    options = DemoOptions(
+        seconds=seconds,
+        replay=files,
+        speed=speed,
+        strategies_file=_strategies_file(strategies or default),
+        seed=seed,
+        keep_files=keep,
+        is_interactive=seconds <= 0 and sys.stdin.isatty() and sys.stdout.isatty(),
+    )
+    sys.exit(asyncio.run(run_demo(options, console)))
+
+
+def _strategies_file(name: str) -> str:
+    path = Path(name)
+    if not path.is_file():
+        raise ConfigError(f"there is no strategies file {name!r}: name one with --strategies (TOML)")
+    return str(path.resolve())
+
+
+def up(
+    strategies: Annotated[str, typer.Option("--strategies", help="TOML file of strategies.")] = SAMPLE_STRATEGIES,
+    limits: Annotated[str, typer.Option("--limits", help="TOML file of risk limits.")] = "",
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Strategy workers.")] = 2,
+    gateways: Annotated[int, typer.Option("--gateways", min=1, help="Gateways: one leads, the others stand by.")] = 2,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask in live mode.")] = False,
+) -> None:
+    """Run the system against the TWS or IB Gateway that `.env` names (paper by default), Redis included."""
+    settings = load_settings(BrokerSettings)
+    console.print(
+        f"{settings.mode.upper()}  account {settings.account}  broker {settings.broker_host}:{settings.broker_port}",
+        style="bold",
+    )
+    if settings.mode is Mode.LIVE and not yes:
+        typed = typer.prompt("LIVE trades real money: type the account to go on")
+        if typed.strip() != settings.account:
+            raise ConfigError("the account typed is another one than IB_LIVE_ACCOUNT: nothing was started")
+    mode = settings.mode.upper()
+    is_sim = settings.mode is Mode.SIM
+    options = LocalOptions(
+        mode=settings.mode,
+        deployment=settings.deployment,
+        account=settings.account,
+        simulator={} if is_sim else None,
+        broker_host=settings.broker_host,
+        broker_port=settings.broker_port,
+        strategies_file=_strategies_file(strategies),
+        limits_file=str(Path(limits).resolve()) if limits else "",
+        lease_ttl_s=1.0 if is_sim else settings.lease_ttl_s,
+        gateways=gateways,
+        workers=workers,
+        passthrough={f"IB_{mode}_CLIENT_ID": str(settings.client_id)},
+    )
+    asyncio.run(_run_until_stopped(options))
+
+
+async def _run_until_stopped(options: LocalOptions) -> None:
+    system = LocalSystem(options, Path.cwd())
+    try:
+        await system.start(lambda line: console.print(line, highlight=False))
+        console.print(f"status page: {system.status_page}   logs: {system.run_dir}/logs   stop: Ctrl-C")
+        while True:
+            await SYSTEM_CLOCK.sleep(3600)
+    except asyncio.CancelledError:
+        console.print("stopping …")
+    finally:
+        system.stop()
+
+
+def simulator(context: typer.Context) -> None:
+    """Run the simulated exchange alone; it speaks the TWS protocol. Arguments: `cq simulator --help`."""
+    arguments = [sys.executable, "-m", "services.simulator", *context.args]
+    os.execv(sys.executable, arguments)  # noqa: S606 - becomes the simulator; no shell is involved

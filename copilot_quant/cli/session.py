@@ -1,0 +1,48 @@
+"""Open a desk for a command: settings from the running local system, the environment or `.env`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from copilot_quant.desk import Desk, open_desk
+from copilot_quant.local.run_file import RunningSystem, read_run_file
+from shared.settings import BrokerSettings, Mode, load_settings
+
+T = TypeVar("T")
+
+
+def running_system() -> RunningSystem | None:
+    """Return the local system running in this directory, unless the environment names a Redis of its own."""
+    return None if os.environ.get("REDIS_URL") else read_run_file(Path.cwd())
+
+
+def operator_settings() -> BrokerSettings:
+    """Return the settings of an operator's command.
+
+    Raises:
+        ConfigError: something in the environment or `.env` is wrong.
+    """
+    system = running_system()
+    if system is not None:
+        os.environ.update({**system.env, "CQ_ENV_FILE": ""})
+    return load_settings(BrokerSettings)
+
+
+def with_desk(act: Callable[[Desk, BrokerSettings], Awaitable[T]]) -> T:
+    """Run `act` with an open desk and return what it returns."""
+    settings = operator_settings()
+
+    async def run() -> T:
+        async with open_desk(settings, client_name="cq") as desk:
+            return await act(desk, settings)
+
+    return asyncio.run(run())
+
+
+def is_live(settings: BrokerSettings) -> bool:
+    """Return whether real money is at stake."""
+    return settings.mode is Mode.LIVE

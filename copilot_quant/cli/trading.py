@@ -1,0 +1,258 @@
+"""`cq order`, `cq cancel`, `cq close`: trade by hand, through risk."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+
+from copilot_quant.cli.output import JsonOption, console, print_json
+from copilot_quant.cli.session import is_live, with_desk
+from copilot_quant.desk import Desk, OrderResult, OrderTicket
+from shared.errors import BadInput, BrokerRejected, RiskRejected, TimedOut
+from shared.ids import MANUAL
+from shared.messages.account import PositionReport
+from shared.messages.market import ContractInfo
+from shared.messages.orders import OrderEvent, Side, TimeInForce
+from shared.money import decimal_of
+from shared.settings import BrokerSettings
+
+order_app = typer.Typer(help="Place an order by hand; it passes risk like any other.", no_args_is_help=True)
+ContractArgument = Annotated[
+    str, typer.Argument(help="AAPL, SAP@IBIS:EUR, FX:EUR.USD, FUT:ES@CME:202612, OPT:SPY:20261218:500C, #265598 …")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; for scripts.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.add_typer(order_app, name="order")
+    app.command("cancel")(cancel)
+    app.command("close")(close)
+
+
+def _number(text: str | None, name: str) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        number = decimal_of(text)
+    except ValueError as e:
+        raise BadInput(f"{name}: {e}") from e
+    if number <= 0:
+        raise BadInput(f"{name} must be positive, got {text}")
+    return number
+
+
+def _ask_if_live(settings: BrokerSettings, text: str, *, yes: bool) -> None:
+    if is_live(settings) and not yes:
+        typer.confirm(f"LIVE account {settings.account}: {text}?", abort=True)
+
+
+async def _approximate_notional(desk: Desk, contract: ContractInfo, ticket: OrderTicket) -> str:
+    price = ticket.limit_price or ticket.stop_price
+    if price is None:
+        last = await desk.last_price(contract.con_id)
+        price = decimal_of(last["last"]) if last.get("last") else None
+    if price is None:
+        return "at a price not known yet"
+    amount = ticket.quantity * price * contract.multiplier / contract.price_magnifier
+    return f"about {amount:,.2f} {contract.currency}"
+
+
+def _show(result: OrderResult, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "intent_id": result.intent_id,
+                "state": result.state,
+                "by": result.by,
+                "code": result.code,
+                "text": result.text,
+                "filled": str(result.filled),
+                "average_price": None if result.average_price is None else str(result.average_price),
+            }
+        )
+    else:
+        at = f" at {result.average_price}" if result.average_price else ""
+        filled = f", filled {result.filled}{at}" if result.filled else ""
+        console.print(f"order {result.intent_id}: {result.state}{filled} {result.code} {result.text}".rstrip())
+    if result.state == "unanswered":
+        raise TimedOut(f"order {result.intent_id}: {result.text}")
+    if result.is_refused:
+        error = RiskRejected if result.by == "risk" else BrokerRejected
+        raise error(result.code or result.state, result.text or f"refused by the {result.by or 'system'}")
+
+
+def _order(side: Side, contract: str, quantity: str, yes: bool, as_json: bool, **fields: object) -> None:
+    ticket = OrderTicket(side=side, quantity=_number(quantity, "quantity") or Decimal(0), **fields)  # type: ignore[arg-type]
+
+    async def act(desk: Desk, settings: BrokerSettings) -> OrderResult:
+        info = await desk.resolve(contract)
+        amount = await _approximate_notional(desk, info, ticket)
+        _ask_if_live(settings, f"{side} {ticket.quantity} {info.name} {ticket.order_type}, {amount}", yes=yes)
+        return await desk.place(info, ticket)
+
+    _show(with_desk(act), as_json=as_json)
+
+
+LimitOption = Annotated[str | None, typer.Option("--limit", help="Limit price.")]
+StopOption = Annotated[str | None, typer.Option("--stop", help="Stop price that triggers the order.")]
+BracketOption = Annotated[
+    str | None,
+    typer.Option("--bracket", help="TAKE_PROFIT:STOP_LOSS, two exits that rest at the broker, e.g. 210:190."),
+]
+TifOption = Annotated[TimeInForce, typer.Option("--tif", help="How long the order works.")]
+OutsideOption = Annotated[bool, typer.Option("--outside-rth", help="Also outside regular trading hours.")]
+StrategyOption = Annotated[str, typer.Option("--strategy", help="The strategy whose position this becomes.")]
+
+
+def _bracket(text: str | None) -> tuple[Decimal | None, Decimal | None]:
+    if text is None:
+        return None, None
+    profit, colon, loss = text.partition(":")
+    if not colon:
+        raise BadInput(f"--bracket is TAKE_PROFIT:STOP_LOSS, e.g. 210:190, got {text!r}")
+    return _number(profit, "take profit"), _number(loss, "stop loss")
+
+
+@order_app.command("buy")
+def buy(
+    contract: ContractArgument,
+    quantity: Annotated[str, typer.Argument(help="Shares or contracts.")],
+    limit: LimitOption = None,
+    stop: StopOption = None,
+    bracket: BracketOption = None,
+    tif: TifOption = TimeInForce.DAY,
+    outside_rth: OutsideOption = False,
+    strategy: StrategyOption = MANUAL,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Buy: at market, or with --limit and --stop; ends with exit status 77 when refused."""
+    profit, loss = _bracket(bracket)
+    _order(
+        Side.BUY,
+        contract,
+        quantity,
+        yes,
+        as_json,
+        limit_price=_number(limit, "--limit"),
+        stop_price=_number(stop, "--stop"),
+        take_profit=profit,
+        stop_loss=loss,
+        tif=tif,
+        outside_rth=outside_rth,
+        strategy=strategy,
+    )
+
+
+@order_app.command("sell")
+def sell(
+    contract: ContractArgument,
+    quantity: Annotated[str, typer.Argument(help="Shares or contracts.")],
+    limit: LimitOption = None,
+    stop: StopOption = None,
+    bracket: BracketOption = None,
+    tif: TifOption = TimeInForce.DAY,
+    outside_rth: OutsideOption = False,
+    strategy: StrategyOption = MANUAL,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Sell: at market, or with --limit and --stop; ends with exit status 77 when refused."""
+    profit, loss = _bracket(bracket)
+    _order(
+        Side.SELL,
+        contract,
+        quantity,
+        yes,
+        as_json,
+        limit_price=_number(limit, "--limit"),
+        stop_price=_number(stop, "--stop"),
+        take_profit=profit,
+        stop_loss=loss,
+        tif=tif,
+        outside_rth=outside_rth,
+        strategy=strategy,
+    )
+
+
+def cancel(
+    order: Annotated[str, typer.Argument(help="An intent id or orderRef as `cq orders` shows them, or `all`.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Cancel working orders of ours; a cancel is never refused by risk."""
+
+    async def act(desk: Desk, _: BrokerSettings) -> list[str]:
+        orders = [event for event in await desk.open_orders() if event.intent_id]
+        chosen = {event.intent_id for event in orders if order == "all" or order in (event.intent_id, event.order_ref)}
+        if not chosen and order != "all":
+            chosen = {order} if len(order) == 20 else set()
+        if not chosen and order != "all":
+            raise BadInput(f"{order!r} is no working order of ours: `cq orders` lists them")
+        return [await desk.cancel(intent, reason="cq cancel") for intent in sorted(chosen)]
+
+    cancels = with_desk(act)
+    if as_json:
+        print_json(cancels)
+    else:
+        console.print(f"{len(cancels)} cancel(s) sent; `cq orders` shows what still works")
+
+
+def close(
+    contract: Annotated[str | None, typer.Argument(help="The contract whose position is closed.")] = None,
+    all_positions: Annotated[bool, typer.Option("--all", help="Close every position.")] = False,
+    strategy: Annotated[str, typer.Option("--strategy", help="Only what this strategy's fills built.")] = "",
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Close positions at market; an order that only reduces is never blocked by a limit."""
+    if (contract is None) == (not all_positions and not strategy):
+        raise BadInput("name one contract, or say --strategy NAME or --all")
+
+    async def act(desk: Desk, settings: BrokerSettings) -> list[OrderResult]:
+        wanted = await _positions_to_close(desk, contract, strategy)
+        if not yes and wanted:
+            names = ", ".join(f"{amount} {info.name}" for info, amount in wanted)
+            typer.confirm(f"{settings.mode} account {settings.account}: close {names}?", abort=True)
+        results = []
+        for info, amount in wanted:
+            side = Side.SELL if amount > 0 else Side.BUY
+            ticket = OrderTicket(side=side, quantity=abs(amount), strategy=strategy or MANUAL, reason="cq close")
+            results.append(await desk.place(info, ticket))
+        return results
+
+    for result in with_desk(act):
+        _show(result, as_json=as_json)
+
+
+async def _positions_to_close(desk: Desk, contract: str | None, strategy: str) -> list[tuple[ContractInfo, Decimal]]:
+    if strategy:
+        owned = await desk.strategy_positions(strategy)
+        return [(await desk.resolve(f"#{con_id}"), amount) for con_id, amount in owned.items() if amount]
+    reports: list[PositionReport] = await desk.positions()
+    if contract is not None:
+        info = await desk.resolve(contract)
+        reports = [report for report in reports if report.con_id == info.con_id]
+        if not reports:
+            raise BadInput(f"there is no position in {info.name}")
+    return [(await desk.resolve(f"#{report.con_id}"), report.position) for report in reports]
+
+
+def order_row(event: OrderEvent) -> dict[str, object]:
+    """Return what `cq orders` shows of an order."""
+    return {
+        "intent": event.intent_id or f"permId {event.perm_id}",
+        "leg": event.leg,
+        "strategy": event.strategy,
+        "contract": event.contract or f"#{event.con_id}",
+        "side": event.side.value,
+        "quantity": event.quantity,
+        "type": event.order_type,
+        "limit": event.limit_price,
+        "stop": event.stop_price,
+        "tif": event.tif,
+        "state": event.state.value,
+        "filled": event.filled,
+    }

@@ -1,0 +1,1 @@
+"""Run the whole system on one machine: an embedded Redis, the services, one supervisor (supervisord)."""

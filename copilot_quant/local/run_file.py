@@ -1,0 +1,62 @@
+"""Let commands in another terminal find a local system that is running.
+
+The system writes `.cq/run.json` (mode 0600) into the directory it was started in; `cq status`, `cq order` and the
+others read it when the environment names no Redis. It is removed at the stop and ignored when its process is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+RUN_FILE = Path(".cq") / "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSystem:
+    """Where a running local system is; `env` are the settings an operator's command needs."""
+
+    pid: int
+    run_dir: str
+    mode: str
+    status_page: str
+    simulator_http: str
+    guard_http: str
+    env: Mapping[str, str]
+
+
+def write_run_file(system: RunningSystem, directory: Path) -> Path:
+    """Write the run file of `directory` and return its path."""
+    path = directory / RUN_FILE
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(asdict(system), file, indent=1)
+    return path
+
+
+def read_run_file(directory: Path) -> RunningSystem | None:
+    """Return the system running in `directory` or one of its parents, None if there is none."""
+    for folder in (directory, *directory.parents):
+        path = folder / RUN_FILE
+        try:
+            content = json.loads(path.read_text())
+            system = RunningSystem(**content)
+            os.kill(system.pid, 0)
+        except (OSError, ValueError, TypeError):
+            continue
+        return system
+    return None
+
+
+def remove_run_file(directory: Path) -> None:
+    """Remove the run file of `directory`, and its folder if that leaves it empty."""
+    path = directory / RUN_FILE
+    path.unlink(missing_ok=True)
+    try:
+        path.parent.rmdir()
+    except OSError:
+        pass  # somebody keeps other files there

@@ -1,0 +1,167 @@
+"""Draw the demo's terminal view from the status page's state: pure, no I/O.
+
+The state is the JSON of `/api/state` (services/monitoring/core/views.py); what is missing in it is drawn as a dash, so
+that the view survives a monitoring service that is starting or was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.layout import Layout
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from copilot_quant.local.books import Verdict
+from copilot_quant.local.supervision import ProcessInfo
+
+KEYS = "f kill the leading gateway   n nightly reset   h halt   r resume   q quit"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Everything one picture shows."""
+
+    state: Mapping[str, Any]
+    processes: Sequence[ProcessInfo]
+    verdict: Verdict | None
+    status_page: str
+    notes: tuple[str, ...] = ()
+
+
+def render(frame: Frame) -> RenderableType:
+    """Return the whole screen."""
+    layout = Layout()
+    layout.split_column(
+        Layout(_header(frame), size=5, name="header"),
+        Layout(name="middle", ratio=2),
+        Layout(name="bottom", ratio=2),
+        Layout(_books(frame), size=4 + len(frame.notes[-3:]), name="books"),
+    )
+    layout["middle"].split_row(
+        Layout(_panel("prices", _prices(frame.state))),
+        Layout(_panel("positions", _positions(frame.state))),
+        Layout(_panel("processes", _processes(frame))),
+    )
+    layout["bottom"].split_row(
+        Layout(_panel("last intents and decisions", _decisions(frame.state)), ratio=3),
+        Layout(_panel("last fills", _fills(frame.state)), ratio=3),
+        Layout(_panel("stream lags", _lags(frame.state)), ratio=2),
+    )
+    return layout
+
+
+def _panel(title: str, content: RenderableType) -> Panel:
+    return Panel(content, title=title, title_align="left", border_style="grey50", padding=(0, 1))
+
+
+def _header(frame: Frame) -> Panel:
+    state = frame.state
+    leader = state.get("leader") or {}
+    halt = state.get("halt") or {}
+    stage = str(halt.get("stage") or "-")
+    line = Text()
+    line.append("  S I M U L A T E D  ", style="bold black on yellow")
+    line.append(f"   account {state.get('account', '-')}   ", style="bold")
+    if stage not in ("none", "-"):
+        line.append(f" HALTED ({stage}) ", style="bold white on red")
+    second = Text(
+        f"leader {leader.get('instance') or 'none'}   epoch {leader.get('epoch') or '-'}   "
+        f"broker {leader.get('link') or '-'} {leader.get('reason') or ''}   "
+        f"ticks/s {_number(state.get('tick_rate'))}   bars {_number(state.get('bars_total'))}"
+    )
+    waiting = "" if state else "   (monitoring is starting)"
+    return Panel(Group(line, second, Text(f"{frame.status_page}{waiting}", style="cyan")), border_style="yellow")
+
+
+def _number(value: Any) -> str:
+    return f"{value:,.0f}" if isinstance(value, int | float) else "-"
+
+
+def _table(columns: Iterable[str], rows: Iterable[Sequence[object]], *, right: frozenset[str] = frozenset()) -> Table:
+    table = Table(box=None, expand=True, show_edge=False, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*[cell if isinstance(cell, Text) else "" if cell is None else str(cell) for cell in row])
+    return table
+
+
+def _rows(state: Mapping[str, Any], name: str, limit: int) -> list[Mapping[str, Any]]:
+    rows = state.get(name) or []
+    return list(rows)[:limit]
+
+
+def _prices(state: Mapping[str, Any]) -> Table:
+    rows = [
+        [row.get("contract"), row.get("bid"), row.get("ask"), row.get("last")] for row in _rows(state, "prices", 12)
+    ]
+    return _table(["contract", "bid", "ask", "last"], rows, right=frozenset({"bid", "ask", "last"}))
+
+
+def _positions(state: Mapping[str, Any]) -> Table:
+    rows = [
+        [row.get("contract"), row.get("position"), row.get("average_cost"), row.get("unrealized_pnl")]
+        for row in _rows(state, "positions", 12)
+    ]
+    right = frozenset({"position", "avg cost", "unrealized"})
+    return _table(["contract", "position", "avg cost", "unrealized"], rows, right=right)
+
+
+def _processes(frame: Frame) -> Table:
+    rows = []
+    for info in frame.processes:
+        style = "green" if info.state == "RUNNING" else "red"
+        rows.append([info.name, Text(info.state.lower(), style=style), info.pid or "", f"{info.up_s} s"])
+    return _table(["process", "state", "pid", "up"], rows, right=frozenset({"pid", "up"}))
+
+
+def _decisions(state: Mapping[str, Any]) -> Table:
+    rows = []
+    for row in _rows(state, "decisions", 12):
+        approved = bool(row.get("approved"))
+        answer = Text("approved", style="green") if approved else Text(str(row.get("code") or "rejected"), style="red")
+        rows.append([row.get("time"), row.get("strategy"), row.get("order") or row.get("contract"), answer])
+    return _table(["time", "strategy", "order", "risk says"], rows)
+
+
+def _fills(state: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            row.get("time"),
+            row.get("strategy"),
+            row.get("side"),
+            row.get("quantity"),
+            row.get("contract"),
+            row.get("price"),
+        ]
+        for row in _rows(state, "fills", 12)
+    ]
+    return _table(["time", "strategy", "side", "qty", "contract", "price"], rows, right=frozenset({"qty", "price"}))
+
+
+def _lags(state: Mapping[str, Any]) -> Table:
+    rows = [[row.get("stream"), row.get("reader"), row.get("lag")] for row in _rows(state, "lags", 12)]
+    return _table(["stream", "reader", "lag"], rows, right=frozenset({"lag"}))
+
+
+def _books(frame: Frame) -> Panel:
+    verdict = frame.verdict
+    text = Text()
+    if verdict is None:
+        text.append("comparing with the broker's own books …")
+    else:
+        style = "bold green" if not (verdict.sent_twice or verdict.fills_lost or verdict.fills_twice) else "bold red"
+        text.append(
+            f"the broker's own books: orders {verdict.orders}, sent twice {verdict.sent_twice}, "
+            f"executions {verdict.executions}, fills lost {verdict.fills_lost}, dead letters {verdict.dead_letters}",
+            style=style,
+        )
+    lines: list[RenderableType] = [text]
+    lines.extend(Text(note, style="yellow") for note in frame.notes[-3:])
+    lines.append(Text(KEYS, style="dim"))
+    return Panel(Group(*lines), border_style="grey50")
