@@ -162,12 +162,18 @@ def _consume(book: Book, side: int, quantity: float) -> None:
 
 
 def rest(order: Working, book: Book) -> None:
-    """Put what is left of a limit order into the queue at its price."""
-    order.is_resting = order.effective_limit is not None
+    """Put what is left of a limit order into the queue at its price.
+
+    What is left of an order that reaches beyond the other side does not rest: it goes on taking what comes.
+    """
     limit = order.effective_limit
+    order.is_resting = limit is not None
     if limit is None:
         return
-    best, size = (book.bid, book.bid_size) if order.side > 0 else (book.ask, book.ask_size)
+    best, size, other = (book.bid, book.bid_size, book.ask) if order.side > 0 else (book.ask, book.ask_size, book.bid)
+    if other > 0 and (limit >= price_of(other) if order.side > 0 else limit <= price_of(other)):
+        order.is_resting = False
+        return
     if best <= 0:
         return
     is_inside = limit > price_of(best) if order.side > 0 else limit < price_of(best)
