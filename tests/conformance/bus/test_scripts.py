@@ -1,16 +1,19 @@
-"""What every fenced script promises, on Redis and on Valkey alike."""
+"""What every fenced act promises, in memory, on Redis and on Valkey alike."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from shared.bus.keys import Keys
-from shared.bus.ports import ClaimRequest, ClaimResult, LeaseToken, LeaseView, UnitCommit
-from shared.bus.redis_client import RedisBus, open_bus
+from shared.bus.memory import MemoryBus, MemoryServer
+from shared.bus.ports import Bus, ClaimRequest, ClaimResult, LeaseToken, LeaseView, UnitCommit
+from shared.bus.redis_client import open_bus
 from shared.errors import BusUnavailable, Fenced, OutcomeUnknown
 from shared.messages import decode_fields
 from shared.messages.market import pack_ticks, quote_tick
@@ -32,14 +35,52 @@ from tests.support import RedisServer
 SOURCE = "test:1"
 
 
-@pytest.fixture
-async def bus(each_server: RedisServer, deployment: str) -> AsyncIterator[RedisBus]:
-    opened = open_bus(each_server.url, Keys(deployment))
+class Bench:
+    """A bus and what a test may do to its server."""
+
+    def __init__(self, keys: Keys, server: RedisServer | None) -> None:
+        self._keys = keys
+        self._memory = MemoryServer()
+        self._server = server
+        self.bus = self.another()
+
+    def another(self) -> Bus:
+        if self._server is None:
+            return MemoryBus(self._memory, self._keys)
+        return open_bus(self._server.url, self._keys)
+
+    def restart(self) -> None:
+        if self._server is None:
+            self._memory.restart()
+        else:
+            self._server.restart()
+
+    def kill(self) -> None:
+        if self._server is None:
+            self._memory.is_away = True
+        else:
+            self._server.kill()
+
+
+@pytest.fixture(params=["memory", "redis", "valkey"])
+async def bench(request: pytest.FixtureRequest, deployment: str) -> AsyncIterator[Bench]:
+    server = None
+    if request.param != "memory":
+        server = request.getfixturevalue(f"_{request.param}_kind")
+        if not server.is_running:
+            server.restart()
+        server.flush()
+    opened = Bench(Keys(deployment), server)
     yield opened
-    await opened.close()
+    await opened.bus.close()
 
 
-async def lead(bus: RedisBus, role: str = "gateway", owner: str = "a") -> LeaseToken:
+@pytest.fixture
+def bus(bench: Bench) -> Bus:
+    return bench.bus
+
+
+async def lead(bus: Bus, role: str = "gateway", owner: str = "a") -> LeaseToken:
     token = await bus.lease_acquire(role, owner, await bus.lease_view(role), at_least_epoch=10**15)
     assert token is not None
     await bus.raise_fence(token)
@@ -73,9 +114,9 @@ def an_intent(intent: str = "i" * 20, incarnation: str = "") -> Intent:
     )
 
 
-def a_claim(token: LeaseToken, intent: str = "i" * 20, *, legs: int = 2, **changes: object) -> ClaimRequest:
+def a_claim(token: LeaseToken, intent: str = "i" * 20, *, legs: int = 2, **changes: Any) -> ClaimRequest:
     numbers = range(legs)
-    content: dict[str, object] = {
+    content: dict[str, Any] = {
         "intent_id": intent,
         "legs": legs,
         "client_id": 101,
@@ -92,10 +133,10 @@ def a_claim(token: LeaseToken, intent: str = "i" * 20, *, legs: int = 2, **chang
             if result is not ClaimResult.CLAIMED
         },
     }
-    return ClaimRequest(**{**content, **changes})  # type: ignore[arg-type]
+    return ClaimRequest(**{**content, **changes})
 
 
-async def states_of(bus: RedisBus) -> list[str]:
+async def states_of(bus: Bus) -> list[str]:
     found = []
     for entry in await bus.read_range(bus.keys.orders):
         message = decode_fields(entry.fields).message
@@ -104,7 +145,7 @@ async def states_of(bus: RedisBus) -> list[str]:
     return found
 
 
-async def test_a_lease_is_replaced_only_as_it_was_seen_and_its_epoch_only_grows(bus: RedisBus) -> None:
+async def test_a_lease_is_replaced_only_as_it_was_seen_and_its_epoch_only_grows(bus: Bus) -> None:
     first = await bus.lease_acquire("risk", "a", LeaseView(), at_least_epoch=5)
     assert first is not None and first.epoch == 6
     seen = await bus.lease_view("risk")
@@ -118,7 +159,7 @@ async def test_a_lease_is_replaced_only_as_it_was_seen_and_its_epoch_only_grows(
     assert (await bus.lease_view("risk")).owner == "b"
 
 
-async def test_nothing_is_published_before_the_fence_is_raised_nor_after_another_leads(bus: RedisBus) -> None:
+async def test_nothing_is_published_before_the_fence_is_raised_nor_after_another_leads(bus: Bus) -> None:
     token = await bus.lease_acquire("gateway", "a", LeaseView(), at_least_epoch=0)
     assert token is not None
     event = (bus.keys.orders, an_event(OrderState.WORKING))
@@ -136,10 +177,10 @@ async def test_nothing_is_published_before_the_fence_is_raised_nor_after_another
     assert await bus.stream_length(bus.keys.orders) == 2
 
 
-async def test_a_restart_of_the_server_fences_every_act(bus: RedisBus, each_server: RedisServer) -> None:
+async def test_a_restart_of_the_server_fences_every_act(bus: Bus, bench: Bench) -> None:
     token = await lead(bus)
     await bus.hash_set(bus.keys.halt, {"stage": "none"})
-    each_server.restart()
+    bench.restart()
     stale = [
         bus.publish(token, [(bus.keys.orders, an_event(OrderState.WORKING))], source=SOURCE),
         bus.claim(token, a_claim(token), source=SOURCE),
@@ -154,7 +195,7 @@ async def test_a_restart_of_the_server_fences_every_act(bus: RedisBus, each_serv
             await act
 
 
-async def test_a_claim_is_final_and_its_events_are_written_once(bus: RedisBus) -> None:
+async def test_a_claim_is_final_and_its_events_are_written_once(bus: Bus) -> None:
     token = await lead(bus)
     await bus.hash_set(bus.keys.halt, {"stage": "none"})
     first = await bus.claim(token, a_claim(token), source=SOURCE)
@@ -178,21 +219,22 @@ async def test_a_claim_is_final_and_its_events_are_written_once(bus: RedisBus) -
     ],
 )
 async def test_what_a_claim_refuses(
-    bus: RedisBus, changes: dict[str, object], stage: str | None, expected: ClaimResult
+    bus: Bus, changes: dict[str, Any], stage: str | None, expected: ClaimResult
 ) -> None:
     token = await lead(bus)
     if stage is not None:
         await bus.hash_set(bus.keys.halt, {"stage": stage})
-    rows = await bus.claim(token, a_claim(token, **changes), source=SOURCE)
+    rows = await bus.claim(token, replace(a_claim(token), **changes), source=SOURCE)
     assert {row.result for row in rows} == {expected}
     refused = expected is not ClaimResult.CLAIMED
     assert await states_of(bus) == (["refused", "refused"] if refused else ["claimed", "claimed"])
 
 
-async def test_a_cancel_that_comes_first_closes_the_order_for_good(bus: RedisBus) -> None:
+async def test_a_cancel_that_comes_first_closes_the_order_for_good(bus: Bus) -> None:
     token = await lead(bus)
     await bus.hash_set(bus.keys.halt, {"stage": "none"})
     events = [an_event(OrderState.CANCELLED), an_event(OrderState.CANCELLED, leg=1)]
+    rows = []
     for _ in range(2):
         rows = await bus.cancel_first(
             token, intent_id="i" * 20, legs=[0, 1], events=events, entry_id="9-9", source=SOURCE
@@ -204,10 +246,10 @@ async def test_a_cancel_that_comes_first_closes_the_order_for_good(bus: RedisBus
     assert await bus.get_cursor("cancel-commands") == "9-9"
 
 
-async def test_of_two_racing_claims_exactly_one_is_new(bus: RedisBus, each_server: RedisServer) -> None:
+async def test_of_two_racing_claims_exactly_one_is_new(bus: Bus, bench: Bench) -> None:
     token = await lead(bus)
     await bus.hash_set(bus.keys.halt, {"stage": "none"})
-    other = open_bus(each_server.url, bus.keys)
+    other = bench.another()
     try:
         for number in range(200):
             intent = f"{number:020d}"
@@ -219,7 +261,7 @@ async def test_of_two_racing_claims_exactly_one_is_new(bus: RedisBus, each_serve
     assert await bus.stream_length(bus.keys.orders) == 200
 
 
-async def test_an_intent_is_decided_once(bus: RedisBus) -> None:
+async def test_an_intent_is_decided_once(bus: Bus) -> None:
     token = await lead(bus, "risk")
     decision = Decision(intent_id="i" * 20, approved=True)
     command = Command(intent=an_intent(), not_after_ns=1, incarnation=token.incarnation)
@@ -230,7 +272,7 @@ async def test_an_intent_is_decided_once(bus: RedisBus) -> None:
     assert await bus.get_cursor("intents") == "4-0"
 
 
-async def test_executions_are_published_once_and_corrections_follow(bus: RedisBus) -> None:
+async def test_executions_are_published_once_and_corrections_follow(bus: Bus) -> None:
     token = await lead(bus)
 
     def fill(revision: int) -> Fill:
@@ -254,7 +296,7 @@ async def test_executions_are_published_once_and_corrections_follow(bus: RedisBu
     assert await bus.stream_length(bus.keys.fills) == 3
 
 
-async def test_a_unit_is_committed_once_per_number_and_only_by_its_owner(bus: RedisBus) -> None:
+async def test_a_unit_is_committed_once_per_number_and_only_by_its_owner(bus: Bus) -> None:
     mine, others = await lead(bus, "strategy.a"), await lead(bus, "strategy.b", "b")
     seen = await bus.load_unit("u")
     assert await bus.take_unit(mine, "u", seen=seen)
@@ -273,7 +315,7 @@ async def test_a_unit_is_committed_once_per_number_and_only_by_its_owner(bus: Re
     assert await bus.stream_length(bus.keys.intents) == 1
 
 
-async def test_trimmed_entries_are_seen_as_a_gap(bus: RedisBus) -> None:
+async def test_trimmed_entries_are_seen_as_a_gap(bus: Bus) -> None:
     ids = [
         await bus.append(bus.keys.cancels, CancelRequest(cancel_id=str(n), intent_id="i" * 20), source=SOURCE)
         for n in range(4)
@@ -285,7 +327,7 @@ async def test_trimmed_entries_are_seen_as_a_gap(bus: RedisBus) -> None:
     assert await bus.gap_after(bus.keys.cancels, ids[1]) is None
 
 
-async def test_ticks_come_back_in_order(bus: RedisBus) -> None:
+async def test_ticks_come_back_in_order(bus: Bus) -> None:
     token = await lead(bus)
     batch = pack_ticks([quote_tick(4, n, n, 1, 1.0, 2.0, 3.0, 4.0) for n in range(3)])
     await bus.publish_ticks(token, [(0, batch), (1, batch)], source=SOURCE)
@@ -293,9 +335,9 @@ async def test_ticks_come_back_in_order(bus: RedisBus) -> None:
     assert [entries[0].fields[b"body"] for entries in found.values()] == [batch, batch]
 
 
-async def test_a_server_that_is_away_is_said_to_be_away(bus: RedisBus, each_server: RedisServer) -> None:
+async def test_a_server_that_is_away_is_said_to_be_away(bus: Bus, bench: Bench) -> None:
     await bus.incarnation()
-    each_server.kill()
+    bench.kill()
     with pytest.raises((BusUnavailable, OutcomeUnknown)):
         await bus.append(bus.keys.cancels, CancelRequest(cancel_id="1", intent_id="i" * 20), source=SOURCE)
     with pytest.raises(BusUnavailable):

@@ -1,0 +1,458 @@
+"""The bus in memory: for tests of shells and for simulations; passes the conformance suite of the Redis bus.
+
+It keeps the semantics that matter: fenced acts are all or nothing, an incarnation can change (`restart`), and it can be
+`away`. Fields are encoded and decoded like on the wire. One `MemoryServer` is shared by any number of `MemoryBus`es.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from shared.bus.keys import Keys
+from shared.bus.ports import (
+    ClaimRequest,
+    ClaimResult,
+    Entry,
+    LeaseToken,
+    LeaseView,
+    LedgerRow,
+    UnitCommit,
+    UnitRecord,
+)
+from shared.bus.tail import entry_order
+from shared.clock import NS_PER_MS, SYSTEM_CLOCK, Clock
+from shared.errors import BusUnavailable, Fenced, Refused
+from shared.messages.base import Message
+from shared.messages.codec import encode_fields
+from shared.messages.control import GapEvent
+from shared.messages.market import TICKS_TYPE
+from shared.messages.orders import CancelCommand, Command, Commission, Decision, Fill, OrderEvent
+
+
+@dataclass
+class MemoryServer:
+    """What a Redis server would hold."""
+
+    clock: Clock = SYSTEM_CLOCK
+    streams: dict[str, list[Entry]] = field(default_factory=dict)
+    hashes: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    texts: dict[str, tuple[bytes, int | None]] = field(default_factory=dict)
+    leases: dict[str, LeaseView] = field(default_factory=dict)
+    fences: dict[str, int] = field(default_factory=dict)
+    units: dict[str, UnitRecord] = field(default_factory=dict)
+    ledgers: dict[str, dict[int, LedgerRow]] = field(default_factory=dict)
+    trimmed: dict[str, str] = field(default_factory=dict)
+    life: int = 1
+    is_away: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _last: tuple[int, int] = (0, 0)
+
+    def restart(self) -> None:
+        """Begin another incarnation with the same data."""
+        self.life += 1
+
+    def next_id(self) -> str:
+        """Return the next entry id of the server."""
+        milliseconds = max(self.clock.wall_ns() // NS_PER_MS, self._last[0])
+        sequence = self._last[1] + 1 if milliseconds == self._last[0] else 0
+        self._last = (milliseconds, sequence)
+        return f"{milliseconds}-{sequence}"
+
+    def add(self, stream: str, fields: Mapping[str, bytes]) -> str:
+        """Append an entry and wake readers."""
+        entry_id = self.next_id()
+        content = {name.encode(): value for name, value in fields.items()}
+        self.streams.setdefault(stream, []).append(Entry(stream, entry_id, content))
+        self.changed.set()
+        self.changed = asyncio.Event()
+        return entry_id
+
+
+class MemoryBus:
+    """`shared.bus.ports.Bus` on a `MemoryServer`."""
+
+    url = "memory:"
+    client_name = "memory"
+
+    def __init__(self, server: MemoryServer, keys: Keys) -> None:
+        self._server = server
+        self._keys = keys
+
+    @property
+    def keys(self) -> Keys:
+        """Return the names of this deployment."""
+        return self._keys
+
+    def _here(self) -> MemoryServer:
+        if self._server.is_away:
+            raise BusUnavailable("the memory bus is away")
+        return self._server
+
+    def _check(self, token: LeaseToken) -> MemoryServer:
+        server = self._here()
+        lease = server.leases.get(self._keys.lease(token.role), LeaseView())
+        if (lease.owner, lease.epoch, lease.incarnation) != (token.owner, token.epoch, token.incarnation):
+            raise Fenced(f"the lease is {lease.owner or 'nobody'}'s, epoch {lease.epoch}")
+        if str(server.life) != token.incarnation:
+            raise Fenced("the server is another incarnation")
+        fence = server.fences.get(self._keys.fence(token.role), 0)
+        if fence != token.epoch:
+            raise Fenced(f"the fence stands at {fence}")
+        return server
+
+    def _encode(self, message: Message, source: str, epoch: int) -> dict[str, bytes]:
+        return encode_fields(message, source=source, epoch=epoch, now_ns=self._server.clock.wall_ns())
+
+    async def incarnation(self) -> str:
+        """Return the server's incarnation."""
+        return str(self._here().life)
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    async def load_functions(self) -> None:
+        """Do nothing: there is no server to load into."""
+
+    # -- appending and reading
+
+    async def append(self, stream: str, message: Message, *, source: str, epoch: int = 0) -> str:
+        """Append one message without a lease."""
+        return self._here().add(stream, self._encode(message, source, epoch))
+
+    async def answer(self, client: str, message: Message, *, source: str, epoch: int = 0) -> None:
+        """Append to a client's answer stream."""
+        await self.append(self._keys.answers(client), message, source=source, epoch=epoch)
+
+    async def dead_letter(self, entry: Entry, *, consumer: str, error: str) -> None:
+        """Keep an entry that could not be handled."""
+        original = {f"original:{name.decode(errors='replace')}": value for name, value in entry.fields.items()}
+        fields = {
+            "type": b"dead_letter",
+            "key": entry.stream.encode(),
+            "id": entry.entry_id.encode(),
+            "source": consumer.encode(),
+            "error": error.encode(),
+            **original,
+        }
+        self._here().add(self._keys.dead_letter, fields)
+
+    def _after(self, cursors: Mapping[str, str], count: int) -> dict[str, list[Entry]]:
+        found: dict[str, list[Entry]] = {}
+        for stream, cursor in cursors.items():
+            after = entry_order(cursor)
+            entries = [entry for entry in self._here().streams.get(stream, []) if entry_order(entry.entry_id) > after]
+            if entries:
+                found[stream] = entries[:count]
+        return found
+
+    async def read(
+        self, cursors: Mapping[str, str], *, count: int = 500, block_ms: int | None = None
+    ) -> dict[str, list[Entry]]:
+        """Return entries after each cursor; wait for one change, at most `block_ms`."""
+        found = self._after(cursors, count)
+        if found or block_ms is None:
+            return found
+        changed = self._server.changed
+        try:
+            async with asyncio.timeout(block_ms / 1000):
+                await changed.wait()
+        except TimeoutError:
+            return {}
+        return self._after(cursors, count)
+
+    async def read_range(
+        self, stream: str, *, first: str = "-", last: str = "+", count: int | None = None
+    ) -> list[Entry]:
+        """Return entries from `first` to `last`, both included."""
+        low = (0, 0) if first == "-" else entry_order(first)
+        high = (1 << 62, 0) if last == "+" else entry_order(last)
+        stored = self._here().streams.get(stream, [])
+        entries = [entry for entry in stored if low <= entry_order(entry.entry_id) <= high]
+        return entries if count is None else entries[:count]
+
+    async def read_last(self, stream: str, count: int) -> list[Entry]:
+        """Return the last `count` entries, oldest first."""
+        return self._here().streams.get(stream, [])[-count:]
+
+    async def last_id(self, stream: str) -> str:
+        """Return the last entry's id."""
+        entries = self._here().streams.get(stream)
+        return entries[-1].entry_id if entries else "0-0"
+
+    async def stream_length(self, stream: str) -> int:
+        """Return how many entries a stream holds."""
+        return len(self._here().streams.get(stream, []))
+
+    async def count_after(self, stream: str, cursor: str, *, limit: int = 100_000) -> int:
+        """Return how many entries lie after a cursor."""
+        return len(self._after({stream: cursor}, limit).get(stream, []))
+
+    async def gap_after(self, stream: str, cursor: str) -> GapEvent | None:
+        """Return the gap after a cursor, if entries were trimmed there."""
+        deleted = self._here().trimmed.get(stream)
+        if deleted is None or entry_order(deleted) <= entry_order(cursor):
+            return None
+        entries = self._server.streams.get(stream)
+        return GapEvent(stream=stream, after_id=cursor, next_id=entries[0].entry_id if entries else deleted)
+
+    async def trim(self, stream: str, *, before: str) -> int:
+        """Delete entries with an id below `before`."""
+        entries = self._here().streams.get(stream, [])
+        old = [entry for entry in entries if entry_order(entry.entry_id) < entry_order(before)]
+        if old:
+            self._server.trimmed[stream] = old[-1].entry_id
+            self._server.streams[stream] = entries[len(old) :]
+        return len(old)
+
+    async def get_cursor(self, stream_name: str) -> str:
+        """Return the committed cursor of a single fenced reader."""
+        stored = await self.get_text(self._keys.cursor(stream_name))
+        return stored.decode() if stored else "0-0"
+
+    # -- snapshots
+
+    async def hash_set(self, key: str, values: Mapping[str, str | bytes], *, expire_s: float | None = None) -> None:
+        """Set fields of a hash; expiry of hashes is not modelled."""
+        _ = expire_s
+        target = self._here().hashes.setdefault(key, {})
+        target.update({name: value.encode() if isinstance(value, str) else value for name, value in values.items()})
+
+    async def hash_get_all(self, key: str) -> dict[str, bytes]:
+        """Return a hash, empty when missing."""
+        return dict(self._here().hashes.get(key, {}))
+
+    async def hash_delete(self, key: str, fields: Sequence[str]) -> None:
+        """Delete fields of a hash."""
+        for name in fields:
+            self._here().hashes.get(key, {}).pop(name, None)
+
+    async def set_text(self, key: str, value: str | bytes, *, expire_s: float | None = None) -> None:
+        """Set a string."""
+        until = None if expire_s is None else self._server.clock.monotonic_ns() + int(expire_s * 1e9)
+        self._here().texts[key] = (value.encode() if isinstance(value, str) else value, until)
+
+    async def get_text(self, key: str) -> bytes | None:
+        """Return a string, None when missing or expired."""
+        stored = self._here().texts.get(key)
+        if stored is None or (stored[1] is not None and stored[1] <= self._server.clock.monotonic_ns()):
+            return None
+        return stored[0]
+
+    async def scan(self, pattern: str) -> list[str]:
+        """Return the keys that match a glob pattern, sorted."""
+        server = self._here()
+        alive = [key for key in server.texts if await self.get_text(key) is not None]
+        return sorted(key for key in (*alive, *server.hashes, *server.streams) if fnmatch.fnmatchcase(key, pattern))
+
+    # -- leases
+
+    async def lease_view(self, role: str) -> LeaseView:
+        """Return the stored lease."""
+        return self._here().leases.get(self._keys.lease(role), LeaseView())
+
+    async def lease_acquire(self, role: str, owner: str, seen: LeaseView, *, at_least_epoch: int) -> LeaseToken | None:
+        """Replace the lease if it still equals `seen`."""
+        server = self._here()
+        stored = await self.lease_view(role)
+        if stored != seen:
+            return None
+        epoch = max(stored.epoch, server.fences.get(self._keys.fence(role), 0), at_least_epoch) + 1
+        server.leases[self._keys.lease(role)] = LeaseView(owner, epoch, str(server.life), 1)
+        return LeaseToken(role, owner, epoch, str(server.life))
+
+    async def lease_renew(self, token: LeaseToken) -> LeaseView:
+        """Count the lease up."""
+        server = self._here()
+        stored = await self.lease_view(token.role)
+        if (stored.owner, stored.epoch, stored.incarnation) != (token.owner, token.epoch, token.incarnation):
+            raise Fenced(f"the lease is {stored.owner or 'nobody'}'s, epoch {stored.epoch}")
+        if str(server.life) != token.incarnation:
+            raise Fenced("the server is another incarnation")
+        renewed = replace(stored, counter=stored.counter + 1)
+        server.leases[self._keys.lease(token.role)] = renewed
+        return renewed
+
+    async def lease_release(self, token: LeaseToken) -> None:
+        """Give the lease up if it is still ours."""
+        stored = await self.lease_view(token.role)
+        if (stored.owner, stored.epoch, stored.incarnation) == (token.owner, token.epoch, token.incarnation):
+            self._server.leases[self._keys.lease(token.role)] = replace(stored, owner="", counter=0)
+
+    async def raise_fence(self, token: LeaseToken) -> None:
+        """From now on only this epoch of the role publishes."""
+        await self.lease_renew(token)
+        key = self._keys.fence(token.role)
+        if self._server.fences.get(key, 0) > token.epoch:
+            raise Fenced(f"the fence stands at {self._server.fences[key]}")
+        self._server.fences[key] = token.epoch
+
+    # -- fenced acts
+
+    async def publish(self, token: LeaseToken, entries: Sequence[tuple[str, Message]], *, source: str) -> list[str]:
+        """Append messages to streams under a lease, all or none."""
+        if not entries:
+            return []
+        server = self._check(token)
+        encoded = [(stream, self._encode(message, source, token.epoch)) for stream, message in entries]
+        return [server.add(stream, fields) for stream, fields in encoded]
+
+    async def publish_ticks(self, token: LeaseToken, batches: Sequence[tuple[int, bytes]], *, source: str) -> None:
+        """Append packed batches to the tick streams under a lease."""
+        server = self._check(token)
+        head = {"type": TICKS_TYPE.encode(), "source": source.encode(), "epoch": str(token.epoch).encode()}
+        for partition, body in batches:
+            server.add(self._keys.ticks(partition), {**head, "body": body})
+
+    async def decide(
+        self, token: LeaseToken, *, entry_id: str, decision: Decision, command: Command | None, source: str
+    ) -> bool:
+        """Write the one decision of an intent, its command, and move the cursor of `intents`."""
+        server = self._check(token)
+        key = self._keys.decided(decision.intent_id)
+        is_new = key not in server.texts
+        if is_new and command is not None and command.incarnation != token.incarnation:
+            raise Refused("RISK_INCARNATION", "the intent was made in another incarnation")
+        if is_new:
+            entry = server.add(self._keys.decisions, self._encode(decision, source, token.epoch))
+            if command is not None:
+                server.add(self._keys.commands, self._encode(command, source, token.epoch))
+            await self.set_text(key, entry)
+        await self.set_text(self._keys.cursor("intents"), entry_id)
+        return is_new
+
+    async def pass_cancel(
+        self, token: LeaseToken, *, entry_id: str, command: CancelCommand | None, source: str
+    ) -> None:
+        """Write a cancel command and move the cursor of `cancels`."""
+        server = self._check(token)
+        if command is not None:
+            server.add(self._keys.cancel_commands, self._encode(command, source, token.epoch))
+        await self.set_text(self._keys.cursor("cancels"), entry_id)
+
+    async def skip_entry(self, token: LeaseToken, stream_name: str, entry_id: str) -> None:
+        """Move the cursor of a single fenced reader past an entry."""
+        self._check(token)
+        await self.set_text(self._keys.cursor(stream_name), entry_id)
+
+    async def _judge(self, token: LeaseToken, request: ClaimRequest) -> ClaimResult:
+        stage = (await self.hash_get_all(self._keys.halt)).get("stage")
+        if self._server.ledgers.get(request.intent_id):
+            return ClaimResult.REFUSED_CANCELLED_FIRST
+        if request.made_in != token.incarnation:
+            return ClaimResult.REFUSED_STALE
+        if request.now_ns > request.not_after_ns:
+            return ClaimResult.REFUSED_EXPIRED
+        return ClaimResult.CLAIMED if request.is_reducing or stage == b"none" else ClaimResult.REFUSED_HALTED
+
+    async def claim(self, token: LeaseToken, request: ClaimRequest, *, source: str) -> list[LedgerRow]:
+        """Write the one final result per leg with its order events and move the cursor of `commands`."""
+        server = self._check(token)
+        result = await self._judge(token, request)
+        is_claimed = result is ClaimResult.CLAIMED
+        events = request.if_claimed if is_claimed else request.if_refused.get(result, ())
+        ledger = server.ledgers.setdefault(request.intent_id, {})
+        answer = []
+        for leg in range(request.legs):
+            if leg in ledger:
+                answer.append(replace(ledger[leg], is_new=False))
+                continue
+            order_id = request.order_ids[leg] if is_claimed else 0
+            row = LedgerRow(leg, result, request.client_id if is_claimed else 0, order_id, token.epoch, is_new=True)
+            ledger[leg] = row
+            answer.append(row)
+            if is_claimed:
+                ids = server.hashes.setdefault(self._keys.order_ids, {})
+                known = int(ids.get(str(request.client_id), b"0"))
+                ids[str(request.client_id)] = str(max(known, order_id)).encode()
+            if leg < len(events):
+                server.add(self._keys.orders, self._encode(events[leg], source, token.epoch))
+        await self.set_text(self._keys.cursor("commands"), request.cursor_entry)
+        return answer
+
+    async def ledger_rows(self, intent_id: str) -> list[LedgerRow]:
+        """Return the stored claim results of an intent, by leg."""
+        rows = self._here().ledgers.get(intent_id, {})
+        return [replace(rows[leg], is_new=False) for leg in sorted(rows)]
+
+    async def cancel_first(
+        self,
+        token: LeaseToken,
+        *,
+        intent_id: str,
+        legs: Sequence[int],
+        events: Sequence[OrderEvent],
+        entry_id: str,
+        source: str,
+    ) -> list[LedgerRow]:
+        """Close unclaimed legs as `cancelled_first` and move the cursor."""
+        server = self._check(token)
+        ledger = server.ledgers.setdefault(intent_id, {})
+        answer = []
+        for number, leg in enumerate(legs):
+            if leg in ledger:
+                answer.append(replace(ledger[leg], is_new=False))
+                continue
+            ledger[leg] = LedgerRow(leg, ClaimResult.REFUSED_CANCELLED_FIRST, epoch=token.epoch, is_new=True)
+            answer.append(ledger[leg])
+            if number < len(events):
+                server.add(self._keys.orders, self._encode(events[number], source, token.epoch))
+        if entry_id:
+            await self.set_text(self._keys.cursor("cancel-commands"), entry_id)
+        return answer
+
+    async def publish_fills(self, token: LeaseToken, fills: Sequence[Fill | Commission], *, source: str) -> list[bool]:
+        """Append executions not yet in the index; True per entry that was new."""
+        server = self._check(token) if fills else self._here()
+        answer = []
+        for fill in fills:
+            stem = fill.exec_stem if isinstance(fill, Fill) else f"commission:{fill.exec_id}"
+            revision = fill.revision if isinstance(fill, Fill) else 1
+            key = self._keys.fill_index(fill.account, stem)
+            known = server.texts.get(key)
+            is_new = known is None or int(known[0]) < revision
+            if is_new:
+                server.add(self._keys.fills, self._encode(fill, source, token.epoch))
+                await self.set_text(key, str(revision))
+            answer.append(is_new)
+        return answer
+
+    # -- strategy units
+
+    async def load_unit(self, unit_id: str) -> UnitRecord:
+        """Return a unit as last committed."""
+        return self._here().units.get(unit_id, UnitRecord())
+
+    async def take_unit(self, token: LeaseToken, unit_id: str, *, seen: UnitRecord) -> bool:
+        """Become a unit's owner if its owner is still the one seen."""
+        server = self._check(token)
+        stored = await self.load_unit(unit_id)
+        if (stored.owner, stored.epoch) != (seen.owner, seen.epoch):
+            return False
+        server.units[unit_id] = replace(stored, owner=token.owner, epoch=token.epoch)
+        return True
+
+    async def commit_unit(self, token: LeaseToken, commit: UnitCommit, *, source: str) -> bool:
+        """Save a unit's commit and append its intents; False if this commit was saved before."""
+        server = self._check(token)
+        stored = await self.load_unit(commit.unit_id)
+        if (stored.owner, stored.epoch) != (token.owner, token.epoch):
+            raise Fenced(f"the unit is {stored.owner or 'nobody'}'s")
+        if commit.commit == stored.commit:
+            return False
+        if commit.commit != stored.commit + 1:
+            raise Fenced(f"commit {commit.commit} does not follow {stored.commit}")
+        server.units[commit.unit_id] = replace(
+            stored,
+            commit=commit.commit,
+            state=commit.state,
+            timers=commit.timers,
+            cursors={**stored.cursors, **commit.cursors},
+        )
+        for intent in commit.intents:
+            server.add(self._keys.intents, self._encode(intent, source, token.epoch))
+        for cancel in commit.cancels:
+            server.add(self._keys.cancels, self._encode(cancel, source, token.epoch))
+        return True
