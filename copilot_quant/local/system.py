@@ -11,17 +11,16 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from shared.bus.acl import ROLES, acl_lines
-from shared.bus.redis_client import open_bus
 
 from copilot_quant.local.processes import LocalPlan, Process, services_of
 from copilot_quant.local.redis_process import find_redis, write_redis_config
 from copilot_quant.local.run_file import RunningSystem, remove_run_file, write_run_file
 from copilot_quant.local.supervision import Supervisor
+from shared.bus.acl import ROLES, acl_lines
 from shared.bus.keys import Keys
+from shared.bus.redis_client import open_bus
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, random_token
 from shared.errors import BusUnavailable, TimedOut
 from shared.settings import Mode
@@ -121,8 +120,7 @@ class LocalSystem:
         config = write_redis_config(self.run_dir, self.redis_port, lines)
         redis = Process("redis", (self.redis.path, str(config)), 10)
         self._services = services_of(self.plan)
-        held_back = [replace(process) for process in self._services]
-        self.supervisor = Supervisor(self.run_dir, [redis, *held_back], directory)
+        self.supervisor = Supervisor(self.run_dir, [redis, *self._services], directory)
 
     @property
     def status_page(self) -> str:
@@ -146,6 +144,8 @@ class LocalSystem:
             "CQ_DEPLOYMENT": self.deployment,
             "REDIS_URL": self.redis_urls["operator"],
             f"IB_{self.options.mode.upper()}_ACCOUNT": self.options.account,
+            f"IB_{self.options.mode.upper()}_HOST": "127.0.0.1",
+            f"IB_{self.options.mode.upper()}_PORT": str(self.guard_port),
             "CQ_WEB_TOKEN": self.web_token,
         }
 
