@@ -72,6 +72,8 @@ class OrderState(StrEnum):
     REFUSED = "refused"
     EXPIRED = "expired"
     NOT_SENT = "not_sent"
+    MODIFIED = "modified"
+    """Outcome of a MODIFY intent that the broker confirmed; the order's own event carries the new terms."""
 
     @property
     def is_final(self) -> bool:
@@ -87,6 +89,7 @@ _FINAL = frozenset(
         OrderState.REFUSED,
         OrderState.EXPIRED,
         OrderState.NOT_SENT,
+        OrderState.MODIFIED,
     }
 )
 
