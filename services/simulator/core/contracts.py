@@ -12,7 +12,7 @@ Source: ib-facts B.5 (contractDetails), A.13 (market rules); conIds as IB publis
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from shared.tws.contract import TwsContract
@@ -26,6 +26,12 @@ class MarketRule:
 
     rule_id: int
     increments: tuple[tuple[Decimal, Decimal], ...]
+    as_floats: tuple[tuple[float, float], ...] = field(init=False, repr=False, compare=False)
+    """The same as float64, for the tick path."""
+
+    def __post_init__(self) -> None:
+        floats = tuple((float(low_edge), float(increment)) for low_edge, increment in self.increments)
+        object.__setattr__(self, "as_floats", floats)
 
     def tick_at(self, price: Decimal) -> Decimal:
         """Return the increment that applies at a price."""

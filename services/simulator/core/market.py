@@ -28,6 +28,9 @@ NS_PER_MS = 1_000_000
 REFERENCE_S = int(datetime(2026, 11, 1, tzinfo=UTC).timestamp())
 _YEAR_S = 365.0 * 86400.0
 _LEVELS = 14
+_FAST_LEVELS = 3
+_SLOW_STEPS = 4
+"""Steps a second at which the slow levels are taken."""
 _MAX_BACKLOG_NS = NS_PER_S
 _TRADE_SHARE = 0.3
 
@@ -72,13 +75,15 @@ class MarketSource(Protocol):
 class PricePath:
     """The synthetic mid price of one instrument as a function of time."""
 
-    __slots__ = ("_amplitudes", "_at_reference", "_base", "_lattice", "_seed")
+    __slots__ = ("_amplitudes", "_at_reference", "_base", "_lattice", "_seed", "_slow", "_slow_step")
 
     def __init__(self, seed: int, con_id: int, base: float, volatility: float) -> None:
         self._seed = mix(seed * 1_000_003 + con_id)
         self._base = base
         self._amplitudes = [volatility * math.sqrt(4.0**level / _YEAR_S) for level in range(_LEVELS)]
         self._lattice: list[tuple[int, float, float]] = [(-1, 0.0, 0.0)] * _LEVELS
+        self._slow_step = -1
+        self._slow = 0.0
         self._at_reference = 0.0
         self._at_reference = self._noise(float(REFERENCE_S))
 
@@ -87,10 +92,18 @@ class PricePath:
         return self._base * math.exp(self._noise(at_s) - self._at_reference)
 
     def _noise(self, at_s: float) -> float:
+        # The slow levels move by less than the fast ones within a step, so they are taken at its beginning.
+        step = int(at_s * _SLOW_STEPS)
+        if step != self._slow_step:
+            self._slow = self._levels(step / _SLOW_STEPS, _FAST_LEVELS, _LEVELS)
+            self._slow_step = step
+        return self._slow + self._levels(at_s, 0, _FAST_LEVELS)
+
+    def _levels(self, at_s: float, first: int, end: int) -> float:
         total = 0.0
-        period = 1.0
-        lattice = self._lattice
-        for level, amplitude in enumerate(self._amplitudes):
+        period = 4.0**first
+        lattice, amplitudes = self._lattice, self._amplitudes
+        for level in range(first, end):
             position = at_s / period
             cell = int(position)
             known, left, right = lattice[level]
@@ -100,7 +113,7 @@ class PricePath:
                 right = 2.0 * hash_unit(self._seed, key + cell + 1) - 1.0
                 lattice[level] = (cell, left, right)
             x = position - cell
-            total += amplitude * (left + (right - left) * x * x * (3.0 - 2.0 * x))
+            total += amplitudes[level] * (left + (right - left) * x * x * (3.0 - 2.0 * x))
             period *= 4.0
         return total
 
@@ -225,11 +238,10 @@ class SyntheticMarket:
 
 def quote_around(instrument: Instrument, mid: float, chance: Chance, at_ns: int) -> Quote:
     """Return a two-sided quote around a mid price, on tick and never crossed."""
-    increments = instrument.rule.increments
-    tick = float(increments[0][1])
-    for low_edge, increment in increments:
-        if mid >= float(low_edge):
-            tick = float(increment)
+    tick = 0.0
+    for low_edge, increment in instrument.rule.as_floats:
+        if mid >= low_edge:
+            tick = increment
     width = max(1, round(instrument.spread_ticks * (0.5 + chance.unit())))
     bid_ticks = max(1, math.floor(mid / tick - width / 2 + 0.5))
     lot = 100 if instrument.sec_type == "STK" else 1

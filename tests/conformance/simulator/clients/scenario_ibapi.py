@@ -76,7 +76,8 @@ for _name in (
     "tickByTickBidAsk", "historicalData", "historicalDataEnd", "historicalDataUpdate", "realtimeBar", "openOrder",
     "openOrderEnd", "orderStatus", "execDetails", "execDetailsEnd", "completedOrder", "completedOrdersEnd", "position",
     "positionEnd", "updateAccountValue", "accountDownloadEnd", "accountSummary", "accountSummaryEnd", "pnl",
-    "currentTime", "symbolSamples", "marketRule", "headTimestamp", "marketDataType", "tickReqParams", "commissionReport",
+    "currentTime", "symbolSamples", "marketRule", "headTimestamp", "marketDataType", "tickReqParams",
+    "commissionReport",
     "commissionAndFeesReport", "updatePortfolio",
 ):  # fmt: skip
     setattr(App, _name, _recorder(_name))
