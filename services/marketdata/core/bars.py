@@ -6,7 +6,7 @@ trade costs one update whatever the number of intervals.
 Invariants:
 1. A bar is a function of the trades of its interval, not of the order in which they came: open and close are the first
    and last by event time (of equal times, the first and last that came), so that a restart derives equal bars.
-2. A bar is given out once when its interval closes, and again, marked `is_revised`, for each late trade that changes it.
+2. A bar is given out once when its interval closes, and again, marked `is_revised`, for each late trade of it.
 3. An interval closes on time even if no later trade comes: `advance` closes what ended `grace_ns` ago.
 4. An interval that overlaps a known gap in the ticks is never `is_complete`.
 5. No bar without trades, except of the intervals in `fill_empty` while the market is open: those repeat the last price.
@@ -264,6 +264,19 @@ class ContractBars:
         self._longer[DAY] = day
         self._seeded_upto_ns = state.upto_ns
         self._last_price = state.last
+
+    def set_calendar(self, calendar: SessionCalendar) -> None:
+        """Use other trading days from now on; a running daily bar gets the edges they give it, or ends unseen."""
+        self.calendar = calendar
+        day = self._longer[DAY]
+        if day is None:
+            return
+        right = calendar.day_of(day.last_ns)
+        if right is None:
+            self._longer[DAY] = None
+        elif (right.open_ns, right.close_ns) != (day.open_ns, day.close_ns):
+            day.is_complete = day.is_complete and right.open_ns >= day.open_ns
+            day.open_ns, day.close_ns = right.open_ns, right.close_ns
 
     # ------------------------------------------------------------------------------------------- inside
 

@@ -60,7 +60,7 @@ class Intake:
         count, rest = divmod(len(body), TICK_RECORD.size)
         if rest:
             raise DecodeError(
-                f"a tick batch of {len(body)} bytes is no whole number of {TICK_RECORD.size}-byte records"
+                f"a tick batch of {len(body)} bytes holds no whole number of records of {TICK_RECORD.size}"
             )
         quotes, trades, dirty, bars = self.last.quotes, self.last.trades, self.last.dirty, self.bars
         for record in TICK_RECORD.iter_unpack(body):

@@ -31,7 +31,7 @@ def numbers_of(bar: Bar) -> Numbers:
 
 
 def start_after(tail: Iterable[Bar]) -> int | None:
-    """Return from which opening time on bars are rebuilt, given the newest bars on the bus; None: from the beginning."""
+    """Return from which opening time on bars are rebuilt, given the newest on the bus; None: from the beginning."""
     minutes = [bar.ts_close_ns for bar in tail if bar.interval == "1m"]
     shorter = [bar.ts_open_ns for bar in tail if bar.interval != "1d"]
     if minutes:

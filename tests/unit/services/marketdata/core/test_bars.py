@@ -34,7 +34,8 @@ def advance(bars: ContractBars, at_s: float) -> list[Bar]:
 
 def short(bar: Bar) -> tuple[str, float, str, str, str, str, str, int]:
     at_s = (bar.ts_open_ns - T0) / S
-    return bar.interval, at_s, *map(str, (bar.open, bar.high, bar.low, bar.close, bar.volume)), bar.trades
+    prices = str(bar.open), str(bar.high), str(bar.low), str(bar.close)
+    return (bar.interval, at_s, *prices, str(bar.volume), bar.trades)
 
 
 def test_a_second_closes_with_the_next_trade_and_carries_its_trades() -> None:
