@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import time
+from typing import Any
 
 import hiredis
 import msgpack
@@ -79,7 +80,7 @@ def ours(server: BenchServer, ticks: list[Tick]) -> tuple[Spent, Spent]:
 def with_redis_py(server: BenchServer, ticks: list[Tick]) -> tuple[Spent, Spent]:
     """Return what a redis-py pipeline and a consumer group with acknowledgement took."""
     server.flush()
-    client = redis.Redis(host=server.host, port=server.port)
+    client: Any = redis.Redis(host=server.host, port=server.port)
     client.xgroup_create("t", "g", id="0", mkstream=True)
 
     def publish() -> None:
@@ -110,8 +111,8 @@ def with_hiredis(server: BenchServer, ticks: list[Tick]) -> Spent:
         reader = hiredis.Reader()
         for start in range(0, len(ticks), PIPELINE):
             batch = ticks[start : start + PIPELINE]
-            commands = [hiredis.pack_command(("XADD", "t", "*", "body", msgpack.packb(tuple(tick)))) for tick in batch]
-            connection.sendall(b"".join(commands))
+            bodies: list[Any] = [("XADD", "t", "*", "body", msgpack.packb(tuple(tick))) for tick in batch]
+            connection.sendall(b"".join(hiredis.pack_command(body) for body in bodies))
             waiting = len(batch)
             while waiting:
                 reader.feed(connection.recv(65536))
