@@ -138,7 +138,7 @@ class ServerConnection:
         """Take the hello once it is complete; return what follows it."""
         head = bytes(self._greeting[: len(API_PREFIX)])
         if not API_PREFIX.startswith(head):
-            self._fail(f"the session starts with {head!r}, not with API and NUL", events)
+            self._fail("the session does not start with API and NUL", events)
             return b""
         if head == API_PREFIX:
             self.state = SessionState.HELLO

@@ -250,6 +250,15 @@ class _TagString:
         return tuple(TagValue(tag, value) for tag, _, value in pieces)
 
 
+class _TrailingOptions(_TagString):
+    """Options at the end of a message: alone from the official client, after their count from ib_insync."""
+
+    def read(self, src: Reader) -> tuple[TagValue, ...]:
+        if src.remaining > 1:
+            INT.read(src)
+        return super().read(src)
+
+
 @dataclass(frozen=True, slots=True)
 class Many(Generic[T]):
     """A count, then that many values."""
@@ -396,6 +405,7 @@ OFFSET: Scalar[Decimal | None] = Scalar(
     _or("", lambda value: "Infinity" if value == INFINITE else _show_decimal(value)),
 )
 TAG_STRING: Wire[tuple[TagValue, ...]] = _TagString()
+TRAILING_OPTIONS: Wire[tuple[TagValue, ...]] = _TrailingOptions()
 
 Int = Annotated[int, INT]
 OptInt = Annotated[int | None, OPT_INT]
@@ -412,4 +422,5 @@ MaxFloat = Annotated[float | None, MAX_FLOAT]
 Quantity = Annotated[Decimal, DECIMAL]
 OptDecimal = Annotated[Decimal | None, OPT_DECIMAL]
 MaxDecimal = Annotated[Decimal | None, MAX_DECIMAL]
+TrailingOptions = Annotated[tuple[TagValue, ...], TRAILING_OPTIONS]
 TagString = Annotated[tuple[TagValue, ...], TAG_STRING]

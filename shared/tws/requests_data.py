@@ -27,6 +27,7 @@ from shared.tws.fields import (
     TagString,
     TagValue,
     Text,
+    TrailingOptions,
     Writer,
 )
 from shared.tws.layout import REQUESTS, Request, message
@@ -230,8 +231,7 @@ class CalculateImpliedVolatility(Request):
     contract: Contract12
     option_price: OptDecimal = None
     under_price: OptDecimal = None
-    options_count: Int = 0
-    options: TagString = ()
+    options: TrailingOptions = ()
 
 
 @message(REQUESTS, 55, version=3)
@@ -243,8 +243,7 @@ class CalculateOptionPrice(Request):
     contract: Contract12
     volatility: OptDecimal = None
     under_price: OptDecimal = None
-    options_count: Int = 0
-    options: TagString = ()
+    options: TrailingOptions = ()
 
 
 @message(REQUESTS, 56, version=1)
@@ -421,8 +420,7 @@ class ReqFundamentalData(Request):
     req_id: Int
     contract: Annotated[TwsContract, C_FUNDAMENTAL]
     report_type: Text = ""
-    options_count: Int = 0
-    options: TagString = ()
+    options: TrailingOptions = ()
 
 
 @message(REQUESTS, 53, version=1)
