@@ -72,8 +72,8 @@ async def judge(desk: Desk, simulator_http: str) -> Verdict:
     differences: list[str] = []
     _compare_positions(truth, {report.con_id: report.position for report in await desk.positions()}, differences)
     values = await desk.account_values()
-    cash_broker = Decimal(str(truth["cash"]))
-    cash_text = values.get("TotalCashValue") or values.get("TotalCashBalance:BASE") or values.get("TotalCashValue:USD")
+    cash_broker = round(Decimal(str(_own_account(truth)["cash"].get("USD", "0"))), 2)
+    cash_text = values.get("CashBalance:USD") or values.get("TotalCashValue:USD") or values.get("TotalCashValue")
     cash_bus = Decimal(cash_text) if cash_text else None
     if cash_bus is None or abs(cash_bus - cash_broker) > CASH_TOLERANCE:
         differences.append(f"cash: broker {cash_broker}, bus {cash_bus}")
@@ -91,14 +91,15 @@ async def judge(desk: Desk, simulator_http: str) -> Verdict:
 
 
 def _compare_positions(truth: Mapping[str, Any], bus: Mapping[int, Decimal], differences: list[str]) -> None:
-    broker = {int(con_id): Decimal(str(amount)) for con_id, amount in _position_items(truth["positions"])}
+    holdings = _own_account(truth)["positions"]
+    broker = {int(con_id): Decimal(str(holding["quantity"])) for con_id, holding in holdings.items()}
     for con_id in sorted({*broker, *bus}):
         ours, theirs = bus.get(con_id, Decimal(0)), broker.get(con_id, Decimal(0))
         if ours != theirs:
             differences.append(f"position of #{con_id}: broker {theirs}, bus {ours}")
 
 
-def _position_items(positions: Any) -> list[tuple[Any, Any]]:
-    if isinstance(positions, Mapping):
-        return list(positions.items())
-    return [(row["con_id"], row["position"]) for row in positions]
+def _own_account(truth: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the books of the simulator's first account: a local system trades exactly one."""
+    account: Mapping[str, Any] = next(iter(truth["accounts"].values()))
+    return account

@@ -2,7 +2,8 @@
 
 `python tests/chaos/leader_kills.py --kills 20` starts the whole local system (real processes, real Redis, the simulator
 over TCP through the guard), kills the leader with SIGKILL whenever new orders have reached the broker since the last
-kill, and at the end compares: orders sent twice, executions lost or published twice, intents without an end, positions, cash.
+kill, and at the end compares: orders sent twice, executions lost or published twice, intents without an end,
+positions, cash.
 Exit status 0 only if nothing is wrong. `--json` prints the report for scripts.
 """
 
