@@ -1,0 +1,274 @@
+"""Keep every order that is known, find the one a message speaks of, and say what must be published.
+
+Invariants:
+1. An order of ours is found by orderRef first, then by permId, then by (client id, order id); never by the latter
+   alone when the permId disagrees, since order ids are handed out again (ib-facts A.5).
+2. Two permIds under one orderRef are two orders: the second gets a track of its own and is reported as a duplicate.
+3. An event is returned exactly when what a reader of `orders` would notice has changed.
+4. Memory is bounded: final orders are forgotten oldest first above `keep_final`; what is open never is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerOrderStatus
+from services.gateway.core.order_machine import OrderFact, OrderTrack, status_fact, track_of
+from shared.ids import UNASSIGNED, deployment_tag, exec_stem, parse_order_ref
+from shared.messages.orders import Fill, OrderEvent, OrderState
+from shared.money import ZERO
+
+_NEVER_THERE = (OrderState.NOT_SENT, OrderState.REFUSED, OrderState.EXPIRED)
+
+
+@dataclass(slots=True)
+class Change:
+    """What a piece of evidence changed: events to publish, and what a person or the shell must act on."""
+
+    events: list[OrderEvent] = field(default_factory=list)
+    fills: list[Fill] = field(default_factory=list)
+    reopened: list[OrderTrack] = field(default_factory=list)
+    """Declared as never at the broker, and there after all: to be cancelled and alarmed."""
+    duplicates: list[OrderTrack] = field(default_factory=list)
+    """A second order under an orderRef of ours: to be cancelled and alarmed (P2)."""
+
+    def add(self, other: Change) -> None:
+        """Take over what another change brings."""
+        self.events += other.events
+        self.fills += other.fills
+        self.reopened += other.reopened
+        self.duplicates += other.duplicates
+
+
+class OrderBook:
+    """Every order this gateway knows of, ours and others'."""
+
+    def __init__(self, deployment_id: str, account: str, *, keep_final: int = 50_000) -> None:
+        self._tag = deployment_tag(deployment_id)
+        self._account = account
+        self._keep_final = keep_final
+        self._tracks: dict[str, OrderTrack] = {}
+        self._by_perm: dict[int, OrderTrack] = {}
+        self._by_id: dict[tuple[int, int], OrderTrack] = {}
+        self._strategy_of_exec: dict[str, tuple[str, int]] = {}
+
+    # -- looking
+
+    def __iter__(self) -> Iterator[OrderTrack]:
+        """Yield every track, oldest first."""
+        return iter(list(self._tracks.values()))
+
+    def __len__(self) -> int:
+        """Return how many orders are known."""
+        return len(self._tracks)
+
+    def open_tracks(self) -> list[OrderTrack]:
+        """Return what is not final."""
+        return [track for track in self._tracks.values() if track.is_open]
+
+    def get(self, key: str) -> OrderTrack | None:
+        """Return a track by orderRef, or by permId as text."""
+        return self._tracks.get(key)
+
+    def of_intent(self, intent_id: str, leg: int | None = None) -> list[OrderTrack]:
+        """Return the legs of an intent, in order."""
+        found = [
+            track
+            for track in self._tracks.values()
+            if track.intent_id == intent_id and (leg is None or track.leg == leg)
+        ]
+        return sorted(found, key=lambda track: track.leg)
+
+    def by_order_id(self, client_id: int, order_id: int) -> OrderTrack | None:
+        """Return the order that carries an id of a client."""
+        return self._by_id.get((client_id, order_id))
+
+    def highest_order_id(self) -> int:
+        """Return the highest order id seen, of any client: new ids must exceed them all (ib-facts A.3)."""
+        return max((order_id for _, order_id in self._by_id), default=0)
+
+    def is_ours(self, order_ref: str) -> bool:
+        """Return whether an orderRef carries this deployment's tag."""
+        parsed = parse_order_ref(order_ref)
+        return parsed is not None and parsed[0] == self._tag
+
+    def track_of_exec(self, exec_id: str) -> tuple[str, int]:
+        """Return (strategy, conId) of an execution seen before, for its commission; unassigned if never seen."""
+        return self._strategy_of_exec.get(exec_id, (UNASSIGNED, 0))
+
+    # -- taking
+
+    def restore(self, event: OrderEvent) -> None:
+        """Take an event as published (by us or a predecessor): what comes later in the stream wins."""
+        if event.state is OrderState.MODIFIED or not (event.order_ref or event.perm_id):
+            return
+        key = event.order_ref or str(event.perm_id)
+        known = self._tracks.get(key)
+        track = track_of(event)
+        if known is not None:
+            track.executions, track.shown_in = known.executions, known.shown_in
+            track.sent_ns, track.doubted_ns = known.sent_ns, known.doubted_ns
+            track.reported = max(track.reported, known.reported)
+        self.put(track)
+
+    def put(self, track: OrderTrack) -> None:
+        """Add or replace a track."""
+        self._tracks[track.key] = track
+        self._index(track)
+        if len(self._tracks) > self._keep_final * 2:
+            self._forget()
+
+    def _index(self, track: OrderTrack) -> None:
+        if track.perm_id:
+            self._by_perm[track.perm_id] = track
+        if track.order_id:
+            self._by_id[(track.client_id, track.order_id)] = track
+
+    def _forget(self) -> None:
+        final = [key for key, track in self._tracks.items() if track.state.is_final]
+        for key in final[: max(0, len(final) - self._keep_final)]:
+            track = self._tracks.pop(key)
+            self._by_perm.pop(track.perm_id, None)
+            self._by_id.pop((track.client_id, track.order_id), None)
+
+    def shown(self, order: BrokerOrder, now_ns: int, *, session: int) -> Change:
+        """Take an openOrder or completedOrder; `session` numbers the trading session, 0 for any other."""
+        change = Change()
+        if order.account and order.account != self._account:
+            return change
+        track = self._find(order, change)
+        is_new = track.key not in self._tracks
+        before = () if is_new else track.face()
+        state_before = track.state
+        self._take_terms(track, order)
+        if session and order.client_id == track.client_id and not order.is_completed:
+            track.shown_in = session
+        fact = status_fact(order.status, is_listed=order.is_listed)
+        track.apply(fact, text=order.text, code="")
+        self.put(track)
+        return self._noted(track, before, state_before, now_ns, change)
+
+    def _find(self, order: BrokerOrder, change: Change) -> OrderTrack:
+        ours = parse_order_ref(order.order_ref) if self.is_ours(order.order_ref) else None
+        if ours is not None:
+            key = order.order_ref[:32]
+            track = self._tracks.get(key)
+            if track is None:
+                return self._adopted(order, key, ours[1], ours[2], UNASSIGNED)
+            if track.perm_id and order.perm_id and track.perm_id != order.perm_id:
+                return self._second(order, track, change)
+            return track
+        known = self._by_perm.get(order.perm_id) if order.perm_id else None
+        if known is not None:
+            return known
+        return self._adopted(order, "", "", 0, UNASSIGNED)
+
+    def _second(self, order: BrokerOrder, first: OrderTrack, change: Change) -> OrderTrack:
+        known = self._by_perm.get(order.perm_id)
+        if known is not None:
+            return known
+        track = self._adopted(order, "", first.intent_id, first.leg, first.strategy)
+        change.duplicates.append(track)
+        return track
+
+    def _adopted(self, order: BrokerOrder, key: str, intent_id: str, leg: int, strategy: str) -> OrderTrack:
+        return OrderTrack(
+            order_ref=key, intent_id=intent_id, leg=leg, strategy=strategy, account=self._account, con_id=order.con_id,
+            side=order.side, quantity=order.quantity, order_type=order.order_type, contract=order.contract,
+            state=OrderState.UNKNOWN, is_external=not key, perm_id=order.perm_id,
+        )  # fmt: skip
+
+    @staticmethod
+    def _take_terms(track: OrderTrack, order: BrokerOrder) -> None:
+        if order.quantity > ZERO and not order.is_completed:
+            track.quantity = order.quantity
+            track.limit_price, track.stop_price = order.limit_price, order.stop_price
+            track.order_type, track.tif = order.order_type or track.order_type, order.tif or track.tif
+        if order.is_completed and track.quantity == ZERO:
+            track.quantity = order.quantity or order.filled or ZERO
+        track.perm_id = order.perm_id or track.perm_id
+        track.order_id = order.order_id or track.order_id
+        track.client_id = order.client_id or track.client_id
+        track.broker_status = order.status or track.broker_status
+        if order.filled is not None:
+            track.reported = max(track.reported, order.filled)
+
+    def status(self, line: BrokerOrderStatus, now_ns: int) -> Change:
+        """Take an orderStatus; one for an order nobody has shown yet changes nothing (its openOrder will come)."""
+        track = self._by_perm.get(line.perm_id) if line.perm_id else None
+        if track is None:
+            track = self._by_id.get((line.client_id, line.order_id))
+            if track is None or (track.perm_id and line.perm_id and track.perm_id != line.perm_id):
+                return Change()
+        before, state_before = track.face(), track.state
+        track.perm_id = line.perm_id or track.perm_id
+        track.broker_status = line.status
+        if line.filled > track.reported:
+            track.reported = line.filled
+        if line.average_price is not None and line.filled >= track.filled:
+            track.average_price = line.average_price
+        track.apply(status_fact(line.status), text=line.why_held)
+        self._index(track)
+        return self._noted(track, before, state_before, now_ns, Change())
+
+    def executed(self, execution: BrokerExecution, now_ns: int, *, is_late: bool) -> Change:
+        """Take an execution; the fill is returned always: the index on the bus decides whether it is new (P3)."""
+        change = Change()
+        if execution.account and execution.account != self._account:
+            return change
+        track = self._track_of_execution(execution)
+        strategy = track.strategy if track is not None else UNASSIGNED
+        self._strategy_of_exec[execution.exec_id] = (strategy, execution.con_id)
+        if len(self._strategy_of_exec) > self._keep_final * 2:
+            for old in list(self._strategy_of_exec)[: self._keep_final]:
+                del self._strategy_of_exec[old]
+        change.fills.append(self._fill(execution, track, now_ns, is_late=is_late))
+        if track is None:
+            return change
+        before, state_before = track.face(), track.state
+        if execution.perm_id and not track.perm_id:
+            track.perm_id = execution.perm_id
+            self._index(track)
+        track.executed(execution.exec_id, execution.shares, execution.price)
+        return self._noted(track, before, state_before, now_ns, change)
+
+    def _track_of_execution(self, execution: BrokerExecution) -> OrderTrack | None:
+        by_perm = self._by_perm.get(execution.perm_id) if execution.perm_id else None
+        if by_perm is not None:
+            return by_perm
+        if self.is_ours(execution.order_ref):
+            return self._tracks.get(execution.order_ref[:32])
+        return None
+
+    def _fill(self, execution: BrokerExecution, track: OrderTrack | None, now_ns: int, *, is_late: bool) -> Fill:
+        stem, revision = exec_stem(execution.exec_id)
+        parsed = parse_order_ref(execution.order_ref) if self.is_ours(execution.order_ref) else None
+        return Fill(
+            ts_init_ns=now_ns, ts_event_ns=execution.ts_ns, exec_id=execution.exec_id, exec_stem=stem,
+            revision=revision, intent_id=parsed[1] if parsed else "", leg=parsed[2] if parsed else 0,
+            order_ref=execution.order_ref[:32] if parsed else "",
+            strategy=track.strategy if track is not None else UNASSIGNED, account=self._account,
+            con_id=execution.con_id, contract=execution.contract or (track.contract if track is not None else ""),
+            side=execution.side, quantity=execution.shares, price=execution.price, exchange=execution.exchange,
+            currency=execution.currency, order_id=execution.order_id, client_id=execution.client_id,
+            perm_id=execution.perm_id, cumulative_quantity=execution.cumulative_quantity,
+            average_price=execution.average_price, liquidity=execution.liquidity, is_late=is_late,
+        )  # fmt: skip
+
+    def told(
+        self, track: OrderTrack, fact: OrderFact, now_ns: int, *, by: str = "broker", code: str = "", text: str = ""
+    ) -> Change:
+        """Take a fact that an error, a timer or reconciliation brings."""
+        before, state_before = track.face(), track.state
+        track.apply(fact, by=by, code=code, text=text)
+        return self._noted(track, before, state_before, now_ns, Change())
+
+    def _noted(
+        self, track: OrderTrack, before: tuple[object, ...], state_before: OrderState, now_ns: int, change: Change
+    ) -> Change:
+        if track.face() != before:
+            change.events.append(track.event(now_ns))
+        if state_before in _NEVER_THERE and track.is_open:
+            change.reopened.append(track)
+        return change

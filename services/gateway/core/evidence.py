@@ -1,0 +1,127 @@
+"""What the broker showed, as plain values: the only input from which order states are made.
+
+The shell turns the library's objects into these (`shell/translate.py`); no core ever sees a library's object.
+Prices and quantities are Decimal; times are wall nanoseconds UTC. A value the broker left unset is None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from shared.messages.orders import Side
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOrder:
+    """One order as openOrder or completedOrder shows it.
+
+    completedOrder carries neither `order_id` nor `client_id` (both 0), and its `quantity` is often 0 with the amount in
+    `filled` (ib-facts A.5, B.6). `is_listed` says that it came as an answer of a query for open orders: then it lives.
+    """
+
+    account: str
+    con_id: int
+    side: Side
+    quantity: Decimal
+    order_type: str
+    perm_id: int
+    order_ref: str = ""
+    contract: str = ""
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    tif: str = "DAY"
+    order_id: int = 0
+    client_id: int = 0
+    parent_id: int = 0
+    status: str = ""
+    filled: Decimal | None = None
+    text: str = ""
+    is_completed: bool = False
+    is_listed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOrderStatus:
+    """One orderStatus message; it carries no orderRef (ib-facts A.5)."""
+
+    order_id: int
+    client_id: int
+    perm_id: int
+    status: str
+    filled: Decimal
+    remaining: Decimal
+    average_price: Decimal | None = None
+    why_held: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerExecution:
+    """One execDetails message."""
+
+    exec_id: str
+    account: str
+    con_id: int
+    side: Side
+    shares: Decimal
+    price: Decimal
+    ts_ns: int
+    perm_id: int = 0
+    client_id: int = 0
+    order_id: int = 0
+    order_ref: str = ""
+    contract: str = ""
+    exchange: str = ""
+    currency: str = "USD"
+    cumulative_quantity: Decimal = Decimal(0)
+    average_price: Decimal = Decimal(0)
+    liquidity: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerCommission:
+    """One commissionReport; joined to its execution by execId."""
+
+    exec_id: str
+    commission: Decimal
+    currency: str
+    realized_pnl: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerPosition:
+    """One position of one account; `average_cost` as IB defines it, in the contract's currency."""
+
+    account: str
+    con_id: int
+    position: Decimal
+    average_cost: Decimal
+    symbol: str = ""
+    currency: str = ""
+    contract: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerError:
+    """One error message: `req_id` is an order id, a request id, or -1 for the session."""
+
+    req_id: int
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The broker's answer to a whole round of questions, each part ended properly or the round does not exist.
+
+    `client_id` is the trading client id that the broker accepted for this session; `is_undisturbed` says that no
+    1100 or 2110 was outstanding while it was asked; `asked_ns` is when the round began, on the monotonic clock.
+    """
+
+    client_id: int
+    open_orders: tuple[BrokerOrder, ...]
+    completed_orders: tuple[BrokerOrder, ...]
+    executions: tuple[BrokerExecution, ...]
+    positions: tuple[BrokerPosition, ...] = ()
+    is_undisturbed: bool = True
+    asked_ns: int = 0

@@ -1,0 +1,209 @@
+"""Turn approved commands into claims, and claims into what may be sent: one final result per intent and leg.
+
+Invariants:
+1. Only `claimed` makes a `ClaimedOrder`, and only from rows that the claim script wrote in this very epoch; the broker
+   session sends nothing else (P1, P2).
+2. Order ids are max(nextValidId, ledger, ids seen) + 1 and are reserved in the claim script.
+3. A modify keeps the order's own id and is claimed under its own intent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.gateway.core.order_machine import OrderTrack
+from shared.bus.ports import ClaimRequest, ClaimResult, LedgerRow
+from shared.ids import order_ref
+from shared.messages.orders import Command, Group, IntentAction, OrderEvent, OrderLeg, OrderState, Side
+
+_REFUSALS: dict[ClaimResult, tuple[OrderState, str, str]] = {
+    ClaimResult.REFUSED_HALTED: (OrderState.REFUSED, "GATEWAY_HALTED", "trading is halted: nothing was sent"),
+    ClaimResult.REFUSED_EXPIRED: (OrderState.EXPIRED, "GATEWAY_EXPIRED", "its time was over before it could be sent"),
+    ClaimResult.REFUSED_CANCELLED_FIRST: (
+        OrderState.REFUSED, "GATEWAY_CANCELLED_FIRST", "a cancel came before it was sent",
+    ),
+    ClaimResult.REFUSED_STALE: (
+        OrderState.REFUSED, "GATEWAY_STALE", "it was made before Redis lost or changed its data: give it again",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedOrder:
+    """One order that may be sent, once, right now. Made by `claimed` and `claimed_modify` only.
+
+    `transmit` False holds the leg at TWS until the last leg of its group comes; `parent_id` is the order id of leg 0 of
+    a bracket; `oca_group` names a one-cancels-all group. `account` is set on every order.
+    """
+
+    order_id: int
+    order_ref: str
+    account: str
+    con_id: int
+    side: Side
+    quantity: Decimal
+    order_type: str
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    tif: str
+    outside_rth: bool
+    transmit: bool
+    parent_id: int = 0
+    oca_group: str = ""
+
+
+class OrderIds:
+    """The next free order ids of one trading client id."""
+
+    def __init__(self) -> None:
+        self._highest = 0
+
+    @property
+    def highest(self) -> int:
+        """Return the highest id known to be used."""
+        return self._highest
+
+    def next_valid(self, order_id: int) -> None:
+        """Note the broker's nextValidId, which is the first unused one; it may go back, we never do (ib-facts A.5)."""
+        self._highest = max(self._highest, order_id - 1)
+
+    def seen(self, order_id: int) -> None:
+        """Note an id that is used."""
+        self._highest = max(self._highest, order_id)
+
+    def take(self, count: int) -> tuple[int, ...]:
+        """Return `count` ids never given before."""
+        first = self._highest + 1
+        self._highest += count
+        return tuple(range(first, first + count))
+
+
+def _event(
+    command: Command, leg: OrderLeg, deployment_id: str, now_ns: int, state: OrderState, *, order_id: int = 0,
+    client_id: int = 0, by: str = "gateway", code: str = "", text: str = "",
+) -> OrderEvent:  # fmt: skip
+    intent = command.intent
+    return OrderEvent(
+        ts_init_ns=now_ns, ts_event_ns=now_ns, intent_id=intent.intent_id, leg=leg.leg,
+        order_ref=order_ref(deployment_id, intent.intent_id, leg.leg), state=state,  # type: ignore[arg-type]
+        strategy=intent.strategy, account=intent.account, con_id=intent.con_id, contract=intent.contract,
+        side=leg.side, quantity=leg.quantity, order_type=leg.order_type, limit_price=leg.limit_price,
+        stop_price=leg.stop_price, tif=leg.tif, parent_leg=leg.parent_leg, group=intent.group,
+        remaining=leg.quantity, order_id=order_id, client_id=client_id, by=by, code=code, text=text,
+        is_reducing=command.is_reducing, intent_ts_ns=intent.ts_init_ns,
+    )  # fmt: skip
+
+
+def claim_request(
+    command: Command, *, entry_id: str, deployment_id: str, client_id: int, order_ids: Sequence[int], now_ns: int,
+    late_reason: str = "",
+) -> ClaimRequest:  # fmt: skip
+    """Return everything the claim script needs.
+
+    Args:
+        command: what risk approved.
+        entry_id: its entry in `commands`.
+        deployment_id: goes into every orderRef.
+        client_id: the trading client id.
+        order_ids: one per leg.
+        now_ns: wall time, compared with the command's `not_after_ns`.
+        late_reason: why it could not be sent in time, shown if it ends EXPIRED.
+    """
+    legs = command.intent.legs
+    refused: dict[ClaimResult, tuple[OrderEvent, ...]] = {}
+    for result, (state, code, text) in _REFUSALS.items():
+        shown = f"{text}: {late_reason}" if late_reason and result is ClaimResult.REFUSED_EXPIRED else text
+        refused[result] = tuple(
+            _event(command, leg, deployment_id, now_ns, state, code=code, text=shown) for leg in legs
+        )
+    return ClaimRequest(
+        intent_id=command.intent.intent_id, legs=len(legs), client_id=client_id, order_ids=tuple(order_ids),
+        not_after_ns=command.not_after_ns, now_ns=now_ns, is_reducing=command.is_reducing, made_in=command.incarnation,
+        cursor_entry=entry_id,
+        if_claimed=tuple(
+            _event(command, leg, deployment_id, now_ns, OrderState.CLAIMED, order_id=order_id, client_id=client_id)
+            for leg, order_id in zip(legs, order_ids, strict=True)
+        ),
+        if_refused=refused,
+    )  # fmt: skip
+
+
+def failed_events(command: Command, *, deployment_id: str, now_ns: int, code: str, text: str) -> list[OrderEvent]:
+    """Return the final events of a command that was claimed and certainly not written to the broker."""
+    return [
+        _event(command, leg, deployment_id, now_ns, OrderState.NOT_SENT, code=code, text=text)
+        for leg in command.intent.legs
+    ]
+
+
+def modify_outcome(
+    command: Command, *, deployment_id: str, now_ns: int, state: OrderState, code: str = "", text: str = "",
+    by: str = "broker",
+) -> OrderEvent:  # fmt: skip
+    """Return the one outcome of a MODIFY intent; the order itself gets its own event with the new terms."""
+    leg = command.intent.legs[0]
+    return _event(command, leg, deployment_id, now_ns, state, by=by, code=code, text=text)
+
+
+def was_claimed_now(rows: Sequence[LedgerRow], request: ClaimRequest, epoch: int) -> bool:
+    """Return whether every leg was claimed in this epoch with just the ids of this request.
+
+    Rows that are not new count too: a claim whose reply was lost is repeated with the same ids, by the one process that
+    knows that it has not sent them yet.
+    """
+    return len(rows) == request.legs and all(
+        row.result is ClaimResult.CLAIMED and row.epoch == epoch and row.order_id == order_id
+        for row, order_id in zip(rows, request.order_ids, strict=True)
+    )
+
+
+def claimed(command: Command, rows: Sequence[LedgerRow], *, deployment_id: str) -> list[ClaimedOrder]:
+    """Return the orders to send, all in one write: parents first, the last leg transmits the group."""
+    intent = command.intent
+    ids = [row.order_id for row in rows]
+    last = len(intent.legs) - 1
+    is_bracket = intent.group is Group.BRACKET
+    return [
+        ClaimedOrder(
+            order_id=ids[index],
+            order_ref=order_ref(deployment_id, intent.intent_id, leg.leg),  # type: ignore[arg-type]
+            account=intent.account, con_id=intent.con_id, side=leg.side, quantity=leg.quantity,
+            order_type=leg.order_type, limit_price=leg.limit_price, stop_price=leg.stop_price, tif=leg.tif,
+            outside_rth=leg.outside_rth, transmit=not is_bracket or index == last,
+            parent_id=ids[leg.parent_leg] if leg.parent_leg is not None else 0,
+            oca_group=intent.intent_id if intent.group is Group.OCA else "",
+        )
+        for index, leg in enumerate(intent.legs)
+    ]  # fmt: skip
+
+
+def claimed_modify(
+    command: Command, rows: Sequence[LedgerRow], target: OrderTrack, parent_id: int
+) -> list[ClaimedOrder]:
+    """Return the changed order to send: the same id and orderRef, new price and size (ib-facts A.4)."""
+    leg = command.intent.legs[0]
+    return [
+        ClaimedOrder(
+            order_id=rows[0].order_id, order_ref=target.order_ref, account=target.account, con_id=target.con_id,
+            side=target.side, quantity=leg.quantity, order_type=target.order_type, limit_price=leg.limit_price,
+            stop_price=leg.stop_price, tif=leg.tif, outside_rth=leg.outside_rth, transmit=True, parent_id=parent_id,
+            oca_group=target.intent_id if target.group is Group.OCA else "",
+        )
+    ]  # fmt: skip
+
+
+def why_not_modify(command: Command, target: OrderTrack | None, session: int) -> str:
+    """Return why a modify may not be sent, or nothing: only an order this session has shown open (architecture §4)."""
+    if command.intent.action is not IntentAction.MODIFY:
+        return "it is no modify"
+    if target is None:
+        return f"no order of intent {command.intent.modifies} is known"
+    if not target.is_open:
+        return f"the order is {target.state}"
+    if target.state not in (OrderState.WORKING, OrderState.PENDING, OrderState.INACTIVE):
+        return f"the order is {target.state}: it is not modified until the broker shows it working"
+    if not target.perm_id or target.shown_in != session:
+        return "the broker has not shown this order in the present session"
+    return ""

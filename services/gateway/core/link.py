@@ -1,0 +1,161 @@
+"""Tell the one visible state of a session with the broker, and what to do about it.
+
+| state | means |
+|---|---|
+| DOWN | no session: reconnecting with back-off |
+| RECONCILING | connected, and not yet known what the broker shows: no order is sent |
+| READY | synchronised and alive |
+| DEGRADED | the socket lives, but TWS has lost IB's servers (1100, 2110), or does not answer |
+
+What happened is told apart: a closed socket, a half-open one (no answer to a heartbeat), lost connectivity behind TWS
+(1100/2110, back with 1101 data lost or 1102 data kept), and broken data farms (2103/2105/2157), which do not touch
+orders. Times are nanoseconds on the monotonic clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.messages.control import LinkState
+
+SECOND_NS = 1_000_000_000
+
+
+class LinkAct(StrEnum):
+    """What the shell should do."""
+
+    PROBE = "probe"
+    """Ask the time: an answer shows that the session lives."""
+    CLOSE = "close"
+    """Give the session up and connect anew."""
+    RECONCILE = "reconcile"
+    """Ask for orders and executions again: something may have happened meanwhile."""
+    RESUBSCRIBE = "resubscribe"
+    """Ask for all market data again, with new request ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTiming:
+    """When silence is asked about, and when it is given up, in seconds; back-off from `first_s` to `longest_s`."""
+
+    probe_every_s: float = 3.0
+    give_up_s: float = 9.0
+    first_s: float = 0.1
+    longest_s: float = 5.0
+
+
+class Link:
+    """The link of one session after another."""
+
+    def __init__(self, timing: LinkTiming | None = None) -> None:
+        self._timing = timing or LinkTiming()
+        self._is_connected = False
+        self._is_synced = False
+        self._is_cut = False
+        self._is_silent = False
+        self._failures = 0
+        self._heard_ns = 0
+        self._probed_ns = 0
+        self._farms: dict[str, str] = {}
+        self.reason = "not connected yet"
+        self.code = 0
+
+    @property
+    def state(self) -> LinkState:
+        """Return the visible state."""
+        if not self._is_connected:
+            return LinkState.DOWN
+        if self._is_cut or self._is_silent:
+            return LinkState.DEGRADED
+        return LinkState.READY if self._is_synced else LinkState.RECONCILING
+
+    @property
+    def is_undisturbed(self) -> bool:
+        """Return whether no lost connectivity is outstanding: only then an answer may prove an absence."""
+        return self._is_connected and not self._is_cut and not self._is_silent
+
+    @property
+    def broken_farms(self) -> list[str]:
+        """Return the data farms that are down now."""
+        return list(self._farms)
+
+    def connected(self, now_ns: int) -> None:
+        """Note a session that the broker accepted."""
+        self._is_connected, self._is_synced, self._is_cut, self._is_silent = True, False, False, False
+        self._heard_ns = self._probed_ns = now_ns
+        self._farms.clear()
+        self.reason, self.code = "connected, asking what happened meanwhile", 0
+
+    def synced(self) -> None:
+        """Note that everything is known and published."""
+        if not self._is_synced:
+            self._is_synced = True
+            self._failures = 0
+            if not self._is_cut:
+                self.reason, self.code = "", 0
+
+    def asking(self) -> None:
+        """Note that the state is being asked for again."""
+        self._is_synced = False
+
+    def closed(self, reason: str, code: int = 0) -> None:
+        """Note that the session is gone, or that connecting failed."""
+        self._is_connected = self._is_synced = False
+        self._failures += 1
+        self.reason, self.code = reason, code
+
+    def heard(self, now_ns: int) -> None:
+        """Note that anything came from the broker."""
+        self._heard_ns = now_ns
+        if self._is_silent:
+            self._is_silent = False
+            self.reason, self.code = "", 0
+
+    def told(self, code: int, text: str) -> list[LinkAct]:
+        """Take a code of the link; return what to do."""
+        if code in (1100, 2110):
+            self._is_cut = True
+            self.reason, self.code = text or "TWS has lost the connection to IB's servers", code
+            return []
+        if code in (1101, 1102):
+            self._is_cut = False
+            self.reason, self.code = text, code
+            return [LinkAct.RECONCILE, LinkAct.RESUBSCRIBE] if code == 1101 else [LinkAct.RECONCILE]
+        if code == 1300:
+            return [LinkAct.CLOSE]
+        return self._farm(code, text)
+
+    def _farm(self, code: int, text: str) -> list[LinkAct]:
+        name = text.rpartition(":")[2].strip() or str(code)
+        if code in (2103, 2105, 2157):
+            self._farms[name] = text
+        elif code in (2104, 2106, 2158):
+            was_broken = self._farms.pop(name, None) is not None
+            if self._is_cut and self.code == 2110:
+                self._is_cut = False  # 2110 heals by itself and has no code of its own for that
+                return [LinkAct.RECONCILE]
+            if was_broken and code == 2104:
+                return [LinkAct.RESUBSCRIBE]
+        return []
+
+    def tick(self, now_ns: int) -> list[LinkAct]:
+        """Return what silence asks for now."""
+        if not self._is_connected:
+            return []
+        silent_ns = now_ns - self._heard_ns
+        if silent_ns >= self._timing.give_up_s * SECOND_NS:
+            return [LinkAct.CLOSE]
+        acts = []
+        if silent_ns >= 2 * self._timing.probe_every_s * SECOND_NS and not self._is_silent:
+            self._is_silent = True
+            self.reason, self.code = "the broker does not answer on an open socket", 0
+        if now_ns - self._probed_ns >= self._timing.probe_every_s * SECOND_NS:
+            self._probed_ns = now_ns
+            acts.append(LinkAct.PROBE)
+        return acts
+
+    def retry_in_s(self, fraction: float) -> float:
+        """Return how long to wait before connecting again; `fraction` in [0, 1) is the jitter's dice."""
+        ceiling = min(self._timing.longest_s, self._timing.first_s * 2.0 ** min(16, max(0, self._failures - 1)))
+        return float(ceiling * (0.5 + fraction / 2))

@@ -1,0 +1,118 @@
+"""Compare what we know with what the broker shows, and return what is missing; never guess.
+
+Invariants:
+1. Everything the broker shows is taken: listings, completed orders, executions, ours and others'.
+2. An order of ours that the broker does not show becomes UNKNOWN, and `not_sent` only on all four conditions of
+   architecture §4: the broker accepted the same trading client id again, every part of the answer ended properly, no
+   1100/2110 was outstanding, and a quarantine passed since the doubt began. An order the broker once showed (it has a
+   permId) never becomes `not_sent`.
+3. Running it twice on the same evidence changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from services.gateway.core.book import Change, OrderBook
+from services.gateway.core.evidence import Evidence
+from services.gateway.core.order_machine import OrderFact, OrderTrack
+from shared.messages.orders import OrderState
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a round of evidence brought: `in_doubt` is what stays UNKNOWN and is asked for again."""
+
+    change: Change = field(default_factory=Change)
+    orders_shown: int = 0
+    in_doubt: list[OrderTrack] = field(default_factory=list)
+
+
+def reconcile(
+    book: OrderBook, evidence: Evidence, *, now_ns: int, monotonic_ns: int, quarantine_ns: int, session: int
+) -> Findings:
+    """Take a whole round of evidence into the book and return what must be published.
+
+    Args:
+        book: changed in place.
+        evidence: every part complete.
+        now_ns: wall time for the events.
+        monotonic_ns: the time that quarantines are measured on.
+        quarantine_ns: how long an order must have been in doubt, and unseen, before it counts as not sent.
+        session: number of the trading session that was asked.
+    """
+    findings = Findings()
+    shown: dict[str, bool] = {}
+    for order in (*evidence.completed_orders, *evidence.open_orders):
+        change = book.shown(order, now_ns, session=session)
+        findings.change.add(change)
+        findings.orders_shown += 1
+        if book.is_ours(order.order_ref):
+            shown[order.order_ref[:32]] = True
+        shown[str(order.perm_id)] = True
+    for execution in evidence.executions:
+        findings.change.add(book.executed(execution, now_ns, is_late=True))
+        shown[execution.order_ref[:32]] = True
+        shown[str(execution.perm_id)] = True
+    for track in book.open_tracks():
+        if track.key in shown or (track.perm_id and str(track.perm_id) in shown):
+            track.doubted_ns = 0
+            continue
+        _doubt(book, track, evidence, findings, now_ns, monotonic_ns, quarantine_ns)
+    return findings
+
+
+def _doubt(
+    book: OrderBook, track: OrderTrack, evidence: Evidence, findings: Findings,
+    now_ns: int, monotonic_ns: int, quarantine_ns: int,
+) -> None:  # fmt: skip
+    """Judge one open order that no part of the answer shows."""
+    if track.sent_ns and track.sent_ns >= evidence.asked_ns:
+        return  # sent while the broker was being asked: the answer says nothing about it
+    if track.is_external and track.client_id != evidence.client_id:
+        # Other clients' orders are not part of these answers; the watch session follows them.
+        return
+    if not track.doubted_ns:
+        track.doubted_ns = monotonic_ns
+    may_decide = (
+        track.state in (OrderState.CLAIMED, OrderState.UNKNOWN)
+        and not track.is_confirmed
+        and track.client_id == evidence.client_id
+        and evidence.is_undisturbed
+        and evidence.asked_ns - track.doubted_ns >= quarantine_ns
+    )
+    if may_decide:
+        findings.change.add(
+            book.told(
+                track,
+                OrderFact.NEVER_SENT,
+                now_ns,
+                by="gateway",
+                code="GATEWAY_NOT_SENT",
+                text="the broker shows it nowhere: it was claimed and never reached the broker",
+            )  # fmt: skip
+        )
+        return
+    findings.change.add(
+        book.told(
+            track,
+            OrderFact.DOUBTED,
+            now_ns,
+            by="gateway",
+            code="GATEWAY_UNKNOWN",
+            text="the broker does not show this order now: it counts as working until it does",
+        )  # fmt: skip
+    )
+    findings.in_doubt.append(track)
+
+
+def missing_external(book: OrderBook, shown_perms: set[int], own_client_id: int) -> list[OrderTrack]:
+    """Return open orders of others that a complete list of all open orders does not show any more.
+
+    How they ended is not known from that list: filled or cancelled; their executions are not ours to see.
+    """
+    return [
+        track
+        for track in book.open_tracks()
+        if track.is_external and track.client_id != own_client_id and track.perm_id not in shown_perms
+    ]
