@@ -74,7 +74,9 @@ class Driver:
     def place(self, session: int, order_id: int, placed: TwsOrder, contract: TwsContract = AAPL) -> None:
         self.ask(session, rq.PlaceOrder(order_id, contract, placed))
 
-    def quote(self, bid: float, ask: float, bid_size: float = 1000, ask_size: float = 1000, con_id: int = AAPL_ID) -> None:
+    def quote(
+        self, bid: float, ask: float, bid_size: float = 1000, ask_size: float = 1000, con_id: int = AAPL_ID
+    ) -> None:
         self.engine._on_market(Quote(con_id, self.now_ns, bid, bid_size, ask, ask_size))
         self.take(self.engine.advance(self.now_ns))
 
@@ -82,14 +84,16 @@ class Driver:
         self.engine._on_market(Trade(con_id, self.now_ns, price, size))
         self.take(self.engine.advance(self.now_ns))
 
-    def fault(self, name: str, **parameters: Any) -> None:
+    def fault(self, name: str, /, **parameters: Any) -> None:
         self.take(self.engine.inject_fault(name, parameters, self.now_ns))
 
     def got(self, session: int, kind: type[T]) -> list[T]:
         return [each for each in self.sent.get(session, []) if isinstance(each, kind)]
 
     def errors(self, session: int) -> list[tuple[int, int]]:
-        return [(each.id, each.code) for each in self.got(session, rs.ErrorMessage) if each.code < 2100 or each.code > 2999]
+        return [
+            (each.id, each.code) for each in self.got(session, rs.ErrorMessage) if each.code < 2100 or each.code > 2999
+        ]
 
     def statuses(self, session: int, order_id: int) -> list[str]:
         return [each.status for each in self.got(session, rs.OrderStatus) if each.order_id == order_id]
