@@ -1,0 +1,82 @@
+"""Latch halts, pauses and the daily loss: what stops new exposure until a person says otherwise (P6).
+
+Two latches make a halt: the operator's word on `control`, which counts at once, and the stage the gateway and the guard
+confirm. Resuming needs both gone. Where the stage is not known, the state is halted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from shared.messages.control import Control, ControlAction, HaltStage
+
+
+class Breakers:
+    """What is stopped, and why; each reason is one sentence."""
+
+    __slots__ = ("_loss", "_paused", "_paused_shown", "_requested", "_scoped", "_stage", "_stage_reason")
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._stage_reason = ""
+        self._requested = ""
+        self._scoped: dict[str, str] = {}
+        self._paused: dict[str, str] = {}
+        self._paused_shown: dict[str, str] = {}
+        self._loss = ""
+
+    def apply(self, control: Control) -> None:
+        """Take an act of control, in the stream's order."""
+        reason = f"{control.who}: {control.reason or 'no reason given'}"
+        kind, _, name = control.scope.partition(":")
+        if control.action is ControlAction.HALT and control.scope == "account":
+            self._requested = reason
+        elif control.action is ControlAction.RESUME and control.scope == "account":
+            self._requested = self._loss = ""
+        elif control.action is ControlAction.HALT:
+            self._scoped[control.scope] = reason
+        elif control.action is ControlAction.RESUME:
+            self._scoped.pop(control.scope, None)
+        elif control.action is ControlAction.PAUSE_STRATEGY:
+            self._paused[name or kind] = reason
+        elif control.action is ControlAction.RESUME_STRATEGY:
+            self._paused.pop(name or kind, None)
+            self._paused_shown.pop(name or kind, None)
+
+    def set_stage(self, stage: str, reason: str) -> None:
+        """Take the stage that the gateway shows; "" when it is missing."""
+        self._stage = stage
+        self._stage_reason = reason
+
+    def set_paused(self, paused: Mapping[str, str]) -> None:
+        """Take the pauses that are written in the snapshot hash."""
+        self._paused_shown = dict(paused)
+
+    def check_loss(self, daily_pnl: Decimal | None, limit: Decimal | None) -> None:
+        """Latch when the account lost more today than the limit; only a resume by a person ends it."""
+        if daily_pnl is not None and limit is not None and -daily_pnl > limit and not self._loss:
+            self._loss = f"the account lost {-daily_pnl} today"
+
+    def halted(self, con_id: int, strategy: str) -> str | None:
+        """Return why new exposure in a contract by a strategy is halted, None if it is not."""
+        if self._requested:
+            return f"halted by {self._requested}"
+        if not self._stage:
+            return "the halt state is not known, which counts as halted: cq resume"
+        if self._stage != HaltStage.NONE:
+            return f"halted ({self._stage}): {self._stage_reason or 'no reason given'}"
+        if self._scoped:
+            for scope in (f"contract:{con_id}", f"strategy:{strategy}"):
+                if scope in self._scoped:
+                    return f"{scope} halted by {self._scoped[scope]}"
+        return None
+
+    def paused(self, strategy: str) -> str | None:
+        """Return why a strategy is paused, None if it is not."""
+        return self._paused.get(strategy) or self._paused_shown.get(strategy)
+
+    @property
+    def loss(self) -> str | None:
+        """Return the sentence of the tripped daily loss, None if it has not tripped."""
+        return self._loss or None

@@ -1,0 +1,190 @@
+"""Hold what one intent (or one order that is not ours) may still do: its legs, and their worst case both ways.
+
+Invariants:
+1. A leg's filled quantity is max(what the broker reported, sum of its executions), whichever message came first: it
+   leaves "working" in the same step in which it enters "position", and never twice (architecture §4, risk's book).
+2. An execution counts once per stem; a higher revision replaces the lower one (ib-facts A.6).
+3. While a modify is in doubt the leg counts the larger of the old and every new quantity.
+4. UNKNOWN, INACTIVE and reserved legs count as working; only evidence ends that.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from shared.messages.orders import Fill, Group, OrderEvent, OrderLeg, OrderState
+from shared.money import ZERO
+
+Terms = tuple[Decimal, Decimal | None, Decimal | None]
+"""Quantity, limit price and stop price that a leg has or may get."""
+
+
+LegFacts = tuple[int | None, int, Decimal, Decimal]
+"""Parent leg or None, sign, working quantity, filled quantity."""
+
+
+class Leg:
+    """One order. `sign` is +1 for BUY and -1 for SELL; quantities are positive.
+
+    `is_open` is true from the approval until a final state; `is_shown` once an order event was seen.
+    """
+
+    __slots__ = (
+        "executed", "executions", "is_open", "is_shown", "limit_price", "number", "parent", "pending", "quantity",
+        "reported", "sign", "state", "stop_price", "tif",
+    )  # fmt: skip
+
+    def __init__(self, number: int, sign: int, quantity: Decimal) -> None:
+        self.number = number
+        self.sign = sign
+        self.quantity = quantity
+        self.limit_price: Decimal | None = None
+        self.stop_price: Decimal | None = None
+        self.tif = ""
+        self.parent: int | None = None
+        self.state: OrderState | None = None
+        self.is_open = False
+        self.is_shown = False
+        self.reported = ZERO
+        self.executed = ZERO
+        self.executions: dict[str, tuple[int, Decimal]] = {}
+        self.pending: dict[str, Terms] = {}
+
+    @property
+    def filled(self) -> Decimal:
+        """Return the quantity that has left "working" for "position"."""
+        return self.reported if self.reported > self.executed else self.executed
+
+    @property
+    def working(self) -> Decimal:
+        """Return the quantity that may still fill, in the worst case of modifies in doubt."""
+        if not self.is_open:
+            return ZERO
+        most = self.quantity
+        for quantity, _, _ in self.pending.values():
+            most = max(most, quantity)
+        left = most - self.filled
+        return left if left > 0 else ZERO
+
+    @property
+    def facts(self) -> LegFacts:
+        """Return what the worst case of a group needs."""
+        return self.parent, self.sign, self.working, self.filled
+
+    def reserve(self, terms: OrderLeg) -> None:
+        """Count an approved leg from now on; does nothing once the broker or the gateway has spoken of it."""
+        if self.is_shown:
+            return
+        self.quantity = terms.quantity
+        self.limit_price = terms.limit_price
+        self.stop_price = terms.stop_price
+        self.tif = terms.tif
+        self.parent = terms.parent_leg
+        self.is_open = True
+
+    def apply_event(self, event: OrderEvent) -> None:
+        """Take an order event."""
+        self.is_shown = True
+        self.state = event.state
+        self.quantity = event.quantity
+        self.limit_price = event.limit_price
+        self.stop_price = event.stop_price
+        self.tif = event.tif
+        self.parent = event.parent_leg
+        reported = max(event.filled, event.quantity) if event.state is OrderState.FILLED else event.filled
+        self.reported = max(self.reported, reported)
+        self.is_open = not event.state.is_final
+        if self.is_open:
+            self._confirm((event.quantity, event.limit_price, event.stop_price))
+        else:
+            self.pending.clear()
+
+    def _confirm(self, shown: Terms) -> None:
+        """End the doubt about the modify that the broker shows, and about those before it."""
+        names = [name for name, terms in self.pending.items() if terms == shown]
+        for name in list(self.pending) if names else ():
+            del self.pending[name]
+            if name == names[-1]:
+                break
+
+    def apply_fill(self, fill: Fill) -> bool:
+        """Take an execution; return False if it (or a later revision) was counted before."""
+        known = self.executions.get(fill.exec_stem)
+        if known is not None and known[0] >= fill.revision:
+            return False
+        before = known[1] if known is not None else ZERO
+        self.executions[fill.exec_stem] = (fill.revision, fill.quantity)
+        change = fill.quantity - before
+        if known is not None and self.reported >= self.executed:
+            self.reported = max(ZERO, self.reported + change)  # what was reported included the corrected execution
+        self.executed += change
+        return True
+
+
+class OrderGroup:
+    """The legs of one intent and their worst case: `buys` and `sells` may still fill, beyond what has filled.
+
+    Bracket: children only reduce what the parent opens, so the parent's side counts the parent, the other side what
+    the largest child could do beyond the parent's rest. OCA: the largest leg of each side.
+    """
+
+    __slots__ = ("buys", "con_id", "is_external", "key", "kind", "legs", "open_buys", "open_sells", "sells", "strategy")
+
+    def __init__(self, key: str, con_id: int, strategy: str, kind: Group, *, is_external: bool = False) -> None:
+        self.key = key
+        self.con_id = con_id
+        self.strategy = strategy
+        self.kind = kind
+        self.is_external = is_external
+        self.legs: dict[int, Leg] = {}
+        self.buys = ZERO
+        self.sells = ZERO
+        self.open_buys = 0
+        self.open_sells = 0
+
+    def leg(self, number: int, sign: int) -> Leg:
+        """Return a leg, made empty if it is new."""
+        found = self.legs.get(number)
+        if found is None:
+            found = self.legs[number] = Leg(number, sign, ZERO)
+        return found
+
+    def recount(self) -> None:
+        """Set the worst case and the open counts from the legs."""
+        self.buys, self.sells = worst_of(self.kind, [leg.facts for leg in self.legs.values()])
+        self.open_buys = sum(1 for leg in self.legs.values() if leg.is_open and leg.sign > 0)
+        self.open_sells = sum(1 for leg in self.legs.values() if leg.is_open and leg.sign < 0)
+
+
+def worst_of(kind: Group, legs: list[LegFacts]) -> tuple[Decimal, Decimal]:
+    """Return (buys, sells) that the legs of one group may still do in the worst case."""
+    if len(legs) == 1:
+        _, sign, working, _ = legs[0]
+        return (working, ZERO) if sign > 0 else (ZERO, working)
+    if kind is Group.BRACKET:
+        return _worst_of_bracket(legs)
+    if kind is Group.OCA:
+        return _most(legs, 1), _most(legs, -1)
+    return _total(legs, 1), _total(legs, -1)
+
+
+def _worst_of_bracket(legs: list[LegFacts]) -> tuple[Decimal, Decimal]:
+    parents = [leg for leg in legs if leg[0] is None]
+    children = [leg for leg in legs if leg[0] is not None]
+    buys, sells = _total(parents, 1), _total(parents, -1)
+    child_buys, child_sells = _most(children, 1), _most(children, -1)
+    if parents:
+        # A child only closes what the parent has opened or will open, less what its siblings closed already.
+        opened = sum((working + filled for _, _, working, filled in parents), ZERO)
+        left = max(ZERO, opened - sum((filled for _, _, _, filled in children), ZERO))
+        child_buys, child_sells = min(child_buys, left), min(child_sells, left)
+    # Its parent's fills come first and move the position the other way.
+    return max(buys, child_buys - sells), max(sells, child_sells - buys)
+
+
+def _most(legs: list[LegFacts], sign: int) -> Decimal:
+    return max((working for _, side, working, _ in legs if side == sign), default=ZERO)
+
+
+def _total(legs: list[LegFacts], sign: int) -> Decimal:
+    return sum((working for _, side, working, _ in legs if side == sign), ZERO)

@@ -1,0 +1,137 @@
+"""Know one contract's exposure: positions per strategy, what works, what it is worth, and whether the books add up.
+
+Invariants:
+1. `total` is the sum of `by_strategy`, `unassigned` included; it moves only by fills and the baseline.
+2. The broker's own figure never changes `total`: a difference that lasts makes the contract reduce-only (P11); until
+   then ours, which is exact and prompt, is used.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from decimal import Decimal
+
+from services.risk.core.legs import OrderGroup
+from services.risk.core.quotes import Quote
+from shared.messages.market import ContractInfo
+from shared.money import ZERO
+
+SETTLE_NS = 10_000_000_000
+"""How long the broker's position and ours may differ before the contract becomes reduce-only: IB reports both apart."""
+
+
+class ContractExposure:
+    """Everything risk knows of one contract; quantities are signed shares or contracts, `buys` and `sells` positive.
+
+    `value` is base currency per share: None while a factor is unknown.
+    """
+
+    __slots__ = (
+        "average_cost", "broker", "buys", "by_strategy", "con_id", "currency", "differs_since_ns", "groups", "info",
+        "is_mismatched", "is_price_old", "market_price", "open_buys", "open_sells", "position_value", "quote", "sells",
+        "strategy_work", "total", "totals", "unexplained", "value", "worst_value",
+    )  # fmt: skip
+
+    def __init__(self, con_id: int) -> None:
+        self.con_id = con_id
+        self.info: ContractInfo | None = None
+        self.currency = ""
+        self.by_strategy: dict[str, Decimal] = {}
+        self.total = ZERO
+        self.totals: deque[Decimal] = deque([ZERO], maxlen=16)
+        self.broker: Decimal | None = None
+        self.differs_since_ns = 0
+        self.is_mismatched = False
+        self.unexplained = ""
+        self.average_cost = ZERO
+        self.market_price: Decimal | None = None
+        self.groups: dict[str, OrderGroup] = {}
+        self.strategy_work: dict[str, list[Decimal]] = {}
+        self.buys = ZERO
+        self.sells = ZERO
+        self.open_buys = 0
+        self.open_sells = 0
+        self.quote = Quote()
+        self.is_price_old = False
+        self.value: Decimal | None = None
+        self.worst_value: Decimal | None = ZERO
+        self.position_value: Decimal | None = ZERO
+
+    # -- position
+
+    def move(self, strategy: str, change: Decimal, now_ns: int) -> None:
+        """Change the position of a strategy by signed shares."""
+        self.by_strategy[strategy] = self.by_strategy.get(strategy, ZERO) + change
+        self.total += change
+        self.totals.append(self.total)
+        self.compare(now_ns)
+
+    def report(self, broker: Decimal, now_ns: int) -> None:
+        """Take the broker's position."""
+        is_new = broker != self.broker
+        self.broker = broker
+        if is_new and broker != self.total and broker in self.totals:
+            self.differs_since_ns = max(1, now_ns)  # older than our last fills: the next report gets its time
+        self.compare(now_ns)
+
+    def compare(self, now_ns: int) -> None:
+        """Start or end the time for which the books differ."""
+        if self.broker is None or self.broker == self.total:
+            self.differs_since_ns = 0
+            self.is_mismatched = False
+            self.unexplained = ""
+            self.totals.clear()
+            self.totals.append(self.total)
+        elif not self.differs_since_ns:
+            self.differs_since_ns = max(1, now_ns)
+
+    def settle(self, now_ns: int) -> bool:
+        """Say whether the books have differed too long, and count the worse of both from then on."""
+        if self.differs_since_ns and not self.is_mismatched and now_ns - self.differs_since_ns > SETTLE_NS:
+            self.is_mismatched = True
+            return True
+        return False
+
+    @property
+    def position(self) -> Decimal:
+        """Return the account's position as orders can reduce it: the broker's own once the books do not add up."""
+        return self.broker if self.is_mismatched and self.broker is not None else self.total
+
+    @property
+    def bounds(self) -> tuple[Decimal, Decimal]:
+        """Return (lowest, highest) position that may be true."""
+        if self.is_mismatched and self.broker is not None:
+            return min(self.broker, self.total), max(self.broker, self.total)
+        return self.total, self.total
+
+    # -- work
+
+    def add_work(self, strategy: str, buys: Decimal, sells: Decimal, open_buys: int, open_sells: int) -> None:
+        """Change what may still fill, in total and for a strategy."""
+        self.buys += buys
+        self.sells += sells
+        self.open_buys += open_buys
+        self.open_sells += open_sells
+        work = self.strategy_work.get(strategy)
+        if work is None:
+            work = self.strategy_work[strategy] = [ZERO, ZERO]
+        work[0] += buys
+        work[1] += sells
+
+    def worst(self, buys: Decimal = ZERO, sells: Decimal = ZERO) -> Decimal:
+        """Return the largest absolute position possible, with `buys` and `sells` added to what works."""
+        low, high = self.bounds
+        return max(abs(high + self.buys + buys), abs(low - self.sells - sells), abs(high), abs(low))
+
+    # -- money
+
+    def price(self) -> Decimal | None:
+        """Return the price money is counted with: quote, else the broker's, else the average cost of a holding."""
+        mark = self.quote.mark
+        if mark is not None:
+            return mark
+        if self.market_price:
+            return self.market_price
+        if self.average_cost and self.info is not None and self.info.multiplier:
+            return self.average_cost / self.info.multiplier * self.info.price_magnifier
+        return None

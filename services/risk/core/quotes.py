@@ -1,0 +1,61 @@
+"""Keep the last quote and trade of a contract, and the price that money is counted with.
+
+Floats as they come from ticks; `mark` turns them into Decimal, where they meet orders.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from shared.messages.market import DataQuality, TickKind
+
+_DELAYED = (DataQuality.DELAYED, DataQuality.DELAYED_FROZEN)
+_FROZEN = (DataQuality.FROZEN, DataQuality.DELAYED_FROZEN)
+
+
+class Quote:
+    """The last prices of one contract; 0.0 means "none seen", times are wall ns of the receipt."""
+
+    __slots__ = ("ask", "bid", "last", "quality", "ts_ns")
+
+    def __init__(self) -> None:
+        self.bid = 0.0
+        self.ask = 0.0
+        self.last = 0.0
+        self.quality = 0
+        self.ts_ns = 0
+
+    def apply(self, kind: int, quality: int, ts_ns: int, a: float, c: float) -> None:
+        """Take one tick record's kind, quality, time and prices (a: bid or trade price, c: ask)."""
+        if kind == TickKind.QUOTE:
+            self.bid = a if a > 0 else 0.0  # NaN is not above 0
+            self.ask = c if c > 0 else 0.0
+        elif kind == TickKind.TRADE:
+            self.last = a if a > 0 else 0.0
+        else:
+            return
+        self.quality = quality
+        self.ts_ns = max(self.ts_ns, ts_ns)
+
+    @property
+    def is_delayed(self) -> bool:
+        """Return whether the data are delayed."""
+        return self.quality in _DELAYED
+
+    @property
+    def is_frozen(self) -> bool:
+        """Return whether the data are those of a closed market."""
+        return self.quality in _FROZEN
+
+    @property
+    def price(self) -> float:
+        """Return the middle of bid and ask, else the last trade, else the one side there is, else 0.0."""
+        if self.bid and self.ask:
+            return (self.bid + self.ask) / 2
+        return self.last or self.bid or self.ask
+
+    @property
+    def mark(self) -> Decimal | None:
+        """Return `price` as Decimal, None when nothing was seen."""
+        price = self.price
+        return Decimal(repr(price)) if price else None

@@ -1,0 +1,55 @@
+"""Know whether the gateway's leader has reconciled in the present incarnation; before it nothing is approved."""
+
+from __future__ import annotations
+
+from shared.messages.control import BrokerStatus, LinkState, Reconciled
+
+
+class Readiness:
+    """What the gateways said last. `epoch` is the highest gateway epoch seen on any of its streams."""
+
+    __slots__ = ("epoch", "leader", "reconciled_epoch", "reconciled_in", "state", "was_reconciled")
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.leader = ""
+        self.state: LinkState | None = None
+        self.reconciled_epoch = 0
+        self.reconciled_in = ""
+        self.was_reconciled = False
+
+    def saw_epoch(self, epoch: int) -> None:
+        """Note the epoch of an entry a gateway leader published."""
+        if epoch > self.epoch:
+            self.epoch = epoch
+            self.state = None
+
+    def apply_status(self, status: BrokerStatus) -> None:
+        """Take a gateway's link state; only the leader's counts."""
+        if not status.is_leader:
+            if status.instance == self.leader:
+                self.leader, self.state = "", status.state
+            return
+        self.saw_epoch(status.epoch)
+        if status.epoch == self.epoch:
+            self.leader, self.state = status.instance, status.state
+
+    def apply_reconciled(self, message: Reconciled) -> None:
+        """Take the announcement of a leader."""
+        self.saw_epoch(message.epoch)
+        if message.epoch == self.epoch:
+            self.reconciled_epoch = message.epoch
+            self.reconciled_in = message.incarnation
+            self.was_reconciled = True
+
+    def complaint(self, incarnation: str) -> str | None:
+        """Return why nothing may be approved now, None if all is well."""
+        if not self.epoch:
+            return "no gateway has announced itself yet"
+        if self.reconciled_epoch != self.epoch:
+            return f"the gateway's leader of epoch {self.epoch} has not reconciled with the broker yet"
+        if self.reconciled_in != incarnation:
+            return "the gateway has not reconciled since the order-flow Redis changed"
+        if self.state is not None and self.state is not LinkState.READY:
+            return f"the gateway's link to the broker is {self.state}"
+        return None

@@ -1,0 +1,77 @@
+"""Say what a rule is: one class each, asked without acting, stating whom it protects and where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import ClassVar
+
+from services.risk.core.case import Case
+from shared.messages.orders import RuleResult
+
+
+class Scope(StrEnum):
+    """What a rule's limit belongs to."""
+
+    ORDER = "order"
+    CONTRACT = "contract"
+    STRATEGY = "strategy"
+    ACCOUNT = "account"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a rule found wrong. `limit` and `measured` are text with their unit; `text` is a sentence for people."""
+
+    text: str
+    limit: str = ""
+    measured: str = ""
+    is_soft: bool = False
+    """A warning this time, although the rule can refuse."""
+
+
+class Rule:
+    """One rule. `check` returns None when it is kept.
+
+    `code` is stable and says who refuses. `applies_to_reducing` is False unless stated: a position can always be
+    reduced (P7). `is_strategy_scoped` rules spare only orders that also reduce the strategy's own position.
+    """
+
+    code: ClassVar[str]
+    scope: ClassVar[Scope]
+    limit_name: ClassVar[str] = ""
+    """The key in the limits file, "" where there is none."""
+    citation: ClassVar[str] = ""
+    is_hard: ClassVar[bool] = True
+    applies_to_reducing: ClassVar[bool] = False
+    is_strategy_scoped: ClassVar[bool] = False
+
+    def check(self, case: Case) -> Finding | None:
+        """Return what is wrong with an intent, None if nothing."""
+        raise NotImplementedError
+
+    def result(self, finding: Finding) -> RuleResult:
+        """Return a finding as it stands in a decision."""
+        return RuleResult(
+            code=self.code,
+            ok=False,
+            is_hard=self.is_hard and not finding.is_soft,
+            limit=finding.limit,
+            measured=finding.measured,
+            text=finding.text,
+        )
+
+
+def plain(value: Decimal | None) -> str:
+    """Return a number as people write it: no exponent, no trailing zeros; "unknown" for None."""
+    if value is None:
+        return "unknown"
+    text = f"{value:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def money(value: Decimal | None, currency: str) -> str:
+    """Return an amount with two decimals and its currency."""
+    return "unknown" if value is None else f"{value:.2f} {currency}".rstrip()

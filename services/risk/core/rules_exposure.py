@@ -1,0 +1,145 @@
+"""Rules on the worst case: what the account and a strategy could hold if everything that works were filled (P7)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from services.risk.core.case import Case
+from services.risk.core.rule import Finding, Rule, Scope, money, plain
+from shared.messages.orders import IntentAction
+from shared.money import ZERO
+
+
+class PositionMax(Rule):
+    """The account's worst-case position in a contract, in shares and in money."""
+
+    code = "RISK_POSITION_MAX"
+    scope = Scope.CONTRACT
+    limit_name = "position_quantity_max, position_notional_max"
+    citation = "SEC 15c3-5(c)(1)(i); FIA 2.1"
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare the worst case after the order with both limits."""
+        return _position_finding(
+            case, case.worst_after, case.limits.position_quantity_max, case.limits.position_notional_max, "the account"
+        )
+
+
+class StrategyPositionMax(Rule):
+    """A strategy's own worst-case position in a contract, in shares and in money."""
+
+    code = "RISK_STRATEGY_POSITION_MAX"
+    scope = Scope.STRATEGY
+    limit_name = "strategy_position_quantity_max, strategy_position_notional_max"
+    citation = "RTS 6 article 15(1)(e)"
+    is_strategy_scoped = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare the strategy's worst case after the order with both limits."""
+        own = case.contract.by_strategy.get(case.intent.strategy, ZERO)
+        up = own + case.own_buys + case.buys
+        down = own - case.own_sells - case.sells
+        return _position_finding(
+            case,
+            max(abs(up), abs(down), abs(own)),
+            case.limits.strategy_position_quantity_max,
+            case.limits.strategy_position_notional_max,
+            f"strategy {case.intent.strategy}",
+        )
+
+
+def _position_finding(
+    case: Case, worst: Decimal, quantity_max: Decimal | None, notional_max: Decimal | None, whose: str
+) -> Finding | None:
+    if quantity_max is not None and worst > quantity_max:
+        return Finding(
+            f"{whose} could hold {plain(worst)} of this contract if all works fill; {plain(quantity_max)} is allowed",
+            plain(quantity_max),
+            plain(worst),
+        )
+    if notional_max is None or case.value is None:
+        return None
+    value = worst * case.value
+    if value <= notional_max:
+        return None
+    base = case.book.base_currency
+    shown, allowed = money(value, base), money(notional_max, base)
+    return Finding(f"{whose} could hold {shown} of this contract; {allowed} is allowed", allowed, shown)
+
+
+class ExposureGrossMax(Rule):
+    """The sum of all contracts' worst cases in base currency (the guide's MAX_TOTAL_EXPOSURE)."""
+
+    code = "RISK_EXPOSURE_GROSS_MAX"
+    scope = Scope.ACCOUNT
+    limit_name = "exposure_gross_max"
+    citation = "SEC 15c3-5(c)(1)(i); FIA 2.2"
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare the account's gross worst case after the order with the limit."""
+        limit = case.limits.exposure_gross_max
+        if limit is None or case.added_value is None:
+            return None
+        after = case.book.gross_worst + case.added_value
+        if after <= limit:
+            return None
+        base = case.book.base_currency
+        shown, allowed = money(after, base), money(limit, base)
+        return Finding(f"the account's exposure could reach {shown}; {allowed} is allowed", allowed, shown)
+
+
+class BuyingPower(Rule):
+    """What works and this order must fit into a share of the buying power that the broker shows."""
+
+    code = "RISK_BUYING_POWER"
+    scope = Scope.ACCOUNT
+    limit_name = "buying_power_share"
+    citation = "SEC 15c3-5(c)(1)(i); ib-facts A.4 (code 201)"
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare all opening work, recent fills included, with the buying power."""
+        share = case.limits.buying_power_share
+        book = case.book
+        if share is None or case.added_value is None or case.added_value <= 0:
+            return None
+        if book.buying_power is None:
+            return Finding("the broker has not shown the account's buying power yet", plain(share), "unknown")
+        allowed = book.buying_power * share
+        needed = book.gross_worst - book.gross_position + book.filled_since + case.added_value
+        if needed <= allowed:
+            return None
+        base = book.base_currency
+        return Finding(
+            f"this order with all that works needs {money(needed, base)}; the buying power is {money(allowed, base)}",
+            money(allowed, base),
+            money(needed, base),
+        )
+
+
+class OpenOrdersMax(Rule):
+    """How many orders may work: in all, and per contract and side, where IB refuses the sixteenth."""
+
+    code = "RISK_OPEN_ORDERS_MAX"
+    scope = Scope.ACCOUNT
+    limit_name = "open_orders_max, open_orders_side_max"
+    citation = "ib-facts A.11 (15 per contract and side); RTS 6 article 15(1)(d)"
+
+    def check(self, case: Case) -> Finding | None:
+        """Count open legs with the intent's."""
+        intent, contract = case.intent, case.contract
+        if intent.action is IntentAction.MODIFY:
+            return None
+        total = case.book.open_orders + len(intent.legs)
+        limit = case.limits.open_orders_max
+        if limit is not None and total > limit:
+            return Finding(f"{total} orders would work; {plain(limit)} are allowed", plain(limit), str(total))
+        limit = case.limits.open_orders_side_max
+        buys = contract.open_buys + sum(1 for leg in intent.legs if leg.side.sign > 0)
+        side, count = ("buy", buys) if intent.legs[0].side.sign > 0 else ("sell", contract.open_sells)
+        if side == "sell":
+            count += sum(1 for leg in intent.legs if leg.side.sign < 0)
+        if limit is None or count <= limit:
+            return None
+        return Finding(
+            f"{count} {side} orders would work in this contract; {plain(limit)} are allowed", plain(limit), str(count)
+        )

@@ -1,0 +1,290 @@
+"""Rules on the order itself: is it well formed, whose is it, is it in time, is it too large or badly priced."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from services.risk.core.case import Case
+from services.risk.core.rule import Finding, Rule, Scope, money, plain
+from shared.ids import UNASSIGNED
+from shared.messages.market import ContractInfo
+from shared.messages.orders import Group, IntentAction, OrderLeg
+
+_HUGE = Decimal(10) ** 12
+
+
+class Incarnation(Rule):
+    """An intent is decided only in the incarnation of Redis it was made in: elsewhere it may have been sent already."""
+
+    code = "RISK_INCARNATION"
+    scope = Scope.SYSTEM
+    citation = "P2; architecture §4, incarnation"
+    applies_to_reducing = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare the intent's incarnation with the book's."""
+        made_in = case.intent.incarnation
+        if made_in == case.book.incarnation:
+            return None
+        was = "in an order-flow Redis that has changed since" if made_in else "without the incarnation of its Redis"
+        return Finding(f"the intent was made {was}: make it anew", case.book.incarnation[:8], made_in[:8] or "none")
+
+
+class Expired(Rule):
+    """An intent is never sent after its author's limit."""
+
+    code = "RISK_EXPIRED"
+    scope = Scope.ORDER
+    citation = "P4"
+    applies_to_reducing = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare `valid_until_ns` with now."""
+        late_ns = case.now_ns - case.intent.valid_until_ns
+        if late_ns <= 0:
+            return None
+        return Finding(f"the intent came {late_ns / 1e9:.3f} s after its valid_until", "0 s", f"{late_ns / 1e9:.3f} s")
+
+
+class Account(Rule):
+    """A deployment trades one account."""
+
+    code = "RISK_ACCOUNT"
+    scope = Scope.ACCOUNT
+    citation = "P8"
+    applies_to_reducing = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare the intent's account with the deployment's."""
+        if case.intent.account == case.book.account:
+            return None
+        return Finding(
+            f"account {case.intent.account} is not this deployment's account", case.book.account, case.intent.account
+        )
+
+
+class StrategyUnknown(Rule):
+    """What no strategy owns is never traded by us; a list of strategies, where one is set, is complete."""
+
+    code = "RISK_STRATEGY_UNKNOWN"
+    scope = Scope.STRATEGY
+    limit_name = "strategies"
+    citation = "architecture §2; RTS 6 article 12 (who may trade)"
+    applies_to_reducing = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Look the strategy up in the limits."""
+        name = case.intent.strategy
+        if name == UNASSIGNED:
+            return Finding("orders are never given for `unassigned`: name a strategy, or leave it out for manual")
+        if case.is_reducing or case.limit_book.knows_strategy(name):
+            return None
+        listed = ", ".join(case.limit_book.base.strategies)
+        return Finding(f"strategy {name!r} is not in the limits file's list", listed, name)
+
+
+class ContractUnknown(Rule):
+    """An entry needs the broker's definition of its contract."""
+
+    code = "RISK_CONTRACT_UNKNOWN"
+    scope = Scope.CONTRACT
+    citation = "architecture §2"
+
+    def check(self, case: Case) -> Finding | None:
+        """Look for the contract's definition."""
+        if case.contract.info is not None:
+            return None
+        return Finding(
+            f"the broker's definition of contract #{case.intent.con_id} is not known yet", "", f"#{case.intent.con_id}"
+        )
+
+
+class OrderUnknown(Rule):
+    """A modify needs a working order of the same strategy, contract and side."""
+
+    code = "RISK_ORDER_UNKNOWN"
+    scope = Scope.ORDER
+    citation = "architecture §4, the ledger"
+    applies_to_reducing = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare a modify with the order it names."""
+        intent = case.intent
+        if intent.action is not IntentAction.MODIFY:
+            return None
+        if case.target is None or case.leg is None:
+            return Finding(f"there is no order {intent.modifies} of ours in contract #{intent.con_id} to modify")
+        if not case.leg.is_open:
+            return Finding(f"order {intent.modifies} works no more ({case.leg.state or 'not sent'})")
+        if case.leg.sign != intent.legs[0].side.sign:
+            return Finding(f"a modify cannot change the side of order {intent.modifies}")
+        if case.target.strategy != intent.strategy:
+            return Finding(f"order {intent.modifies} belongs to strategy {case.target.strategy}", "", intent.strategy)
+        return None
+
+
+class TypeAllowed(Rule):
+    """Only listed order types and times in force."""
+
+    code = "RISK_ORDER_TYPE"
+    scope = Scope.ORDER
+    limit_name = "order_types, tifs"
+    citation = "FIA: order types enabled per strategy"
+
+    def check(self, case: Case) -> Finding | None:
+        """Look every leg's type and time in force up in the limits."""
+        for leg in case.intent.legs:
+            if leg.order_type not in case.limits.order_types:
+                return Finding(
+                    f"{leg.order_type} orders are not enabled", ", ".join(case.limits.order_types), leg.order_type
+                )
+            if leg.tif not in case.limits.tifs:
+                return Finding(f"time in force {leg.tif} is not enabled", ", ".join(case.limits.tifs), leg.tif)
+        return None
+
+
+class GroupShape(Rule):
+    """Legs of a group must make sense: a bracket's children close its parent, OCA legs share a side."""
+
+    code = "RISK_GROUP_SHAPE"
+    scope = Scope.ORDER
+    citation = "ib-facts A.13"
+    applies_to_reducing = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare the legs with the first."""
+        intent = case.intent
+        if intent.action is IntentAction.MODIFY or intent.group is Group.SINGLE:
+            return None
+        first = intent.legs[0]
+        for leg in intent.legs[1:]:
+            if intent.group is Group.BRACKET and leg.side is first.side:
+                return Finding(f"bracket leg {leg.leg} is on its parent's side: children must close the parent")
+            if intent.group is Group.BRACKET and leg.quantity > first.quantity:
+                return Finding(
+                    f"bracket leg {leg.leg} is larger than its parent", plain(first.quantity), plain(leg.quantity)
+                )
+        return None
+
+
+class TickSize(Rule):
+    """Prices must be positive multiples of the contract's tick, quantities of its size increment."""
+
+    code = "RISK_TICK_SIZE"
+    scope = Scope.ORDER
+    citation = "ib-facts A.4 (code 110)"
+    applies_to_reducing = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Check every leg's prices and quantity."""
+        info = case.contract.info
+        for leg in case.intent.legs:
+            finding = _bad_number(leg) or (_bad_step(leg, info) if info is not None else None)
+            if finding is not None:
+                return finding
+        return None
+
+
+def _bad_number(leg: OrderLeg) -> Finding | None:
+    if leg.quantity > _HUGE:
+        return Finding(f"leg {leg.leg}: a quantity of {leg.quantity} is no quantity", plain(_HUGE), str(leg.quantity))
+    for price in (leg.limit_price, leg.stop_price):
+        if price is not None and abs(price) > _HUGE:
+            return Finding(f"leg {leg.leg}: {price} is no price", plain(_HUGE), str(price))
+    return None
+
+
+def _bad_step(leg: OrderLeg, info: ContractInfo) -> Finding | None:
+    for name, price in (("limit", leg.limit_price), ("stop", leg.stop_price)):
+        if price is None:
+            continue
+        if price <= 0 and info.sec_type in ("STK", "OPT", "CASH", "CRYPTO"):
+            return Finding(f"leg {leg.leg}: a {name} price of {price} cannot be", "above 0", plain(price))
+        tick = info.tick_at(price)
+        if tick > 0 and price % tick:
+            return Finding(
+                f"leg {leg.leg}: {name} price {plain(price)} is no multiple of the tick size {plain(tick)}",
+                plain(tick),
+                plain(price),
+            )
+    step = info.size_increment
+    if step > 0 and leg.quantity % step:
+        return Finding(
+            f"leg {leg.leg}: quantity {plain(leg.quantity)} is no multiple of {plain(step)}",
+            plain(step),
+            plain(leg.quantity),
+        )
+    if info.min_size > 0 and leg.quantity < info.min_size:
+        return Finding(
+            f"leg {leg.leg}: quantity {plain(leg.quantity)} is below the contract's smallest, {plain(info.min_size)}",
+            plain(info.min_size),
+            plain(leg.quantity),
+        )
+    return None
+
+
+class OrderQuantityMax(Rule):
+    """Fat finger: no single order above a quantity, reducing or not."""
+
+    code = "RISK_ORDER_QUANTITY_MAX"
+    scope = Scope.ORDER
+    limit_name = "order_quantity_max"
+    citation = "SEC 15c3-5(c)(1)(ii); RTS 6 article 15(1)(c); FIA 1.1"
+    applies_to_reducing = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare the largest leg with the limit."""
+        limit = case.limits.order_quantity_max
+        if limit is None or case.quantity <= limit:
+            return None
+        return Finding(
+            f"an order of {plain(case.quantity)} is above the limit of {plain(limit)} per order",
+            plain(limit),
+            plain(case.quantity),
+        )
+
+
+class OrderNotionalMax(Rule):
+    """No single order worth more than a limit in base currency."""
+
+    code = "RISK_ORDER_NOTIONAL_MAX"
+    scope = Scope.ORDER
+    limit_name = "order_notional_max"
+    citation = "SEC 15c3-5(c)(1)(i); RTS 6 article 15(1)(b)"
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare the largest leg's money with the limit; unknown money is RISK_MONEY_UNKNOWN's."""
+        limit, value = case.limits.order_notional_max, case.order_value
+        if limit is None or value is None or value <= limit:
+            return None
+        base = case.book.base_currency
+        shown, allowed = money(value, base), money(limit, base)
+        return Finding(f"an order worth {shown} is above the limit of {allowed} per order", allowed, shown)
+
+
+class PriceCollar(Rule):
+    """No limit price much worse than the market (buy above, sell below); a stop limit is compared with its own stop."""
+
+    code = "RISK_PRICE_COLLAR"
+    scope = Scope.ORDER
+    limit_name = "price_collar_percent"
+    citation = "RTS 6 article 15(1)(a); FIA 1.3; CME price banding"
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare each limit price with the middle or last price."""
+        limit = case.limits.price_collar_percent
+        if limit is None:
+            return None
+        for leg in case.intent.legs:
+            reference = leg.stop_price if leg.stop_price is not None else case.mark
+            if leg.limit_price is None or not reference:
+                continue
+            worse = (leg.limit_price - reference) * leg.side.sign * 100 / abs(reference)
+            if worse > limit:
+                return Finding(
+                    f"leg {leg.leg}: limit price {plain(leg.limit_price)} is {worse:.2f} % worse than "
+                    f"{plain(reference)}; {plain(limit)} % is allowed",
+                    f"{plain(limit)} %",
+                    f"{worse:.2f} %",
+                )
+        return None
