@@ -1,6 +1,6 @@
 """Run ib_async's decoder over payloads; in its own environment, see the test.
 
-stdin: lines of `<server version> <payload in hex>`; stdout: one JSON line per payload: what was called, what was logged.
+stdin: lines of `<server version> <payload in hex>`; stdout: one JSON line per payload: calls and logs.
 """
 
 from __future__ import annotations

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import ib_insync
 import pytest
 from ib_insync.client import Client
 from ib_insync.decoder import Decoder
-from ib_insync.wrapper import Wrapper
 
 from shared.tws import requests as q
 from shared.tws import responses as r
@@ -22,7 +21,7 @@ from tests.conformance.tws.samples import AAPL, COMBO, LIMIT, RESPONSES, RICH, W
 VERSIONS = (157, 159, 160, 162, 163, 164, 166, 169, 170, 176)
 
 
-class Recorder(Wrapper):
+class Recorder:
     """Stands where ib_insync's Wrapper stands, and remembers every call."""
 
     def __init__(self) -> None:
@@ -36,7 +35,7 @@ class Recorder(Wrapper):
 def decode(response: r.Response, version: int) -> list[tuple[str, tuple[Any, ...]]]:
     recorder = Recorder()
     payload = r.encode_response(response, version)
-    Decoder(recorder, version).interpret(payload.decode().split("\0")[:-1])
+    Decoder(cast(Any, recorder), version).interpret(payload.decode().split("\0")[:-1])
     return recorder.calls
 
 
@@ -120,10 +119,13 @@ class Sender(Client):
 
 STOCK = ib_insync.Stock("AAPL", "SMART", "USD", primaryExchange="NASDAQ", conId=265598)
 BAG = ib_insync.Contract(
-    secType="BAG", symbol="SPY", exchange="SMART", currency="USD",
+    secType="BAG",
+    symbol="SPY",
+    exchange="SMART",
+    currency="USD",
     comboLegs=[ib_insync.ComboLeg(1, 1, "BUY", "SMART"), ib_insync.ComboLeg(2, 1, "SELL", "SMART")],
     deltaNeutralContract=ib_insync.DeltaNeutralContract(5, 0.5, 1.5),
-)  # fmt: skip
+)
 TAGS = [ib_insync.TagValue("a", "b")]
 CALLS: list[tuple[str, tuple[Any, ...], type]] = [
     ("reqMktData", (1, STOCK, "233", False, False, []), q.ReqMktData),
@@ -233,11 +235,20 @@ ORDERS = [
     ib_insync.Order(action="BUY", totalQuantity=1, orderType="PEG BEST", competeAgainstBestOffset=float("inf")),
     ib_insync.Order(action="BUY", totalQuantity=1, orderType="PEG MID", midOffsetAtWhole=0.5),
     ib_insync.Order(
-        action="BUY", totalQuantity=1, orderType="LMT", lmtPrice=1.0, algoStrategy="Adaptive", algoParams=TAGS,
-        hedgeType="D", hedgeParam="1", scalePriceIncrement=0.1, deltaNeutralOrderType="MKT", orderMiscOptions=TAGS,
+        action="BUY",
+        totalQuantity=1,
+        orderType="LMT",
+        lmtPrice=1.0,
+        algoStrategy="Adaptive",
+        algoParams=TAGS,
+        hedgeType="D",
+        hedgeParam="1",
+        scalePriceIncrement=0.1,
+        deltaNeutralOrderType="MKT",
+        orderMiscOptions=TAGS,
         conditions=[ib_insync.PriceCondition(1, "a", True, 10.5, 1, "SMART", 0), ib_insync.TimeCondition(time="t")],
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -74,8 +74,12 @@ def test_a_bad_request_is_named_and_the_session_goes_on():
     )
     events = server.receive_data(bad + frame("49", "1"))
     assert [(e.message_id, e.request_id, e.is_unknown) for e in events[:-1] if isinstance(e, BadRequest)] == [
-        (4, 17, False), (4, -1, False), (999, -1, True), (None, -1, False), (71, -1, False),
-    ]  # fmt: skip
+        (4, 17, False),
+        (4, -1, False),
+        (999, -1, True),
+        (None, -1, False),
+        (71, -1, False),
+    ]
     assert events[-1] == ReqCurrentTime()
 
 

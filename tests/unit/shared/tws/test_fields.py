@@ -52,13 +52,21 @@ def test_an_offset_may_be_infinite_in_either_spelling():
 @pytest.mark.parametrize(
     "wire, value, text",
     [
-        (f.OPT_INT, None, ""), (f.MAX_INT, None, "2147483647"), (f.MAX_LONG, None, "9223372036854775807"),
-        (f.MAX_DECIMAL, None, "1.7976931348623157E308"), (f.ZERO_DECIMAL, None, "0.0"), (f.OPT_BOOL, None, ""),
-        (f.SIZE, 100.0, "100"), (f.SIZE, 0.5, "0.5"), (f.FLOAT, 10.0, "10.0"), (f.DECIMAL, Decimal("1E+2"), "100"),
-        (f.DECIMAL, Decimal("0.10"), "0.10"), (f.BOOL, True, "1"),
+        (f.OPT_INT, None, ""),
+        (f.MAX_INT, None, "2147483647"),
+        (f.MAX_LONG, None, "9223372036854775807"),
+        (f.MAX_DECIMAL, None, "1.7976931348623157E308"),
+        (f.ZERO_DECIMAL, None, "0.0"),
+        (f.OPT_BOOL, None, ""),
+        (f.SIZE, 100.0, "100"),
+        (f.SIZE, 0.5, "0.5"),
+        (f.FLOAT, 10.0, "10.0"),
+        (f.DECIMAL, Decimal("1E+2"), "100"),
+        (f.DECIMAL, Decimal("0.10"), "0.10"),
+        (f.BOOL, True, "1"),
         (f.TAG_STRING, (f.TagValue("a", "1"), f.TagValue("b", "")), "a=1;b=;"),
     ],
-)  # fmt: skip
+)
 def test_how_values_look(wire, value, text):
     assert shown(wire, value) == text
     assert read(wire, text) == value
