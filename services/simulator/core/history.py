@@ -31,6 +31,7 @@ _UNITS = {"S": 1, "D": 86400, "W": 7 * 86400, "M": 30 * 86400, "Y": 365 * 86400}
 _DURATION = re.compile(r"(\d{1,5}) ?([SDWMY])")
 DAY_S = 86400
 MAX_BARS = 20_000
+MAX_SERIES = 64
 PRICE_KINDS = frozenset({"TRADES", "MIDPOINT", "BID", "ASK", "BID_ASK", "ADJUSTED_LAST"})
 RECORDED_SECONDS = 2 * 86400
 
@@ -100,6 +101,8 @@ class History:
         self._prices = prices
         self._recorder = recorder
         self._seed = seed
+        self._finished: dict[tuple[int, int, str], dict[int, Bar]] = {}
+        """Bars that cannot change any more, by contract, size and kind."""
 
     def bars(
         self, instrument: Instrument, *, end_ns: int, duration_s: int, bar_s: int, what: str, use_rth: bool
@@ -125,7 +128,22 @@ class History:
         """Return one bar, unfinished if `until_ns` lies within it."""
         end_ns = min(start_ns + bar_s * NS_PER_S, until_ns)
         recorded = self._recorded(instrument, start_ns, end_ns, what)
-        return recorded or self._synthetic(instrument, start_ns, end_ns, bar_s, what)
+        if recorded is not None:
+            return recorded
+        if end_ns < start_ns + bar_s * NS_PER_S:
+            return self._synthetic(instrument, start_ns, end_ns, bar_s, what)
+        known = self._finished.setdefault((instrument.con_id, bar_s, what), {})
+        bar = known.get(start_ns)
+        if bar is None:
+            self._make_room(known)
+            bar = known[start_ns] = self._synthetic(instrument, start_ns, end_ns, bar_s, what)
+        return bar
+
+    def _make_room(self, known: dict[int, Bar]) -> None:
+        if len(known) >= MAX_BARS:
+            known.clear()
+        if len(self._finished) > MAX_SERIES:
+            self._finished.pop(next(iter(self._finished)))
 
     def _recorded(self, instrument: Instrument, start_ns: int, end_ns: int, what: str) -> Bar | None:
         rows = self._recorder.seconds.get(instrument.con_id)
@@ -146,7 +164,7 @@ class History:
         return Bar(start_ns, series[0], max(series), min(series), series[-1], -1.0, -1.0, -1)
 
     def _synthetic(self, instrument: Instrument, start_ns: int, end_ns: int, bar_s: int, what: str) -> Bar:
-        samples = 3 if bar_s <= 5 else 6 if bar_s < DAY_S else 24
+        samples = 3 if bar_s <= 5 else 4 if bar_s < DAY_S else 24
         span = end_ns - start_ns
         mids = [self._prices.mid(instrument, start_ns + span * index // samples) for index in range(samples)]
         mids.append(self._prices.mid(instrument, end_ns - 1))

@@ -4,7 +4,8 @@ Invariants:
 1. What the engine wants sent within one turn of the event loop leaves in one write per session.
 2. State and ledger are stored before anything they led to is written to a socket.
 3. A client that does not read is cut when `MAX_UNSENT` bytes wait for it; others do not notice.
-4. The engine is called at its deadline, at most every `QUANTUM_S`.
+4. A client that sends much is read in turns with the others, and not beyond `MAX_INBOX` requests ahead.
+5. The engine is called at its deadline, at most every `QUANTUM_S`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections import deque
 from typing import Any
 
 from services.simulator.core.engine import Engine
@@ -25,6 +27,8 @@ from shared.logs import get_logger
 from shared.tws.connection import BadRequest, Hello, ProtocolError, ServerConnection, SessionState
 
 MAX_UNSENT = 16 << 20
+MAX_INBOX = 1000
+EVENTS_PER_TURN = 20
 QUANTUM_S = 0.001
 LISTEN_RETRY_S = 0.1
 
@@ -49,7 +53,7 @@ class Exchange:
         self._server: asyncio.Server | None = None
         self._is_wanted = True
         self._changed = asyncio.Event()
-        self._log = get_logger()
+        self.log = get_logger()
 
     # -------------------------------------------------------------------------------------------- port
     async def start(self) -> None:
@@ -172,7 +176,7 @@ class Exchange:
             protocol = self._protocols.get(session)
             if protocol is not None and not protocol.flush():
                 SESSIONS_CUT.inc()
-                self._log.warning("session.cut", session=session, unsent_bytes=MAX_UNSENT)
+                self.log.warning("session.cut", session=session, unsent_bytes=MAX_UNSENT)
                 protocol.close(abrupt=True)
         self._to_flush.clear()
         closing, self._closing = self._closing, []
@@ -211,6 +215,8 @@ class SessionProtocol(asyncio.Protocol):
         self._session = 0
         self._is_open = False
         self._is_hanging = engine.floor.faults.is_hanging
+        self._inbox: deque[Any] = deque()
+        self._is_draining = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a new connection."""
@@ -226,29 +232,47 @@ class SessionProtocol(asyncio.Protocol):
         """Turn bytes into requests, and let the engine answer."""
         if self._is_hanging or self._transport is None:
             return
-        exchange = self._exchange
-        for event in self._codec.receive_data(data):
-            if isinstance(event, Hello):
-                self._is_open = True
-                # The reply leaves at once and alone: the official client drops whatever else is in that read.
-                self._transport.write(self._codec.data_to_send())
-                peer = str(self._transport.get_extra_info("peername"))
-                exchange.apply(exchange.engine.open_session(self._session, event.version, exchange.now_ns(), peer))
-            elif isinstance(event, ProtocolError):
-                exchange._log.warning("session.unusable", session=self._session, reason=event.reason)
-                self.close(abrupt=False)
-            else:
-                REQUESTS_RECEIVED.inc()
-                self._take(event)
+        self._inbox.extend(self._codec.receive_data(data))
+        if len(self._inbox) > MAX_INBOX:
+            self._transport.pause_reading()
+        if not self._is_draining:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Handle some of what has arrived, and let other sessions have their turn before the rest."""
+        self._is_draining = False
+        for _ in range(min(len(self._inbox), EVENTS_PER_TURN)):
+            if self._transport is None:
+                return
+            self._take(self._inbox.popleft())
+        if self._inbox:
+            self._is_draining = True
+            asyncio.get_running_loop().call_soon(self._drain)
+        elif self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _take(self, event: Any) -> None:
         exchange = self._exchange
-        if not self._is_open:
-            return
-        if isinstance(event, BadRequest) and self._codec.state is not SessionState.READY:
+        if isinstance(event, Hello):
+            self._open(event)
+        elif isinstance(event, ProtocolError):
+            exchange.log.warning("session.unusable", session=self._session, reason=event.reason)
             self.close(abrupt=False)
-            return
-        exchange.apply(exchange.engine.receive(self._session, event, exchange.now_ns()))
+        elif self._is_open:
+            REQUESTS_RECEIVED.inc()
+            if isinstance(event, BadRequest) and self._codec.state is not SessionState.READY:
+                self.close(abrupt=False)
+                return
+            exchange.apply(exchange.engine.receive(self._session, event, exchange.now_ns()))
+
+    def _open(self, hello: Hello) -> None:
+        assert self._transport is not None
+        self._is_open = True
+        # The reply leaves at once and alone: the official client drops whatever else is in that read.
+        self._transport.write(self._codec.data_to_send())
+        peer = str(self._transport.get_extra_info("peername"))
+        exchange = self._exchange
+        exchange.apply(exchange.engine.open_session(self._session, hello.version, exchange.now_ns(), peer))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Take note of the end."""

@@ -14,9 +14,7 @@ from services.simulator.core.matching import Working, on_trade, price_of, rest, 
 from services.simulator.core.universe import default_universe
 
 UNIVERSE = default_universe(date(2026, 11, 23))
-AAPL = UNIVERSE.by_symbol("AAPL")
-IBM = UNIVERSE.by_symbol("IBM")
-assert AAPL is not None and IBM is not None
+AAPL, IBM = (next(each for each in UNIVERSE if each.symbol == symbol) for symbol in ("AAPL", "IBM"))
 START = Decimal(1_000_000)
 CENT = Decimal("0.01")
 
@@ -76,7 +74,7 @@ def test_closing_in_parts_realises_what_closing_at_once_does(quantity, opened, c
     ),
 )
 def test_matching_respects_limit_quantity_and_what_the_market_shows(side, quantity, limit, tif, events) -> None:
-    """No fill is worse than the limit, none exceeds the order, and a quote's shown size is taken at most once per level."""
+    """No fill is worse than the limit or exceeds the order; a quote's shown size is taken once per level."""
     kind = "MKT" if limit is None else "LMT"
     order = Working(side=side, order_type=kind, tif=tif, remaining=quantity, limit=limit)
     book = Book(1)

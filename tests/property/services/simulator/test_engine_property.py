@@ -36,8 +36,8 @@ def play(history: list[Any], seed: int, *, cut_time: int = 1) -> Driver:
     session = driver.connect(1)
     next_id, next_request = 1, 1000
     questions = {
-        "executions": rq.ReqExecutions(1), "open": rq.ReqOpenOrders(), "completed": rq.ReqCompletedOrders(api_only=False),
-        "positions": rq.ReqPositions(),
+        "executions": rq.ReqExecutions(1), "open": rq.ReqOpenOrders(), "positions": rq.ReqPositions(),
+        "completed": rq.ReqCompletedOrders(api_only=False),
     }  # fmt: skip
     for step in history:
         if step[0] == "run":

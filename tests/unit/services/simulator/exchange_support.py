@@ -1,4 +1,4 @@
-"""Drive an exchange engine by hand: named clients, a clock that moves when told, and everything each client was sent."""
+"""Drive an exchange by hand: a clock that moves when told, and everything each client was sent."""
 
 from __future__ import annotations
 

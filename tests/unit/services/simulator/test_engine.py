@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.simulator.core.floor import CloseSession, SetListening
 from services.simulator.core.fault_desk import BadFault
+from services.simulator.core.floor import CloseSession, SetListening
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.connection import BadRequest

@@ -12,8 +12,7 @@ from shared.money import is_on_tick
 UNIVERSE = default_universe(date(2026, 11, 23))
 NS = 1_000_000_000
 START = 1_795_446_000 * NS
-AAPL = UNIVERSE.by_symbol("AAPL")
-assert AAPL is not None
+AAPL = next(each for each in UNIVERSE if each.symbol == "AAPL")
 
 
 def test_prices_follow_from_seed_and_time_alone() -> None:

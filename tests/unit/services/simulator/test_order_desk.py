@@ -34,7 +34,7 @@ def test_a_market_order_speaks_in_the_recorded_order(exchange: Driver) -> None:
     ]  # fmt: skip
     assert exchange.statuses(1, 1) == ["PreSubmitted", "Filled"]
     [details] = exchange.got(1, rs.ExecDetails)
-    assert (details.req_id, details.price, details.shares, details.order_ref) == (-1, 100.02, 100, "mine")
+    assert (details.req_id, details.price, details.shares, details.order_ref) == (-1, 100.02, Decimal(100), "mine")
     [report] = exchange.got(1, rs.CommissionReport)
     assert (report.exec_id, report.commission, report.realized_pnl) == (details.exec_id, Decimal(1), None)
     assert exchange.got(1, rs.OpenOrder)[-1].state.commission == Decimal(1)
@@ -161,7 +161,7 @@ def test_price_and_quantity_may_change(exchange: Driver) -> None:
     exchange.place(1, 1, order("BUY", 200, "LMT", lmt_price="99.50"))
     exchange.run()
     changed = exchange.got(1, rs.OpenOrder)[-1].order
-    assert (changed.total_quantity, changed.lmt_price) == (200, Decimal("99.50"))
+    assert (changed.total_quantity, changed.lmt_price) == (Decimal(200), Decimal("99.50"))
     exchange.place(1, 1, order("BUY", 200, "LMT", lmt_price="100.05"))
     exchange.run()
     assert exchange.statuses(1, 1)[-1] == "Filled"
