@@ -1,0 +1,110 @@
+"""The reference for tick to order: a message through three bare Redis hops, asyncio with hiredis, no checks at all.
+
+Each hop is a process of its own that reads one stream and appends to the next; the first appends what a paced sender
+gives, the last notes the time. What our path adds to this is what the platform does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import time
+from typing import Any
+
+import hiredis
+
+from bench.measuring import percentile
+from bench.server import BenchServer
+
+RATE = 1000
+PACED_S = 10
+BODY_BYTES = 64
+
+
+class Connection:
+    """A raw connection: packed commands out, parsed replies in."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._parser = hiredis.Reader()
+
+    @classmethod
+    async def open(cls, port: int) -> Connection:
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    async def call(self, *command: str | bytes) -> Any:
+        packed: Any = command
+        self._writer.write(hiredis.pack_command(packed))
+        while (reply := self._parser.gets()) is False:
+            self._parser.feed(await self._reader.read(65536))
+        return reply
+
+
+async def hop(port: int, source: str, target: str) -> None:
+    """Copy every entry of one stream to the next, for ever."""
+    reading, writing = await Connection.open(port), await Connection.open(port)
+    cursor = b"0-0"
+    while True:
+        reply = await reading.call("XREAD", "COUNT", "100", "BLOCK", "1000", "STREAMS", source, cursor)
+        if not reply:
+            continue
+        for entry_id, fields in reply[0][1]:
+            cursor = entry_id
+            await writing.call("XADD", target, "*", *fields)
+
+
+async def send_and_receive(port: int, seconds: float) -> list[float]:
+    """Send at `RATE` and return the latencies in milliseconds at the end of the third hop."""
+    sending, receiving = await Connection.open(port), await Connection.open(port)
+    latencies: list[float] = []
+    count = int(RATE * seconds)
+
+    async def send() -> None:
+        started = time.perf_counter()
+        for number in range(count):
+            wait_s = started + number / RATE - time.perf_counter()
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+            await sending.call("XADD", "h0", "*", "t", str(time.time_ns()), "body", b"x" * BODY_BYTES)
+
+    async def receive() -> None:
+        cursor = b"0-0"
+        while len(latencies) < count:
+            reply = await receiving.call("XREAD", "COUNT", "100", "BLOCK", "1000", "STREAMS", "h2", cursor)
+            for entry_id, fields in reply[0][1] if reply else ():
+                cursor = entry_id
+                latencies.append((time.time_ns() - int(fields[1])) / 1e6)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(send())
+        group.create_task(receive())
+    return latencies
+
+
+def measure(seconds: float = PACED_S) -> dict[str, float]:
+    """Return p50, p95 and p99 in milliseconds of one run."""
+    with BenchServer() as server:
+        hops = [
+            subprocess.Popen([sys.executable, "-m", "bench.hops", "--port", str(server.port), f"h{n}", f"h{n + 1}"])
+            for n in range(2)
+        ]
+        try:
+            time.sleep(1.0)
+            latencies = asyncio.run(send_and_receive(server.port, seconds))
+        finally:
+            for process in hops:
+                process.terminate()
+                process.wait(5)
+    steady = latencies[len(latencies) // 10 :]
+    return {"p50": percentile(steady, 0.50), "p95": percentile(steady, 0.95), "p99": percentile(steady, 0.99)}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("source")
+    parser.add_argument("target")
+    options = parser.parse_args()
+    asyncio.run(hop(options.port, options.source, options.target))

@@ -1,0 +1,79 @@
+"""The whole local system under the demo's load: tick to order, memory and start time of each service.
+
+Tick to order runs from the gateway's receipt of the quote that caused an intent (its `cause_ts_ns`) to the simulator's
+receipt of the order: gateway → Redis → strategy → Redis → risk → Redis → gateway → guard → simulator, with every check
+on. Both ends are wall times of one machine. Not in it: the quote's own way from the simulator through the guard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.measuring import percentile
+from copilot_quant.desk import Desk, open_desk
+from copilot_quant.local.books import fetch_truth
+from copilot_quant.local.system import LocalOptions, LocalSystem
+from shared.messages import decode_fields
+from shared.messages.orders import Intent
+from shared.settings import BrokerSettings, load_settings
+
+STRATEGIES = Path("strategies/strategies.toml")
+
+
+def memory_mb(pid: int) -> float:
+    """Return the resident memory of a process in megabytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def started_ns(pid: int) -> int:
+    """Return when the system started a process, wall nanoseconds (the kernel's clock ticks are 10 ms)."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    booted = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
+    return int((int(booted.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")) * 1e9)
+
+
+async def _latencies_ms(desk: Desk, simulator_http: str) -> list[float]:
+    caused: dict[str, int] = {}
+    for entry in await desk.bus.read_range(desk.keys.intents):
+        message = decode_fields(entry.fields).message
+        if isinstance(message, Intent) and message.cause_ts_ns:
+            caused[message.intent_id] = message.cause_ts_ns
+    found = []
+    for row in (await fetch_truth(simulator_http))["orders"]:
+        cause_ns = caused.get(str(row["order_ref"])[9:29])
+        if cause_ns:
+            found.append((int(row["received_ns"]) - cause_ns) / 1e6)
+    return found
+
+
+async def _run(seconds: float, tick_rate: str) -> dict[str, Any]:
+    options = LocalOptions(simulator={"SIM_TICK_RATE": tick_rate}, strategies_file=str(STRATEGIES.resolve()))
+    system = LocalSystem(options, Path.cwd())
+    try:
+        await system.start(lambda _: None)
+        os.environ.update({**system.operator_env(), "CQ_ENV_FILE": ""})
+        async with open_desk(load_settings(BrokerSettings)) as desk:
+            await asyncio.sleep(seconds)
+            rows = await desk.heartbeats()
+            latencies = await _latencies_ms(desk, system.simulator_http)
+            memory = {info.name: memory_mb(info.pid) for info in system.supervisor.processes() if info.pid}
+            starts = {row["instance"]: (row["started_ns"] - started_ns(row["pid"])) / 1e9 for row in rows}
+    finally:
+        await asyncio.to_thread(system.stop)
+    return {"latencies_ms": latencies, "memory_mb": memory, "start_s": starts}
+
+
+def measure(seconds: float = 60.0, tick_rate: str = "1000") -> dict[str, Any]:
+    """Return tick-to-order percentiles in milliseconds, megabytes and start seconds of each process."""
+    before = time.monotonic()
+    found = asyncio.run(_run(seconds, tick_rate))
+    steady = found["latencies_ms"][len(found["latencies_ms"]) // 10 :]
+    shares = {name: percentile(steady, share) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+    return {**found, **shares, "orders": len(steady), "took_s": time.monotonic() - before}
