@@ -2,7 +2,8 @@
 
 Only risk may write `commands` and `decisions`; only the gateway `orders`, `fills`, `account` and ticks. Everybody
 may read everything of the deployment. Scripts run with their caller's rights, so a role that may not write
-`commands` cannot do it through a script either. `admin` loads functions and makes backups; no service uses it.
+`commands` cannot do it through a script either. `admin` loads functions and makes backups; no service uses it. Monitoring
+may trim any stream (retention) though it may not append to most of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,12 @@ from shared.bus.keys import Keys
 
 ROLES = ("admin", "gateway", "risk", "marketdata", "strategy", "monitoring", "operator")
 
-_READS = "+@read +@connection +@scripting +info +wait -script|kill -function +function|list -keys +keys"
+_READS = (
+    "+@read +@connection +@scripting +info +wait"
+    " -script|kill -script|flush -function +function|list"
+    " -client|kill -client|pause -client|unpause -client|unblock -client|no-evict"
+)
+"""What every role may do: read, run scripts (with its own rights only), but nothing that disturbs other clients."""
 _WRITES = (
     "+xadd +xtrim +xdel +xgroup +xack +xautoclaim +xreadgroup +set +del +hset +hdel +hincrby +hsetnx +expire +pexpire"
     " +incr +unlink"
@@ -97,7 +103,9 @@ def acl_lines(keys: Keys, passwords: Mapping[str, str]) -> list[str]:
             lines.append(f"user admin on >{passwords[role]} ~* &* +@all")
             continue
         writable = " ".join(f"~{prefix}{name}" for name in (*_WRITE_KEYS[role], *_COMMON_WRITES))
-        lines.append(
-            f"user {role} on >{passwords[role]} %R~{prefix}* {writable} resetchannels -@all {_READS} {_WRITES}"
-        )
+        rights = f"%R~{prefix}* {writable} resetchannels -@all {_READS} {_WRITES}"
+        if role == "monitoring":
+            # Retention: a selector lets it shorten streams that it must not write.
+            rights += f" (+xtrim ~{prefix}*)"
+        lines.append(f"user {role} on >{passwords[role]} {rights}")
     return lines

@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from shared.bus.dead_letter import dead_letter_fields
 from shared.bus.keys import Keys
+from shared.bus.memory_server import MemoryGroups, MemoryServer
 from shared.bus.ports import (
+    FIRST,
     ClaimRequest,
     ClaimResult,
     Entry,
@@ -21,9 +24,8 @@ from shared.bus.ports import (
     LedgerRow,
     UnitCommit,
     UnitRecord,
+    entry_order,
 )
-from shared.bus.tail import entry_order
-from shared.clock import NS_PER_MS, SYSTEM_CLOCK, Clock
 from shared.errors import BusUnavailable, Fenced, Refused
 from shared.messages.base import Message
 from shared.messages.codec import encode_fields
@@ -32,46 +34,7 @@ from shared.messages.market import TICKS_TYPE
 from shared.messages.orders import CancelCommand, Command, Commission, Decision, Fill, OrderEvent
 
 
-@dataclass
-class MemoryServer:
-    """What a Redis server would hold."""
-
-    clock: Clock = SYSTEM_CLOCK
-    streams: dict[str, list[Entry]] = field(default_factory=dict)
-    hashes: dict[str, dict[str, bytes]] = field(default_factory=dict)
-    texts: dict[str, tuple[bytes, int | None]] = field(default_factory=dict)
-    leases: dict[str, LeaseView] = field(default_factory=dict)
-    fences: dict[str, int] = field(default_factory=dict)
-    units: dict[str, UnitRecord] = field(default_factory=dict)
-    ledgers: dict[str, dict[int, LedgerRow]] = field(default_factory=dict)
-    trimmed: dict[str, str] = field(default_factory=dict)
-    life: int = 1
-    is_away: bool = False
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _last: tuple[int, int] = (0, 0)
-
-    def restart(self) -> None:
-        """Begin another incarnation with the same data."""
-        self.life += 1
-
-    def next_id(self) -> str:
-        """Return the next entry id of the server."""
-        milliseconds = max(self.clock.wall_ns() // NS_PER_MS, self._last[0])
-        sequence = self._last[1] + 1 if milliseconds == self._last[0] else 0
-        self._last = (milliseconds, sequence)
-        return f"{milliseconds}-{sequence}"
-
-    def add(self, stream: str, fields: Mapping[str, bytes]) -> str:
-        """Append an entry and wake readers."""
-        entry_id = self.next_id()
-        content = {name.encode(): value for name, value in fields.items()}
-        self.streams.setdefault(stream, []).append(Entry(stream, entry_id, content))
-        self.changed.set()
-        self.changed = asyncio.Event()
-        return entry_id
-
-
-class MemoryBus:
+class MemoryBus(MemoryGroups):
     """`shared.bus.ports.Bus` on a `MemoryServer`."""
 
     url = "memory:"
@@ -128,16 +91,7 @@ class MemoryBus:
 
     async def dead_letter(self, entry: Entry, *, consumer: str, error: str) -> None:
         """Keep an entry that could not be handled."""
-        original = {f"original:{name.decode(errors='replace')}": value for name, value in entry.fields.items()}
-        fields = {
-            "type": b"dead_letter",
-            "key": entry.stream.encode(),
-            "id": entry.entry_id.encode(),
-            "source": consumer.encode(),
-            "error": error.encode(),
-            **original,
-        }
-        self._here().add(self._keys.dead_letter, fields)
+        self._here().add(self._keys.dead_letter, dead_letter_fields(entry, consumer=consumer, error=error))
 
     def _after(self, cursors: Mapping[str, str], count: int) -> dict[str, list[Entry]]:
         found: dict[str, list[Entry]] = {}
@@ -178,9 +132,8 @@ class MemoryBus:
         return self._here().streams.get(stream, [])[-count:]
 
     async def last_id(self, stream: str) -> str:
-        """Return the last entry's id."""
-        entries = self._here().streams.get(stream)
-        return entries[-1].entry_id if entries else "0-0"
+        """Return the last generated id of a stream, `0-0` if it has never had an entry."""
+        return self._here().last_ids.get(stream, FIRST)
 
     async def stream_length(self, stream: str) -> int:
         """Return how many entries a stream holds."""
@@ -265,8 +218,12 @@ class MemoryBus:
 
     async def lease_renew(self, token: LeaseToken) -> LeaseView:
         """Count the lease up."""
+        return self.renew_now(token)
+
+    def renew_now(self, token: LeaseToken) -> LeaseView:
+        """Count the lease up without waiting."""
         server = self._here()
-        stored = await self.lease_view(token.role)
+        stored = server.leases.get(self._keys.lease(token.role), LeaseView())
         if (stored.owner, stored.epoch, stored.incarnation) != (token.owner, token.epoch, token.incarnation):
             raise Fenced(f"the lease is {stored.owner or 'nobody'}'s, epoch {stored.epoch}")
         if str(server.life) != token.incarnation:
@@ -274,6 +231,11 @@ class MemoryBus:
         renewed = replace(stored, counter=stored.counter + 1)
         server.leases[self._keys.lease(token.role)] = renewed
         return renewed
+
+    def open_renewal(self, token: LeaseToken, *, limit_s: float) -> MemoryRenewal:
+        """Return what renews this lease from the elector's thread."""
+        _ = limit_s
+        return MemoryRenewal(self, token)
 
     async def lease_release(self, token: LeaseToken) -> None:
         """Give the lease up if it is still ours."""
@@ -290,6 +252,10 @@ class MemoryBus:
         self._server.fences[key] = token.epoch
 
     # -- fenced acts
+
+    def _move(self, stream_name: str, entry_id: str) -> None:
+        if entry_id:
+            self._server.texts[self._keys.cursor(stream_name)] = (entry_id.encode(), None)
 
     async def publish(self, token: LeaseToken, entries: Sequence[tuple[str, Message]], *, source: str) -> list[str]:
         """Append messages to streams under a lease, all or none."""
@@ -320,7 +286,7 @@ class MemoryBus:
             if command is not None:
                 server.add(self._keys.commands, self._encode(command, source, token.epoch))
             await self.set_text(key, entry)
-        await self.set_text(self._keys.cursor("intents"), entry_id)
+        self._move("intents", entry_id)
         return is_new
 
     async def pass_cancel(
@@ -330,12 +296,12 @@ class MemoryBus:
         server = self._check(token)
         if command is not None:
             server.add(self._keys.cancel_commands, self._encode(command, source, token.epoch))
-        await self.set_text(self._keys.cursor("cancels"), entry_id)
+        self._move("cancels", entry_id)
 
     async def skip_entry(self, token: LeaseToken, stream_name: str, entry_id: str) -> None:
         """Move the cursor of a single fenced reader past an entry."""
         self._check(token)
-        await self.set_text(self._keys.cursor(stream_name), entry_id)
+        self._move(stream_name, entry_id)
 
     async def _judge(self, token: LeaseToken, request: ClaimRequest) -> ClaimResult:
         stage = (await self.hash_get_all(self._keys.halt)).get("stage")
@@ -369,7 +335,7 @@ class MemoryBus:
                 ids[str(request.client_id)] = str(max(known, order_id)).encode()
             if leg < len(events):
                 server.add(self._keys.orders, self._encode(events[leg], source, token.epoch))
-        await self.set_text(self._keys.cursor("commands"), request.cursor_entry)
+        self._move("commands", request.cursor_entry)
         return answer
 
     async def ledger_rows(self, intent_id: str) -> list[LedgerRow]:
@@ -399,8 +365,7 @@ class MemoryBus:
             answer.append(ledger[leg])
             if number < len(events):
                 server.add(self._keys.orders, self._encode(events[number], source, token.epoch))
-        if entry_id:
-            await self.set_text(self._keys.cursor("cancel-commands"), entry_id)
+        self._move("cancel-commands", entry_id)
         return answer
 
     async def publish_fills(self, token: LeaseToken, fills: Sequence[Fill | Commission], *, source: str) -> list[bool]:
@@ -456,3 +421,18 @@ class MemoryBus:
         for cancel in commit.cancels:
             server.add(self._keys.cancels, self._encode(cancel, source, token.epoch))
         return True
+
+
+class MemoryRenewal:
+    """Renews one lease of a memory bus from another thread; a dict lookup and a replacement, atomic under the GIL."""
+
+    def __init__(self, bus: MemoryBus, token: LeaseToken) -> None:
+        self._bus = bus
+        self._token = token
+
+    def renew(self) -> None:
+        """Count the lease up."""
+        self._bus.renew_now(self._token)
+
+    def close(self) -> None:
+        """Do nothing."""

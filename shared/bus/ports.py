@@ -35,6 +35,12 @@ class Entry:
     fields: Mapping[bytes, bytes]
 
 
+def entry_order(entry_id: str) -> tuple[int, int]:
+    """Return an entry id as numbers that sort in the stream's order."""
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
 @dataclass(frozen=True, slots=True)
 class LeaseToken:
     """Proof of leadership that every fenced script checks."""
@@ -127,6 +133,35 @@ class UnitRecord:
     owner: str = ""
     epoch: int = 0
     """The worker that owns the unit, and the epoch of its lease; only it may commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Pending entries taken over from consumers that stopped.
+
+    `trimmed` are ids whose entries are gone: they were dropped from the pending list and cannot be handled any more.
+    """
+
+    entries: tuple[Entry, ...]
+    trimmed: tuple[str, ...]
+    next_start: str
+
+
+class Renewal(Protocol):
+    """A blocking way to renew one lease, for a thread of its own."""
+
+    def renew(self) -> None:
+        """Count the lease up.
+
+        Raises:
+            Fenced: the lease is another's, or the incarnation changed.
+            BusUnavailable: not known to be renewed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
 
 
 class Bus(Protocol):
@@ -224,6 +259,10 @@ class Bus(Protocol):
         """
         ...
 
+    def open_renewal(self, token: LeaseToken, *, limit_s: float) -> Renewal:
+        """Return a blocking connection of its own that renews this lease; for the elector's thread."""
+        ...
+
     async def lease_release(self, token: LeaseToken) -> None:
         """Give the lease up if it is still ours, so that a candidate need not wait."""
         ...
@@ -308,6 +347,44 @@ class Bus(Protocol):
 
     async def commit_unit(self, token: LeaseToken, commit: UnitCommit, *, source: str) -> bool:
         """Save a unit's commit and append its intents; False if this commit number was already saved."""
+        ...
+
+    # -- consumer groups: work that any of several may take; use `shared.bus.consumer.GroupReader`
+
+    async def group_ensure(self, stream: str, group: str) -> None:
+        """Create the group (and the stream) if missing; a new group starts at the first retained entry."""
+        ...
+
+    async def group_pending(self, stream: str, group: str, consumer: str, *, after: str, count: int) -> list[Entry]:
+        """Return entries delivered to this consumer and not acknowledged, after an id; trimmed ones have no fields.
+
+        Raises:
+            GroupMissing: there is no such group.
+        """
+        ...
+
+    async def group_new(
+        self, stream: str, group: str, consumer: str, *, count: int, block_ms: int | None
+    ) -> list[Entry]:
+        """Return entries never delivered before, and note them as pending; block one slice of at most `block_ms`.
+
+        Raises:
+            GroupMissing: there is no such group.
+        """
+        ...
+
+    async def group_claim(
+        self, stream: str, group: str, consumer: str, *, idle_ms: int, start: str, count: int
+    ) -> Claimed:
+        """Take over entries that have been pending with any consumer for `idle_ms`.
+
+        Raises:
+            GroupMissing: there is no such group.
+        """
+        ...
+
+    async def group_ack(self, stream: str, group: str, entry_ids: Sequence[str]) -> None:
+        """Acknowledge entries: they are handled and leave the pending list."""
         ...
 
     async def answer(self, client: str, message: Message, *, source: str, epoch: int = 0) -> None:

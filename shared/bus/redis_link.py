@@ -17,12 +17,15 @@ from urllib.parse import urlsplit
 import redis.asyncio as aioredis
 from redis.exceptions import (
     AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
@@ -32,7 +35,7 @@ from redis.exceptions import (
 )
 
 from shared.bus.scripts import Script, script
-from shared.errors import BusUnavailable, ConfigError, Fenced, OutcomeUnknown, Refused
+from shared.errors import BusUnavailable, ConfigError, Fenced, GroupMissing, OutcomeUnknown, Refused
 
 CONNECT_LIMIT_S = 2.0
 REPLY_LIMIT_S = 5.0
@@ -68,9 +71,18 @@ class RedisLink:
             raise ConfigError(f"REDIS_URL is not a Redis address ({e}): write redis://user:password@host:port/0") from e
         self._slots = asyncio.Semaphore(POOL_SIZE)
 
-    async def call(self, *command: Argument, limit_s: float = REPLY_LIMIT_S, writes: bool = True) -> Any:
-        """Send one command and return its reply (bytes, ints, lists)."""
-        replies = await self.pipeline([command], limit_s=limit_s, writes=writes)
+    async def call(
+        self, *command: Argument, limit_s: float = REPLY_LIMIT_S, writes: bool = True, ignore: str = ""
+    ) -> Any:
+        """Send one command and return its reply (bytes, ints, lists); None for the error whose first word is
+        `ignore`.
+        """
+        try:
+            replies = await self.pipeline([command], limit_s=limit_s, writes=writes)
+        except Refused as e:
+            if ignore and _word(e.__cause__) == ignore:
+                return None
+            raise
         return replies[0]
 
     async def pipeline(
@@ -124,14 +136,20 @@ class RedisLink:
             return await connection.read_response()
         except ResponseError as e:
             return e
-        except (AuthenticationError, NoPermissionError, OutOfMemoryError, ReadOnlyError) as e:
-            return e
+        except (AuthenticationError, BusyLoadingError) as e:
+            return e  # connection errors by class, but answers: nothing was written
 
     async def run(
-        self, name: str, keys: Sequence[str], args: Sequence[Argument], *, limit_s: float = REPLY_LIMIT_S
+        self,
+        name: str,
+        keys: Sequence[str],
+        args: Sequence[Argument],
+        *,
+        limit_s: float = REPLY_LIMIT_S,
+        allow_oom: bool = False,
     ) -> Any:
         """Run a script of ours; loads it when the server does not know it yet."""
-        chosen: Script = script(name)
+        chosen: Script = script(name, allow_oom=allow_oom)
         try:
             return await self.call("EVALSHA", chosen.sha, len(keys), *keys, *args, limit_s=limit_s)
         except _Unloaded:
@@ -146,19 +164,26 @@ class _Unloaded(BusUnavailable):
     """The server does not know the script (it was restarted)."""
 
 
+def _word(error: BaseException | None) -> str:
+    """Return the first word of an error reply; redis-py takes it off the text where it has a class for it."""
+    return getattr(error, "status_code", None) or str(error).split(" ", 1)[0]
+
+
 def _ours(error: Exception, address: str) -> Exception:
-    word = str(error).split(" ", 1)[0]
     text = str(error)
+    word = _word(error)
     made: Exception
     if isinstance(error, NoScriptError):
         made = _Unloaded(text)
     elif word == "FENCED":
         made = Fenced(text.removeprefix("FENCED ").split(" script:")[0])
+    elif word == "NOGROUP":
+        made = GroupMissing(text)
     elif word == "STALE":
         made = Refused("RISK_INCARNATION", text.removeprefix("STALE ").split(" script:")[0])
     elif isinstance(error, NoPermissionError):
         made = Refused("BUS_NO_PERMISSION", f"this Redis user may not do that: {text}")
-    elif isinstance(error, OutOfMemoryError | ReadOnlyError) or word in _AWAY:
+    elif isinstance(error, _AWAY_CLASSES) or word in _AWAY:
         made = BusUnavailable(f"Redis at {address} cannot take writes now: {text}")
     elif isinstance(error, AuthenticationError):
         made = ConfigError(f"REDIS_URL: Redis at {address} refuses this user or password: {text}")
@@ -168,6 +193,7 @@ def _ours(error: Exception, address: str) -> Exception:
     return made
 
 
+_AWAY_CLASSES = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
 _AWAY = frozenset(
     {"LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "CLUSTERDOWN", "MISCONF", "OOM", "READONLY"}
 )

@@ -16,9 +16,16 @@ LEDGER_KEEP_S = 8 * 24 * 3600
 """Claims, decisions and the fill index are kept eight days: longer than IB shows executions (architecture §4)."""
 
 WITH_OOM = frozenset(
-    {"lease_acquire", "lease_renew", "lease_release", "raise_fence", "claim", "cancel_first", "decide", "pass_cancel"}
+    {
+        *("lease_acquire", "lease_renew", "lease_release", "raise_fence"),
+        *("decide", "pass_cancel", "claim", "cancel_first", "publish_fills"),
+        *("append", "set_hash"),
+    }
 )
-"""Leases, halts and outcomes work when Redis is out of memory (architecture §4)."""
+"""Leases, halts and outcomes work when Redis is out of memory (architecture §4).
+
+`publish` does for the gateway and risk, whose entries are outcomes; unit commits and ticks wait for memory.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +38,10 @@ class Script:
 
 
 @cache
-def script(name: str) -> Script:
-    """Return a script of `shared/bus/lua` with the preamble in front."""
+def script(name: str, *, allow_oom: bool = False) -> Script:
+    """Return a script of `shared/bus/lua` with the preamble in front; those of `WITH_OOM` always allow it."""
     folder = resources.files("shared.bus") / "lua"
-    head = "#!lua flags=allow-oom\n" if name in WITH_OOM else "#!lua\n"
+    head = "#!lua flags=allow-oom\n" if allow_oom or name in WITH_OOM else "#!lua\n"
     text = head + (folder / "preamble.lua").read_text() + (folder / f"{name}.lua").read_text()
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 

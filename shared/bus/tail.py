@@ -4,8 +4,7 @@ Invariants:
 1. An entry is handed out once per reader unless the server lost its newest entries: then what is written again is read
    again, and consumers are idempotent by the ids in the messages.
 2. A cursor ahead of the server's last entry (a failover to older data) would read nothing, silently: after every
-   change of
-   incarnation each cursor is compared with the last entry and set back.
+   change of incarnation each cursor is compared with the last entry and set back.
 3. Entries trimmed before they were read are reported as a `GapEvent`, before the entry that follows the gap.
 """
 
@@ -14,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.bus.ports import FIRST, Bus, Entry
+from shared.bus.ports import FIRST, Bus, Entry, entry_order
 from shared.errors import BusUnavailable
 from shared.messages.control import GapEvent
 
@@ -101,9 +100,3 @@ class TailReader:
             if gap is not None:
                 gaps.append(gap)
         return gaps
-
-
-def entry_order(entry_id: str) -> tuple[int, int]:
-    """Return an entry id as numbers that sort in the stream's order."""
-    milliseconds, _, sequence = entry_id.partition("-")
-    return int(milliseconds), int(sequence or 0)

@@ -41,8 +41,8 @@ class LeaseTiming:
         """
         if not 0 < self.margin_s < self.ttl_s or self.renew_s * 2 > self.ttl_s - self.margin_s:
             raise ConfigError(
-                f"a lease of {self.ttl_s:g} s with renewals every {self.renew_s:g} s and a margin of {self.margin_s:g} s "
-                "is lost by one slow reply: renew at least twice within the lease less its margin"
+                f"a lease of {self.ttl_s:g} s with renewals every {self.renew_s:g} s and a margin of "
+                f"{self.margin_s:g} s is lost by one slow reply: renew at least twice within the lease less its margin"
             )
 
     @property

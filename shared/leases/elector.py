@@ -17,9 +17,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 
-from shared.bus.ports import LeaseToken, LeaseView
-from shared.bus.redis_client import RedisBus
-from shared.bus.redis_link import BlockingLink
+from shared.bus.ports import Bus, LeaseToken, LeaseView
 from shared.clock import NS_PER_S, NS_PER_US, SYSTEM_CLOCK, Clock, random_fraction
 from shared.errors import Fenced, OutcomeUnknown, TransientError
 from shared.leases.core import Candidate, Holder, LeaseTiming
@@ -40,7 +38,7 @@ class Elector:
 
     def __init__(
         self,
-        bus: RedisBus,
+        bus: Bus,
         role: str,
         owner: str,
         timing: LeaseTiming,
@@ -139,18 +137,14 @@ class Elector:
             self._turner = self._loop.call_later(self._timing.renew_s / 2, self._turn)
 
     def _renew_for_ever(self, holder: Holder, stop: threading.Event) -> None:
-        link = BlockingLink(
-            self._bus.url, client_name=f"{self._bus.client_name}-lease", limit_s=max(0.05, self._timing.ttl_s / 2)
-        )
-        keys = [self._bus.keys.lease(self.role)]
-        args = (holder.token.owner, holder.token.epoch, holder.token.incarnation)
+        link = self._bus.open_renewal(holder.token, limit_s=max(0.05, self._timing.ttl_s / 2))
         try:
             while not stop.wait(self._timing.renew_s):
                 sent_ns = self._clock.monotonic_ns()
                 if sent_ns - self._turned_ns > self._timing.ttl_ns:
                     continue  # the event loop hangs: let the lease run out
                 try:
-                    link.run("lease_renew", keys, args)
+                    link.renew()
                 except Fenced as e:
                     holder.void()
                     self._end_from_thread(str(e))

@@ -1,6 +1,6 @@
 -- KEYS: lease, fence, cursor (string), ledger (hash leg -> "result|client id|order id|epoch"), halt (hash),
 --       order ids (hash client id -> highest), orders (stream).
--- ARGV: owner, epoch, incarnation, entry of `commands`, seconds to keep the ledger, legs, client id, is reducing (1/0),
+-- ARGV: owner, epoch, incarnation, entry of `commands` ('' leaves the cursor), seconds to keep the ledger, legs, client id, is reducing (1/0),
 --       incarnation the command was made in, is expired (1/0), the legs' order ids, then five times the legs' events
 --       (packed): claimed, refused:halted, refused:expired, refused:cancelled_first, refused:stale ('0': none).
 -- One final result per intent and leg: rows that exist are returned as they are; else all legs get the same result, with
@@ -14,7 +14,9 @@ for leg = 0, legs - 1 do
   if row then is_open = false end
   rows[leg + 1] = row
 end
-redis.call('SET', KEYS[3], ARGV[4])
+if ARGV[4] ~= '' then
+  redis.call('SET', KEYS[3], ARGV[4])
+end
 
 local chosen = 1
 if ARGV[9] ~= ARGV[3] then
