@@ -5,6 +5,7 @@ CqError
 ├─ ConfigError        refuse to start, exit 78; carries every mistake at once
 ├─ TransientError     retry with backoff
 │  ├─ BusUnavailable     Redis is away, loading, or does not answer
+│  ├─ GroupMissing       a consumer group is gone: make it again
 │  ├─ BrokerUnavailable  no READY session with the broker
 │  └─ TimedOut           an answer did not come within its limit
 ├─ BadInput           dead-letter the entry, go on
@@ -64,6 +65,10 @@ class TransientError(CqError):
 
 class BusUnavailable(TransientError):
     """Redis cannot be reached, is loading, or did not answer in time."""
+
+
+class GroupMissing(TransientError):
+    """A consumer group is not on the server (new, or lost with its data): make it again and read on."""
 
 
 class BrokerUnavailable(TransientError):
