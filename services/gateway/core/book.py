@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerOrderStatus
+from services.gateway.core.ledger import MODIFY_CODE
 from services.gateway.core.order_machine import OrderFact, OrderTrack, status_fact, track_of
 from shared.ids import UNASSIGNED, deployment_tag, exec_stem, parse_order_ref
 from shared.messages.orders import Fill, OrderEvent, OrderState
@@ -51,6 +52,8 @@ class OrderBook:
         self._tracks: dict[str, OrderTrack] = {}
         self._by_perm: dict[int, OrderTrack] = {}
         self._by_id: dict[tuple[int, int], OrderTrack] = {}
+        self.modifies: dict[str, OrderEvent] = {}
+        """orderRef of an order → the claimed event of the one modify that waits for the broker's word on it."""
         self._strategy_of_exec: dict[str, tuple[str, int]] = {}
 
     # -- looking
@@ -101,7 +104,13 @@ class OrderBook:
 
     def restore(self, event: OrderEvent) -> None:
         """Take an event as published (by us or a predecessor): what comes later in the stream wins."""
-        if event.state is OrderState.MODIFIED or not (event.order_ref or event.perm_id):
+        if not (event.order_ref or event.perm_id):
+            return
+        if event.code == MODIFY_CODE and event.state is OrderState.CLAIMED:
+            self.modifies[event.text] = event
+            return
+        self._end_modify(event.order_ref)
+        if event.state is OrderState.MODIFIED:
             return
         key = event.order_ref or str(event.perm_id)
         known = self._tracks.get(key)
@@ -111,6 +120,41 @@ class OrderBook:
             track.sent_ns, track.doubted_ns = known.sent_ns, known.doubted_ns
             track.reported = max(track.reported, known.reported)
         self.put(track)
+
+    def _end_modify(self, modify_ref: str) -> None:
+        for target, waiting in list(self.modifies.items()):
+            if waiting.order_ref == modify_ref:
+                del self.modifies[target]
+
+    def settle_modify(
+        self, track: OrderTrack, state: OrderState, now_ns: int, *, by: str = "broker", code: str = "", text: str = ""
+    ) -> list[OrderEvent]:
+        """End the modify that waits on an order, if one does; return its outcome."""
+        waiting = self.modifies.pop(track.order_ref, None)
+        if waiting is None:
+            return []
+        return [
+            waiting.model_copy(
+                update={
+                    "state": state, "previous": OrderState.CLAIMED, "by": by, "code": code, "text": text,
+                    "ts_init_ns": now_ns, "ts_event_ns": now_ns, "remaining": ZERO, "perm_id": track.perm_id,
+                }
+            )
+        ]  # fmt: skip
+
+    def _watch_modify(self, track: OrderTrack, now_ns: int) -> list[OrderEvent]:
+        """Settle a modify once the broker shows its terms, or the order has ended without them."""
+        waiting = self.modifies.get(track.order_ref)
+        if waiting is None:
+            return []
+        if (waiting.quantity, waiting.limit_price, waiting.stop_price) == (
+            track.quantity, track.limit_price, track.stop_price,
+        ):  # fmt: skip
+            return self.settle_modify(track, OrderState.MODIFIED, now_ns)
+        if track.state.is_final:
+            text = f"the order is {track.state}: it ended before the change"
+            return self.settle_modify(track, OrderState.REJECTED, now_ns, code="GATEWAY_MODIFY_TOO_LATE", text=text)
+        return []
 
     def put(self, track: OrderTrack) -> None:
         """Add or replace a track."""
@@ -269,6 +313,7 @@ class OrderBook:
     ) -> Change:
         if track.face() != before:
             change.events.append(track.event(now_ns))
+        change.events += self._watch_modify(track, now_ns)
         if state_before in _NEVER_THERE and track.is_open:
             change.reopened.append(track)
         return change

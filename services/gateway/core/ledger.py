@@ -10,7 +10,7 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from services.gateway.core.order_machine import OrderTrack
@@ -28,6 +28,9 @@ _REFUSALS: dict[ClaimResult, tuple[OrderState, str, str]] = {
         OrderState.REFUSED, "GATEWAY_STALE", "it was made before Redis lost or changed its data: give it again",
     ),
 }  # fmt: skip
+
+MODIFY_CODE = "GATEWAY_MODIFY"
+"""Code of the claimed event of a MODIFY intent; such an event is no order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +133,38 @@ def claim_request(
     )  # fmt: skip
 
 
+def modify_request(
+    command: Command, target: OrderTrack | None, *, refusal: str, entry_id: str, deployment_id: str, now_ns: int
+) -> ClaimRequest:
+    """Return the claim of a MODIFY: under its own intent, with the order's own id.
+
+    The claimed event carries `MODIFY_CODE` and the order's orderRef as its text, so that a successor knows what is in
+    doubt. With a `refusal` the event written at the claim is the modify's outcome, and nothing is sent.
+    """
+    leg = command.intent.legs[0]
+    order_id = target.order_id if target is not None else 0
+    client_id = target.client_id if target is not None else 0
+    request = claim_request(
+        command, entry_id=entry_id, deployment_id=deployment_id, client_id=client_id, order_ids=(order_id,),
+        now_ns=now_ns,
+    )  # fmt: skip
+    event = (
+        _event(command, leg, deployment_id, now_ns, OrderState.REFUSED, code="GATEWAY_CANNOT_MODIFY", text=refusal)
+        if refusal or target is None
+        else _event(
+            command, leg, deployment_id, now_ns, OrderState.CLAIMED, order_id=order_id, client_id=client_id,
+            code=MODIFY_CODE, text=target.order_ref,
+        )
+    )  # fmt: skip
+    return replace(request, if_claimed=(event,))
+
+
 def failed_events(command: Command, *, deployment_id: str, now_ns: int, code: str, text: str) -> list[OrderEvent]:
     """Return the final events of a command that was claimed and certainly not written to the broker."""
     return [
         _event(command, leg, deployment_id, now_ns, OrderState.NOT_SENT, code=code, text=text)
         for leg in command.intent.legs
     ]
-
-
-def modify_outcome(
-    command: Command, *, deployment_id: str, now_ns: int, state: OrderState, code: str = "", text: str = "",
-    by: str = "broker",
-) -> OrderEvent:  # fmt: skip
-    """Return the one outcome of a MODIFY intent; the order itself gets its own event with the new terms."""
-    leg = command.intent.legs[0]
-    return _event(command, leg, deployment_id, now_ns, state, by=by, code=code, text=text)
 
 
 def was_claimed_now(rows: Sequence[LedgerRow], request: ClaimRequest, epoch: int) -> bool:

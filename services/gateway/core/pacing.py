@@ -69,7 +69,7 @@ class Pacer(Generic[T]):
         if len(queue) >= self._budget.queues[lane]:
             raise PacingRefused(
                 "PACING_QUEUE_FULL",
-                f"{len(queue)} messages wait in lane {lane.name.lower()} already: IB takes 50 a second, try again later",
+                f"{len(queue)} messages wait in lane {lane.name.lower()} already: try again later",
             )
         if cost > self._budget.shares[lane]:
             raise PacingRefused("PACING_TOO_LARGE", f"{cost} messages at once exceed the {self._budget.shares[lane]}")

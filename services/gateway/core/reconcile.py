@@ -11,7 +11,7 @@ Invariants:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.gateway.core.book import Change, OrderBook
 from services.gateway.core.evidence import Evidence
@@ -44,7 +44,8 @@ def reconcile(
     findings = Findings()
     shown: dict[str, bool] = {}
     for order in (*evidence.completed_orders, *evidence.open_orders):
-        change = book.shown(order, now_ns, session=session)
+        # Listings went through the book as they came, in order with live messages; here they only prove presence.
+        change = book.shown(replace(order, is_listed=False), now_ns, session=session)
         findings.change.add(change)
         findings.orders_shown += 1
         if book.is_ours(order.order_ref):
@@ -59,7 +60,25 @@ def reconcile(
             track.doubted_ns = 0
             continue
         _doubt(book, track, evidence, findings, now_ns, monotonic_ns, quarantine_ns)
+    _settle_modifies(book, evidence, findings, now_ns, quarantine_ns)
     return findings
+
+
+def _settle_modifies(book: OrderBook, evidence: Evidence, findings: Findings, now_ns: int, quarantine_ns: int) -> None:
+    """End modifies that the broker does not show although it shows their order; they are never repeated."""
+    listed = {order.order_ref[:32] for order in evidence.open_orders}
+    for target, waiting in list(book.modifies.items()):
+        track = book.get(target)
+        if track is None or target not in listed or now_ns - waiting.ts_event_ns < quarantine_ns:
+            continue
+        findings.change.events += book.settle_modify(
+            track,
+            OrderState.REJECTED,
+            now_ns,
+            by="gateway",
+            code="GATEWAY_MODIFY_NOT_TAKEN",
+            text="the broker shows the order with its old terms",
+        )
 
 
 def _doubt(
@@ -90,7 +109,7 @@ def _doubt(
                 by="gateway",
                 code="GATEWAY_NOT_SENT",
                 text="the broker shows it nowhere: it was claimed and never reached the broker",
-            )  # fmt: skip
+            )
         )
         return
     findings.change.add(
@@ -101,7 +120,7 @@ def _doubt(
             by="gateway",
             code="GATEWAY_UNKNOWN",
             text="the broker does not show this order now: it counts as working until it does",
-        )  # fmt: skip
+        )
     )
     findings.in_doubt.append(track)
 

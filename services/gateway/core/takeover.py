@@ -3,10 +3,11 @@
 The procedure yields the next step from what is done, so that it can be begun again from the middle: a session that
 breaks sends it back to connecting, never past a step that was not taken.
 
-    fence → connect → read streams → ask (part by part) → publish → announce → consume
+    fence → read streams → connect → ask (part by part) → publish → announce → consume
 
 Invariants:
-1. Nothing is published before the fence is raised; the streams are read to their end after it (architecture §4).
+1. Nothing is published before the fence is raised; the streams are read to their end after it (architecture §4), and
+   before the session opens: what the broker then says, asked or not, meets a book that knows the past.
 2. CONSUME is reached only after every part of the broker's answer ended properly, in the present session.
 3. A lost session undoes everything that was asked of it; the fence and what was read stay.
 """
@@ -20,8 +21,8 @@ class Step(StrEnum):
     """What to do next."""
 
     FENCE = "fence"
-    CONNECT = "connect"
     READ_STREAMS = "read_streams"
+    CONNECT = "connect"
     ASK = "ask"
     PUBLISH = "publish"
     ANNOUNCE = "announce"
@@ -51,10 +52,10 @@ class Takeover:
         """Return the next step."""
         if not self._is_fenced:
             return Step.FENCE
-        if not self._is_connected:
-            return Step.CONNECT
         if not self._is_read:
             return Step.READ_STREAMS
+        if not self._is_connected:
+            return Step.CONNECT
         if not all(self._parts.values()):
             return Step.ASK
         if not self._is_published:

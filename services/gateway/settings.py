@@ -1,0 +1,159 @@
+"""Read the gateway's settings: where the broker is, under which ids, and how patient it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
+
+from shared.errors import ConfigError
+from shared.settings import BrokerSettings, split_csv
+
+IntList = Annotated[tuple[int, ...], NoDecode]
+
+
+class GatewaySettings(BrokerSettings):
+    """What the gateway may be told; the guide's `IB_…` names are in `BrokerSettings`."""
+
+    trading_client_ids: IntList = Field(
+        default=(101,),
+        validation_alias="GATEWAY_TRADING_CLIENT_IDS",
+        description="client ids orders live under: the first, then the next ones if it stays refused; never this "
+        "gateway's own id",
+    )
+    guard: str = Field(
+        default="",
+        validation_alias="GATEWAY_GUARD",
+        description="host:port of the guard; both sessions go through it. Empty: straight to the broker",
+    )
+    guard_http: str = Field(
+        default="",
+        validation_alias="GATEWAY_GUARD_HTTP",
+        description="http://host:port of the guard's control, told of halt and resume; empty: none",
+    )
+    codes_file: str = Field(
+        default="", validation_alias="GATEWAY_CODES_FILE", description="TOML file that extends the table of TWS codes"
+    )
+    tws_time_zone: str = Field(
+        default="America/New_York",
+        validation_alias="GATEWAY_TWS_TIME_ZONE",
+        description="zone of times that TWS sends without one",
+    )
+    connect_limit_s: float = Field(
+        default=5.0, gt=0, le=60, validation_alias="GATEWAY_CONNECT_LIMIT_S", description="time for one connect"
+    )
+    answer_limit_s: float = Field(
+        default=5.0,
+        gt=0,
+        le=120,
+        validation_alias="GATEWAY_ANSWER_LIMIT_S",
+        description="time for one part of the broker's answer (open orders, executions …)",
+    )
+    probe_every_s: float = Field(
+        default=3.0,
+        gt=0,
+        le=60,
+        validation_alias="GATEWAY_PROBE_S",
+        description="how often the broker is asked the time",
+    )
+    silence_limit_s: float = Field(
+        default=9.0,
+        gt=0,
+        le=300,
+        validation_alias="GATEWAY_SILENCE_LIMIT_S",
+        description="a session that says nothing for this long is given up",
+    )
+    echo_limit_s: float = Field(
+        default=4.0,
+        gt=0,
+        le=60,
+        validation_alias="GATEWAY_ECHO_LIMIT_S",
+        description="an order the broker does not show within this time becomes unknown and is asked for",
+    )
+    quarantine_s: float = Field(
+        default=3.0,
+        gt=0,
+        le=600,
+        validation_alias="GATEWAY_QUARANTINE_S",
+        description="how long an order must be in doubt before the broker's silence counts as never sent",
+    )
+    link_grace_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=600,
+        validation_alias="GATEWAY_LINK_GRACE_S",
+        description="a leader without a READY session for this long resigns if a standby is connected",
+    )
+    id_in_use_limit_s: float = Field(
+        default=15.0,
+        gt=0,
+        le=600,
+        validation_alias="GATEWAY_ID_IN_USE_LIMIT_S",
+        description="how long 326 is waited out before the next trading client id is taken",
+    )
+    others_every_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=600,
+        validation_alias="GATEWAY_OTHERS_S",
+        description="how often the orders of other clients and by hand are looked at",
+    )
+
+    @field_validator("trading_client_ids", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return split_csv(value)
+
+    @field_validator("trading_client_ids")
+    @classmethod
+    def _ids_are_ids(cls, ids: tuple[int, ...]) -> tuple[int, ...]:
+        if not ids or len(set(ids)) != len(ids) or any(not 1 <= each <= 2**31 - 1 for each in ids):
+            raise ValueError("one or more different client ids of 1 to 2147483647, comma separated, are needed")
+        return ids
+
+    @field_validator("guard")
+    @classmethod
+    def _guard_is_address(cls, value: str) -> str:
+        if value and not (value.rpartition(":")[0] and value.rpartition(":")[2].isdigit()):
+            raise ValueError("write host:port, for example 127.0.0.1:4104")
+        return value
+
+    def check(self) -> None:
+        """Refuse settings that contradict each other.
+
+        Raises:
+            ConfigError: the own client id is a trading client id.
+        """
+        if self.client_id in self.trading_client_ids:
+            raise ConfigError(
+                f"IB_{self.mode.upper()}_CLIENT_ID: {self.client_id} is also in GATEWAY_TRADING_CLIENT_IDS; a gateway "
+                "watches under an id of its own, orders live under the trading client id"
+            )
+
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        """Return where sessions connect: the guard if there is one."""
+        if self.guard:
+            host, _, port = self.guard.rpartition(":")
+            return host, int(port)
+        return self.broker_host, self.broker_port
+
+    @property
+    def deployment_id(self) -> str:
+        """Return the name that goes into every orderRef: the same after a loss of Redis, so that orders stay ours."""
+        return f"{self.mode}:{self.deployment}:{self.account}"
+
+    def codes_text(self) -> str:
+        """Return the text of the codes file, empty without one.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        if not self.codes_file:
+            return ""
+        try:
+            return Path(self.codes_file).read_text(encoding="utf-8")
+        except OSError as e:
+            raise ConfigError(f"GATEWAY_CODES_FILE: {self.codes_file!r} cannot be read ({e.strerror})") from e
