@@ -104,6 +104,8 @@ class _Session:
     claim: TradingClaim | None
     version: int = 0
     client_id: int | None = None
+    is_ended: bool = False
+    """Nothing is forwarded any more; it stays known until its sockets are gone, so that it can still be cut."""
 
 
 @dataclass(slots=True)
@@ -151,7 +153,7 @@ class Gate:
     def server_version(self, number: SessionId, payload: bytes) -> list[Effect]:
         """Take the broker's answer to the hello; clients' frames before it cannot be read."""
         session = self._sessions.get(number)
-        if session is None:
+        if session is None or session.is_ended:
             return []
         try:
             word = split_fields(payload)[0]
@@ -168,7 +170,7 @@ class Gate:
     def client_frame(self, number: SessionId, payload: bytes) -> list[Effect]:
         """Decide about one frame of a client."""
         session = self._sessions.get(number)
-        if session is None:
+        if session is None or session.is_ended:
             return []  # cut while the frame was on its way
         if not session.version:
             return self._end(number, "a request came before the handshake was over")
@@ -248,7 +250,7 @@ class Gate:
         return [refused, Reply(number, answer)]
 
     def _end(self, number: SessionId, reason: str) -> list[Effect]:
-        self._sessions.pop(number, None)
+        self._sessions[number].is_ended = True
         return [Close(number, reason)]
 
 

@@ -137,13 +137,22 @@ class Relay:
         except (_Ended, ConnectionError, TimeoutError, OSError) as e:
             reason = str(e) or type(e).__name__
         finally:
-            self.gate.closed(number)
-            del self._links[number]
-            for side in (link.upstream, link.client):
-                if side is not None:
-                    side.close()
+            await self._let_go(link)
             self._count_sessions()
             self._log.info("session.closed", session=number, reason=link.closing or reason)
+
+    async def _let_go(self, link: _Link) -> None:
+        """Close both sockets; until its last byte upstream has left, the gate keeps the session and can cut it."""
+        link.client.close()
+        if link.upstream is not None:
+            link.upstream.close()
+            try:
+                async with asyncio.timeout(FLUSH_TIMEOUT_S):
+                    await link.upstream.wait_closed()
+            except (TimeoutError, OSError):
+                _reset(link.upstream)
+        self.gate.closed(link.number)
+        del self._links[link.number]
 
     async def _session(self, link: _Link) -> None:
         async with asyncio.timeout(HELLO_TIMEOUT_S):

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from services.guard.core import gate as g
+from services.guard.core.latch import Halt, halted, restored, resumed
+from shared.tws import requests as q
+from shared.tws.contract import TwsContract
+from shared.tws.hello import ClientHello, TradingClaim, encode_hello
+from shared.tws.order import TwsOrder
+from shared.tws.responses import ErrorMessage, decode_response
+
+OPEN = Halt(is_holding=False)
+A = TradingClaim(10, "gateway-1", "inc")
+B = TradingClaim(11, "gateway-2", "inc")
+ORDER = q.PlaceOrder(7, TwsContract(symbol="AAPL"), TwsOrder("BUY", Decimal(1), "MKT"))
+WHAT_IF = q.PlaceOrder(7, TwsContract(symbol="AAPL"), TwsOrder("BUY", Decimal(1), "MKT", what_if=True))
+
+
+def gate(halt: Halt = OPEN, highest: TradingClaim | None = None) -> g.Gate:
+    return g.Gate(frozenset({101, 102}), highest, halt, stored=highest)
+
+
+def hello(claim: TradingClaim | None = None, versions: str = "v157..176", options: str = "") -> bytes:
+    return f"{versions} {options} {claim.as_option() if claim else ''}".rstrip().encode()
+
+
+def frame(request: q.Request) -> bytes:
+    return q.encode_request(request, 176)
+
+
+def started(it: g.Gate, number: int, client_id: int, claim: TradingClaim | None = None) -> list[g.Effect]:
+    it.hello(number, hello(claim))
+    it.server_version(number, b"176\x00time\0")
+    return it.client_frame(number, frame(q.StartApi(client_id)))
+
+
+def error_of(effects: list[g.Effect]) -> ErrorMessage:
+    (reply,) = [e for e in effects if isinstance(e, g.Reply)]
+    error = decode_response(reply.payload, 176)
+    assert isinstance(error, ErrorMessage)
+    return error
+
+
+def test_the_claim_is_stripped_and_other_options_stay():
+    effects = gate().hello(1, hello(A, options="+PACEAPI"))
+    assert effects == [g.Remember(A), g.Open(1, encode_hello(ClientHello(157, 176, "+PACEAPI")))]
+
+
+def test_a_higher_epoch_cuts_the_lower_before_it_opens():
+    it = gate()
+    started(it, 1, 101, A)
+    effects = it.hello(2, hello(B))
+    assert [type(e) for e in effects] == [g.Cut, g.Remember, g.Open]
+    assert isinstance(effects[0], g.Cut) and effects[0].session == 1
+    assert it.client_frame(1, frame(ORDER)) == []  # what the lower one still sends goes nowhere
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [TradingClaim(9, "gateway-1", "inc"), TradingClaim(10, "gateway-2", "inc"), TradingClaim(10, "gateway-1", "x")],
+)
+def test_a_lower_epoch_or_the_same_of_another_is_refused(claim):
+    it = gate(highest=A)
+    assert [type(e) for e in it.hello(1, hello(claim))] == [g.Refused, g.Close]
+    assert it.sessions == {}
+    assert it.highest == A
+
+
+def test_the_same_leader_may_connect_again_and_replaces_its_own_client_id():
+    it = gate()
+    started(it, 1, 101, A)
+    started(it, 2, 102, A)
+    it.stored = A
+    assert it.hello(3, hello(A)) == [g.Open(3, encode_hello(ClientHello(157, 176)))]
+    it.server_version(3, b"176\x00time\0")
+    effects = it.client_frame(3, frame(q.StartApi(101)))
+    assert [type(e) for e in effects] == [g.Cut, g.Forward]
+    assert sorted(it.sessions) == [2, 3]
+
+
+def test_a_claim_that_could_not_be_stored_is_stored_at_the_next_try():
+    it = gate()
+    it.hello(1, hello(A))  # the disk was full: the shell did not set `stored`
+    assert g.Remember(A) in it.hello(2, hello(A))
+
+
+@pytest.mark.parametrize("payload", [b"v157..176 cq.epoch=1", b"hello", b"v213..226", b"v38..150"])
+def test_a_hello_that_cannot_be_understood_opens_nothing(payload):
+    assert [type(e) for e in gate().hello(1, payload)] == [g.Refused, g.Close]
+
+
+def test_versions_that_cannot_be_read_here_are_not_offered():
+    (effect,) = gate().hello(1, hello(versions="v100..226"))
+    assert effect == g.Open(1, encode_hello(ClientHello(157, 178)))
+
+
+@pytest.mark.parametrize("reply", [b"179\x00time\0", b"x\0t\0", b"", b"-1\0host\0"])
+def test_a_broker_that_answers_with_another_version_ends_the_session(reply):
+    it = gate()
+    it.hello(1, hello())
+    assert [type(e) for e in it.server_version(1, reply)] == [g.Close]
+
+
+def test_trading_client_ids_belong_to_claimed_sessions():
+    effects = started(gate(), 1, 101)
+    assert [type(e) for e in effects] == [g.Refused, g.Reply, g.Close]
+    assert error_of(effects).code == 326
+    assert [type(e) for e in started(gate(), 1, 7, A)] == [g.Refused, g.Reply, g.Close]
+    assert [type(e) for e in started(gate(), 1, 7)] == [g.Forward]
+
+
+READS = [q.ReqPositions(), q.ReqOpenOrders(), q.ReqMktData(1, TwsContract(symbol="A")), q.ReqCurrentTime(), q.ReqIds()]
+WRITES = [
+    ORDER,
+    WHAT_IF,
+    q.CancelOrder(7),
+    q.ReqGlobalCancel(),
+    q.ExerciseOptions(7, TwsContract()),
+    q.ReqAutoOpenOrders(True),
+    q.ReplaceFA(1, "<x/>", 7),
+    q.UpdateDisplayGroup(7, "x"),
+    q.SetServerLogLevel(5),
+]
+
+
+@pytest.mark.parametrize("request_", READS)
+def test_a_session_without_a_claim_may_read(request_):
+    it = gate()
+    started(it, 1, 7)
+    assert it.client_frame(1, frame(request_)) == [g.Forward(1, frame(request_))]
+
+
+@pytest.mark.parametrize("request_", WRITES)
+def test_a_session_without_a_claim_may_not_write_and_stays_open(request_):
+    it = gate()
+    started(it, 1, 7)
+    effects = it.client_frame(1, frame(request_))
+    assert [type(e) for e in effects] == [g.Refused, g.Reply]
+    error = error_of(effects)
+    assert (error.id, error.code) == (
+        q.REQUESTS.ids_of(frame(request_))[1],
+        201 if isinstance(request_, q.PlaceOrder) else 321,
+    )
+    assert it.client_frame(1, frame(q.ReqPositions()))
+
+
+def test_every_request_is_either_read_or_write():
+    """A new request class must be put on one side on purpose; unknown ids are writes."""
+    from services.guard.core.requests_policy import READ_REQUESTS
+
+    reads = {cls.__name__ for cls in q.REQUESTS.classes if q.REQUESTS.message_id(cls) in READ_REQUESTS}
+    writes = {
+        "PlaceOrder",
+        "CancelOrder",
+        "ReqGlobalCancel",
+        "ExerciseOptions",
+        "ReqAutoOpenOrders",
+        "ReplaceFA",
+        "UpdateDisplayGroup",
+        "SetServerLogLevel",
+        "StartApi",
+        "VerifyRequest",
+        "VerifyMessage",
+        "VerifyAndAuthRequest",
+        "VerifyAndAuthMessage",
+    }
+    assert reads | writes == {cls.__name__ for cls in q.REQUESTS.classes}
+    assert not reads & writes
+    it = gate()
+    started(it, 1, 7)
+    assert [type(e) for e in it.client_frame(1, b"9999\x001\0")] == [g.Refused, g.Reply]
+
+
+def test_nothing_rides_behind_a_read_request():
+    it = gate()
+    started(it, 1, 7)
+    effects = it.client_frame(1, frame(q.ReqPositions()) + frame(ORDER))
+    assert [type(e) for e in effects] == [g.Refused, g.Reply]
+
+
+def test_client_0_does_not_bind_manual_orders_through_a_read_session():
+    it = gate()
+    started(it, 1, 0)
+    assert [type(e) for e in it.client_frame(1, frame(q.ReqOpenOrders()))] == [g.Refused, g.Reply]
+
+
+@pytest.mark.parametrize("payload", [b"", b"x\0", b"\xff\xff\xff\xff", b" 3\0", b"+3\0", b"00003\0"])
+def test_a_frame_without_a_message_id_ends_the_session(payload):
+    it = gate()
+    started(it, 1, 101, A)
+    assert [type(e) for e in it.client_frame(1, payload)] == [g.Close]
+
+
+def test_requests_before_start_api_and_a_second_one_end_the_session():
+    it = gate()
+    it.hello(1, hello())
+    it.server_version(1, b"176\x00time\0")
+    assert [type(e) for e in it.client_frame(1, frame(q.ReqPositions()))] == [g.Close]
+    started(it, 2, 7)
+    assert [type(e) for e in it.client_frame(2, frame(q.StartApi(101)))] == [g.Close]
+
+
+def test_a_halt_stops_orders_and_lets_cancels_and_questions_pass():
+    it = gate(Halt(is_holding=True, reason="storm"))
+    started(it, 1, 101, A)
+    effects = it.client_frame(1, frame(ORDER))
+    assert [type(e) for e in effects] == [g.Refused, g.Reply]
+    assert (error_of(effects).id, error_of(effects).code) == (7, 201)
+    assert "storm" in error_of(effects).text
+    for request in (q.CancelOrder(7), q.ReqGlobalCancel(), WHAT_IF, q.ReqPositions()):
+        assert it.client_frame(1, frame(request)) == [g.Forward(1, frame(request))]
+    it.halt = OPEN
+    assert it.client_frame(1, frame(ORDER)) == [g.Forward(1, frame(ORDER))]
+
+
+def test_an_order_that_does_not_decode_is_an_order():
+    it = gate(Halt(is_holding=True))
+    started(it, 1, 101, A)
+    assert [type(e) for e in it.client_frame(1, frame(WHAT_IF) + b"extra\0")] == [g.Refused, g.Reply]
+
+
+def test_a_missing_or_broken_halt_holds_except_in_a_fresh_simulation():
+    assert restored(None, is_sim=False).is_holding
+    assert not restored(None, is_sim=True).is_holding
+    for text in ("", "{}", "[1]", '{"is_holding": false}'):
+        assert restored(text, is_sim=True).is_holding
+    halt = halted(OPEN, reason="r", who="w", at_ns=5)
+    assert restored(halt.to_json(), is_sim=False) == halt
+    assert halted(halt, reason="other", who="x", at_ns=6) == halt
+    assert resumed(halt, reason="fine", who="x", at_ns=7) == Halt(False, "fine", "x", 7)
