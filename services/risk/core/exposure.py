@@ -328,6 +328,13 @@ class Book:
         contract.quote.apply(kind, quality, ts_ns, a, c)
         self._dirty[con_id] = contract
 
+    def take_quotes(self, other: Book) -> None:
+        """Go on with the last prices of another book; prices are not rebuilt from streams."""
+        for con_id, contract in other.contracts.items():
+            if contract.quote.ts_ns:
+                self.contract(con_id).quote = contract.quote
+                self._dirty[con_id] = self.contracts[con_id]
+
     # -- control and status
 
     def _apply_control(self, control: Control, _: int) -> None:

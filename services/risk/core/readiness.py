@@ -8,7 +8,7 @@ from shared.messages.control import BrokerStatus, LinkState, Reconciled
 class Readiness:
     """What the gateways said last. `epoch` is the highest gateway epoch seen on any of its streams."""
 
-    __slots__ = ("epoch", "leader", "reconciled_epoch", "reconciled_in", "state", "was_reconciled")
+    __slots__ = ("epoch", "leader", "reconciled_epoch", "reconciled_in", "state", "unsafe", "was_reconciled")
 
     def __init__(self) -> None:
         self.epoch = 0
@@ -17,6 +17,8 @@ class Readiness:
         self.reconciled_epoch = 0
         self.reconciled_in = ""
         self.was_reconciled = False
+        self.unsafe = ""
+        """An entry that could have been an order or a fill and could not be read; ends with the next reconciliation."""
 
     def saw_epoch(self, epoch: int) -> None:
         """Note the epoch of an entry a gateway leader published."""
@@ -41,9 +43,12 @@ class Readiness:
             self.reconciled_epoch = message.epoch
             self.reconciled_in = message.incarnation
             self.was_reconciled = True
+            self.unsafe = ""
 
     def complaint(self, incarnation: str) -> str | None:
         """Return why nothing may be approved now, None if all is well."""
+        if self.unsafe:
+            return f"{self.unsafe} could not be read: waiting for the gateway to reconcile again"
         if not self.epoch:
             return "no gateway has announced itself yet"
         if self.reconciled_epoch != self.epoch:

@@ -1,0 +1,70 @@
+"""Put the risk service together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+
+from services.risk.core.rules import RULES
+from services.risk.settings import RiskSettings
+from services.risk.shell.feed import Feed
+from services.risk.shell.intents import CancelReader, IntentReader
+from services.risk.shell.leadership import Leadership
+from shared.bus.keys import Role
+from shared.bus.redis_client import open_bus
+from shared.clock import SYSTEM_CLOCK
+from shared.health import Health
+from shared.leases.core import LeaseTiming
+from shared.leases.elector import Elector
+from shared.logs import get_logger
+from shared.runtime import App, until_available
+
+
+async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
+    """Return the risk service, ready to serve; it waits for a Redis that is not there yet."""
+    limits = settings.read_limits()
+    log = get_logger()
+    for mistake in limits.mistakes:
+        log.error("limits.broken", mistake=mistake)
+    log.info("limits.loaded", profile=limits.profile, file=str(settings.limits_file or ""), rules=len(RULES))
+    ticks = settings.redis_ticks_url.get_secret_value() if settings.redis_ticks_url is not None else None
+    bus = open_bus(settings.redis_url.get_secret_value(), settings.keys, ticks_url=ticks, client_name="risk")
+    resources.push_async_callback(bus.close)
+    elector = Elector(bus, Role.RISK, settings.instance, LeaseTiming.of_ttl(settings.lease_ttl_s))
+    feed = Feed(bus, settings.account, SYSTEM_CLOCK, instance=settings.instance, is_leading=elector.has_lease)
+    intents = IntentReader(bus, SYSTEM_CLOCK, feed, limits, instance=settings.instance, has_lease=elector.has_lease)
+    cancels = CancelReader(bus, SYSTEM_CLOCK, instance=settings.instance, has_lease=elector.has_lease)
+    leadership = Leadership(bus, SYSTEM_CLOCK, elector, feed, intents, cancels)
+
+    async def lead() -> None:
+        await until_available(leadership.warm_up, what="bus")
+        await leadership.run()
+
+    def facts() -> Mapping[str, object]:
+        token = leadership.token
+        return {
+            "role": "leader" if token is not None else "standby",
+            "epoch": token.epoch if token is not None else 0,
+            "deciding": leadership.is_deciding,
+            "profile": limits.profile,
+            "limits_mistakes": list(limits.mistakes),
+            "open_orders": feed.book.open_orders,
+            "not_ready": feed.book.readiness.complaint(feed.book.incarnation) or "",
+        }
+
+    def usable_limits() -> str | None:
+        return "; ".join(limits.mistakes) or None
+
+    def restored() -> str | None:
+        if leadership.token is not None and not leadership.is_deciding:
+            return "the book is being read"
+        return None
+
+    health = Health(ready={"limits": usable_limits, "book": restored}, facts=facts)
+    return App(
+        service="risk",
+        loops={"feed": feed.run, "ticks": feed.run_ticks, "snapshots": feed.run_snapshots, "leadership": lead},
+        health=health,
+        bus=bus,
+        drain=leadership.drain,
+    )
