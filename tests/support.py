@@ -36,6 +36,7 @@ SETTING_PREFIXES = (
     "MARKETDATA_",
     "MONITORING_",
     "RISK_",
+    "SIM_",
     "SIMULATOR_",
     "STRATEGY_",
     "MAX_",
