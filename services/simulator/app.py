@@ -47,7 +47,7 @@ async def open_exchange(
     exchange = Exchange(engine, store, clock, host=settings.host, port=settings.port)
     resources.callback(exchange.stop)
     await exchange.start()
-    control = Control(exchange, host="127.0.0.1", port=settings.control_port)
+    control = Control(exchange, host=settings.control_host, port=settings.control_port)
     resources.push_async_callback(control.stop)
     await control.start()
     return exchange, control

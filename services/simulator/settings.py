@@ -23,6 +23,9 @@ class SimulatorSettings(CommonSettings):
     control_port: int = Field(
         default=4103, ge=0, le=65535, validation_alias="SIM_HTTP_PORT", description="control port; 0: any free"
     )
+    control_host: str = Field(
+        default="127.0.0.1", validation_alias="SIM_HTTP_HOST", description="where control listens; keep it private"
+    )
     accounts: CsvList = Field(
         default=("DUSIM0001",), validation_alias="SIM_ACCOUNTS", description="accounts of the login, comma separated"
     )

@@ -91,7 +91,7 @@ class Engine:
         self.history = HistoryDesk(floor, History(floor.prices, self._recorder, config.seed))
         self.account_desk = AccountDesk(floor, self.accounts, self.orders.fills)
         self.reference = ReferenceDesk(floor, self.hours)
-        self.faults = FaultDesk(floor, self.executions)
+        self.faults = FaultDesk(floor, self.executions, self.orders)
         self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate)
         self._replay = self._open_replay(recordings or {}, speed, loop=loop)
         self._replayed = set(self._replay_ids(recordings or {}))

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from services.simulator.core.executions import Executions
 from services.simulator.core.faults import END_MARKERS, FaultRecord
 from services.simulator.core.floor import CloseSession, Floor, SetListening
 from services.simulator.core.market import NS_PER_MS, NS_PER_S
+from services.simulator.core.order_desk import OrderDesk
 from shared.errors import BadInput
+from shared.money import decimal_of
+from shared.tws.order import TwsOrder
 from shared.tws.responses import ErrorMessage
 
 FARMS = ("usfarm", "usfuture", "ushmds")
@@ -32,8 +36,9 @@ class BadFault(BadInput):
 class FaultDesk:
     """The faults that can be asked for."""
 
-    def __init__(self, floor: Floor, executions: Executions) -> None:
+    def __init__(self, floor: Floor, executions: Executions, orders: OrderDesk) -> None:
         self._floor = floor
+        self._orders = orders
         self._executions = executions
         self._acts: dict[str, Callable[..., None]] = {
             "cut": self.cut,
@@ -53,6 +58,8 @@ class FaultDesk:
             "competing_session": self.competing_session,
             "notice": self.notice,
             "correction": self.correction,
+            "manual_order": self.manual_order,
+            "cancel_order": self.cancel_order,
             "clear": self.clear,
         }
 
@@ -207,6 +214,37 @@ class FaultDesk:
         for session in floor.sessions.watchers(old.client_id, config.master_client_id):
             floor.send_broker(session, new.details(-1, config.time_zone, zone_name=config.execution_zone_name))
 
+    def manual_order(
+        self,
+        *,
+        symbol: str,
+        action: str = "BUY",
+        quantity: str = "100",
+        order_type: str = "MKT",
+        limit: str | None = None,
+        stop: str | None = None,
+        tif: str = "DAY",
+        account: str = "",
+    ) -> None:
+        """Enter an order by hand in TWS, as a person would; no API client owns it."""
+        order = TwsOrder(
+            action=action,
+            total_quantity=_decimal(quantity),
+            order_type=order_type,
+            lmt_price=None if limit is None else _decimal(limit),
+            aux_price=None if stop is None else _decimal(stop),
+            tif=tif,
+            account=account or self._floor.config.accounts[0],
+        )
+        self._orders.place_by_hand(symbol, order)
+
+    def cancel_order(self, *, perm_id: int, reason: str = "Cancelled by the broker.") -> None:
+        """Cancel a working order at the broker, without anybody's request (202)."""
+        order = self._orders.book.by_perm.get(int(perm_id))
+        if order is None or order.is_done:
+            raise ValueError(f"no order with permId {perm_id} works")
+        self._orders.life.cancel_by_broker(order, reason)
+
     def clear(self) -> None:
         """End every fault that lasts."""
         faults = self._floor.faults
@@ -217,6 +255,13 @@ class FaultDesk:
         faults.missing_ends.clear()
         self._floor.sessions.stuck_clients.clear()
         self._floor.effect(SetListening(on=True))
+
+
+def _decimal(value: object) -> Decimal:
+    try:
+        return decimal_of(str(value))
+    except ValueError as e:
+        raise ValueError(f"{value!r} is not a number") from e
 
 
 def _ns(seconds: float) -> int:

@@ -37,7 +37,8 @@ class OrderBook:
         """Take an order into all indices but that of the working ones."""
         self._next_perm_id = max(self._next_perm_id, order.perm_id + 1)
         self.by_perm[order.perm_id] = order
-        self._by_client[(order.client_id, order.order_id)] = order
+        if not order.is_manual:  # orders by hand have no API order id: nobody can touch them through one
+            self._by_client[(order.client_id, order.order_id)] = order
         if not order.is_done:
             self._open[order.perm_id] = order
         if order.order.parent_id:

@@ -28,7 +28,7 @@ from services.simulator.core.order_book import OrderBook
 from services.simulator.core.order_life import OrderLife
 from services.simulator.core.orders import BrokerOrder, open_order
 from services.simulator.core.sessions import Session
-from shared.tws.order import OrderState
+from shared.tws.order import OrderState, TwsOrder
 from shared.tws.requests import CancelOrder, PlaceOrder
 
 READ_ONLY = "Error validating request.-'bW' : cause - The API interface is currently in Read-Only mode."
@@ -104,6 +104,30 @@ class OrderDesk:
         for order in list(self.book.open_orders()):
             if not order.cancel_requested:
                 self.life.request_cancel(order)
+
+    def place_by_hand(self, symbol: str, order: TwsOrder) -> None:
+        """Enter an order in TWS itself: it belongs to no API client, and client 0 sees it with order id 0.
+
+        Raises:
+            ValueError: the symbol is not listed, or TWS would refuse the order.
+        """
+        floor = self._floor
+        instrument = floor.universe.by_symbol(symbol)
+        if instrument is None:
+            raise ValueError(f"{symbol!r} is not listed here")
+        floor.watch(instrument)
+        context = order_rules.Context(instrument, floor.config.accounts, floor.book(instrument.con_id).mid)
+        complaint = order_rules.check_new(order, context)
+        if complaint is not None:
+            raise ValueError(complaint[1])
+        placed = PlaceOrder(0, instrument.contract(), order)
+        made = self._make(0, placed, Listing(instrument, instrument.route))
+        made.is_manual = True
+        floor.log(
+            "manual_order", perm_id=made.perm_id, symbol=symbol, action=order.action, quantity=order.total_quantity
+        )
+        self.book.add(made)
+        self.life.release(made)
 
     # -------------------------------------------------------------------------------------------- new orders
     def _take_new(self, session: Session, client_id: int, request: PlaceOrder) -> None:

@@ -42,6 +42,7 @@ class Store:
             )
             self.ledger_path = path / "ledger.jsonl"
             self._ledger = self.ledger_path.open("a", encoding="utf-8")
+            _end_the_last_line(self.ledger_path, self._ledger)
         except (OSError, sqlite3.Error) as e:
             raise ConfigError(f"SIM_STATE_DIR: {directory!r} cannot be used ({e}): choose a writable directory") from e
 
@@ -60,7 +61,7 @@ class Store:
             return
         with self.ledger_path.open(encoding="utf-8") as lines:
             for line in lines:
-                if line.endswith("}\n"):
+                if _is_whole(line):
                     yield line.rstrip("\n")
 
     def save(self, saves: list[Save], ledger: list[str]) -> None:
@@ -88,3 +89,20 @@ class Store:
             self._ledger.close()
         if self._db is not None:
             self._db.close()
+
+
+def _end_the_last_line(path: Path, ledger: TextIO) -> None:
+    """Keep a line that a crash cut off from swallowing the next one."""
+    with path.open("rb") as content:
+        content.seek(0, 2)
+        if content.tell():
+            content.seek(-1, 2)
+            if content.read(1) != b"\n":
+                ledger.write("\n")
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except json.JSONDecodeError:
+        return False

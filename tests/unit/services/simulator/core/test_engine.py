@@ -202,3 +202,25 @@ def test_time_of_an_answer_is_the_time_given() -> None:
     driver = Driver()
     session = driver.connect(1)
     assert driver.ask(session, rq.ReqCurrentTime()) == [rs.CurrentTime(START_NS // 1_000_000_000)]
+
+
+def test_an_order_by_hand_belongs_to_nobody_and_is_seen_by_client_0() -> None:
+    driver = Driver()
+    one, zero = driver.connect(1), driver.connect(0)
+    driver.fault("manual_order", symbol="AAPL", quantity="50")
+    driver.fault("manual_order", symbol="AAPL", action="SELL", order_type="LMT", limit="900.00", quantity=10)
+    driver.run()
+    assert driver.got(one, rs.OrderStatus) == []
+    assert "Filled" in driver.statuses(zero, 0)
+    [details] = driver.got(zero, rs.ExecDetails)
+    assert details.order_id is None
+    assert driver.engine.accounts["DUSIM0001"].quantity(AAPL_ID) == 50
+    shown = [each for each in driver.ask(one, rq.ReqAllOpenOrders()) if isinstance(each, rs.OpenOrder)]
+    assert [each.order_id for each in shown] == [0]
+    driver.ask(zero, rq.CancelOrder(0))
+    assert driver.errors(zero) == [(0, 10147)]
+    driver.fault("cancel_order", perm_id=shown[0].perm_id)
+    assert driver.ask(one, rq.ReqAllOpenOrders()) == [rs.OpenOrderEnd()]
+    for wrong in ({"symbol": "NOSUCH"}, {"symbol": "AAPL", "quantity": "x"}, {"symbol": "AAPL", "order_type": "X"}):
+        with pytest.raises(BadFault):
+            driver.fault("manual_order", **wrong)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from datetime import date
+
+from services.simulator.core.hours import Hours, TradingSession
+from services.simulator.core.universe import default_universe
+from shared.tws import requests as rq
+from shared.tws import responses as rs
+from tests.unit.services.simulator.exchange_support import AAPL, START_NS, Driver, order
+
+NS = 1_000_000_000
+APPLE = next(each for each in default_universe(date(2026, 11, 23)) if each.symbol == "AAPL")
+TOMORROW = Hours({"XNYS": [TradingSession(START_NS + 3600 * NS, START_NS + 7200 * NS)]})
+
+
+def test_without_a_calendar_it_is_always_open() -> None:
+    assert Hours().is_open(APPLE, 0) and Hours().next_open_ns(APPLE, 5) == 5
+    assert Hours().text(APPLE, START_NS, 2) == "20261123:0000-20261123:2359;20261124:0000-20261124:2359"
+
+
+def test_a_calendar_opens_and_closes() -> None:
+    assert not TOMORROW.is_open(APPLE, START_NS)
+    assert TOMORROW.next_open_ns(APPLE, START_NS) == START_NS + 3600 * NS
+    assert TOMORROW.is_open(APPLE, START_NS + 3600 * NS) and not TOMORROW.is_open(APPLE, START_NS + 7200 * NS)
+    assert TOMORROW.next_open_ns(APPLE, START_NS + 8000 * NS) > START_NS + 8000 * NS
+    assert TOMORROW.text(APPLE, START_NS, 2) == "20261123:1100-20261123:1200;20261124:CLOSED"
+
+
+def test_an_order_in_the_closed_market_waits_for_the_open() -> None:
+    driver = Driver()
+    driver.engine.hours.calendars.update(TOMORROW.calendars)
+    session = driver.connect(1)
+    driver.ask(session, rq.ReqMktData(9, AAPL))
+    driver.place(session, 1, order())
+    driver.run()
+    assert driver.statuses(session, 1) == ["PreSubmitted"]
+    assert driver.errors(session) == [(1, 399)]
+    driver.run(3601)
+    driver.quote(100.00, 100.02)
+    driver.run()
+    assert driver.statuses(session, 1)[-1] == "Filled"
+    assert driver.got(session, rs.ExecDetails)
