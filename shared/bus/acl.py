@@ -2,8 +2,8 @@
 
 Only risk may write `commands` and `decisions`; only the gateway `orders`, `fills`, `account` and ticks. Everybody
 may read everything of the deployment. Scripts run with their caller's rights, so a role that may not write
-`commands` cannot do it through a script either. `admin` loads functions and makes backups; no service uses it. Monitoring
-may trim any stream (retention) though it may not append to most of them.
+`commands` cannot do it through a script either. `admin` loads functions and makes backups; no service uses it.
+Monitoring may trim any stream (retention) though it may not append to most of them.
 """
 
 from __future__ import annotations

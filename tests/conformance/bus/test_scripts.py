@@ -3,146 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from shared.bus.keys import Keys
-from shared.bus.memory import MemoryBus, MemoryServer
-from shared.bus.ports import Bus, ClaimRequest, ClaimResult, LeaseToken, LeaseView, UnitCommit
-from shared.bus.redis_client import open_bus
+from shared.bus.ports import Bus, ClaimResult, LeaseView, UnitCommit
 from shared.errors import BusUnavailable, Fenced, OutcomeUnknown
-from shared.messages import decode_fields
 from shared.messages.market import pack_ticks, quote_tick
-from shared.messages.orders import (
-    CancelRequest,
-    Command,
-    Commission,
-    Decision,
-    Fill,
-    Intent,
-    OrderEvent,
-    OrderLeg,
-    OrderState,
-    OrderType,
-    Side,
-)
-from tests.support import RedisServer
-
-SOURCE = "test:1"
-
-
-class Bench:
-    """A bus and what a test may do to its server."""
-
-    def __init__(self, keys: Keys, server: RedisServer | None) -> None:
-        self._keys = keys
-        self._memory = MemoryServer()
-        self._server = server
-        self.bus = self.another()
-
-    def another(self) -> Bus:
-        if self._server is None:
-            return MemoryBus(self._memory, self._keys)
-        return open_bus(self._server.url, self._keys)
-
-    def restart(self) -> None:
-        if self._server is None:
-            self._memory.restart()
-        else:
-            self._server.restart()
-
-    def kill(self) -> None:
-        if self._server is None:
-            self._memory.is_away = True
-        else:
-            self._server.kill()
-
-
-@pytest.fixture(params=["memory", "redis", "valkey"])
-async def bench(request: pytest.FixtureRequest, deployment: str) -> AsyncIterator[Bench]:
-    server = None
-    if request.param != "memory":
-        server = request.getfixturevalue(f"_{request.param}_kind")
-        if not server.is_running:
-            server.restart()
-        server.flush()
-    opened = Bench(Keys(deployment), server)
-    yield opened
-    await opened.bus.close()
-
-
-@pytest.fixture
-def bus(bench: Bench) -> Bus:
-    return bench.bus
-
-
-async def lead(bus: Bus, role: str = "gateway", owner: str = "a") -> LeaseToken:
-    token = await bus.lease_acquire(role, owner, await bus.lease_view(role), at_least_epoch=10**15)
-    assert token is not None
-    await bus.raise_fence(token)
-    return token
-
-
-def an_event(state: OrderState, intent: str = "i" * 20, leg: int = 0) -> OrderEvent:
-    return OrderEvent(
-        intent_id=intent,
-        leg=leg,
-        state=state,
-        strategy="s",
-        account="DUSIM0001",
-        con_id=265598,
-        side=Side.BUY,
-        quantity=Decimal(1),
-        order_type="MKT",
-    )
-
-
-def an_intent(intent: str = "i" * 20, incarnation: str = "") -> Intent:
-    leg = OrderLeg(side=Side.BUY, quantity=Decimal(1), order_type=OrderType.MARKET)
-    return Intent(
-        intent_id=intent,
-        legs=(leg,),
-        con_id=265598,
-        strategy="s",
-        account="DUSIM0001",
-        valid_until_ns=1,
-        incarnation=incarnation,
-    )
-
-
-def a_claim(token: LeaseToken, intent: str = "i" * 20, *, legs: int = 2, **changes: Any) -> ClaimRequest:
-    numbers = range(legs)
-    content: dict[str, Any] = {
-        "intent_id": intent,
-        "legs": legs,
-        "client_id": 101,
-        "order_ids": tuple(7 + leg for leg in numbers),
-        "not_after_ns": 10,
-        "now_ns": 9,
-        "is_reducing": False,
-        "made_in": token.incarnation,
-        "cursor_entry": "5-1",
-        "if_claimed": tuple(an_event(OrderState.CLAIMED, intent, leg) for leg in numbers),
-        "if_refused": {
-            result: tuple(an_event(OrderState.REFUSED, intent, leg) for leg in numbers)
-            for result in ClaimResult
-            if result is not ClaimResult.CLAIMED
-        },
-    }
-    return ClaimRequest(**{**content, **changes})
-
-
-async def states_of(bus: Bus) -> list[str]:
-    found = []
-    for entry in await bus.read_range(bus.keys.orders):
-        message = decode_fields(entry.fields).message
-        assert isinstance(message, OrderEvent)
-        found.append(message.state.value)
-    return found
+from shared.messages.orders import CancelRequest, Command, Commission, Decision, Fill, OrderState, Side
+from tests.conformance.bus.bench import SOURCE, Bench, a_claim, an_event, an_intent, lead, states_of
 
 
 async def test_a_lease_is_replaced_only_as_it_was_seen_and_its_epoch_only_grows(bus: Bus) -> None:
@@ -251,14 +122,14 @@ async def test_of_two_racing_claims_exactly_one_is_new(bus: Bus, bench: Bench) -
     await bus.hash_set(bus.keys.halt, {"stage": "none"})
     other = bench.another()
     try:
-        for number in range(200):
+        for number in range(500):
             intent = f"{number:020d}"
             claims = [one.claim(token, a_claim(token, intent, legs=1), source=SOURCE) for one in (bus, other)]
             rows = await asyncio.gather(*claims)
             assert sorted(row[0].is_new for row in rows) == [False, True]
     finally:
         await other.close()
-    assert await bus.stream_length(bus.keys.orders) == 200
+    assert await bus.stream_length(bus.keys.orders) == 500
 
 
 async def test_an_intent_is_decided_once(bus: Bus) -> None:

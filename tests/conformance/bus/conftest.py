@@ -1,0 +1,29 @@
+"""The three buses every conformance test runs on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from shared.bus.keys import Keys
+from shared.bus.ports import Bus
+from tests.conformance.bus.bench import Bench
+
+
+@pytest.fixture(params=["memory", "redis", "valkey"])
+async def bench(request: pytest.FixtureRequest, deployment: str) -> AsyncIterator[Bench]:
+    server = None
+    if request.param != "memory":
+        server = request.getfixturevalue(f"_{request.param}_kind")
+        if not server.is_running:
+            server.restart()
+        server.flush()
+    opened = Bench(Keys(deployment), server)
+    yield opened
+    await opened.bus.close()
+
+
+@pytest.fixture
+def bus(bench: Bench) -> Bus:
+    return bench.bus
