@@ -70,7 +70,7 @@ async def _run(seconds: float, tick_rate: str) -> dict[str, Any]:
     return {"latencies_ms": latencies, "memory_mb": memory, "start_s": starts}
 
 
-def measure(seconds: float = 60.0, tick_rate: str = "1000") -> dict[str, Any]:
+def measure(seconds: float = 60.0, tick_rate: str = "150") -> dict[str, Any]:
     """Return tick-to-order percentiles in milliseconds, megabytes and start seconds of each process."""
     before = time.monotonic()
     found = asyncio.run(_run(seconds, tick_rate))
