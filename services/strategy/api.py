@@ -1,0 +1,294 @@
+"""What authors of strategies use: one class, typed events, orders as methods.
+
+```python
+class Dip(Strategy):
+    class Params(BaseModel):
+        quantity: int = 10
+
+    class State(BaseModel):
+        last: float = 0.0
+
+    def on_quote(self, quote: Quote) -> None:
+        if quote.ask < self.state.last * 0.999:
+            self.target_position(quote.contract, self.params.quantity, limit=quote.ask)
+        self.state.last = quote.mid
+```
+
+The rules: no waiting and no threads in a handler; what must survive goes into `self.state`; time is `self.now`.
+Orders leave when the handler has returned, together with the state. A handler that raises sends nothing.
+Contracts are given as an event's `contract`, as a name (`"AAPL"`), or as a conId.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel
+
+from services.strategy.core.book import OrderRow
+from services.strategy.core.events import Bar, Event, FillEvent, Gap, OrderUpdate, Quote, Timer, Trade
+from services.strategy.core.indicators import Ema, EmaDeviation, Sma, StDev
+from services.strategy.core.ordering import Number, Ticket, signed_order
+from services.strategy.core.unit import Unit
+from shared.contracts import parse_contract
+from shared.errors import InvariantBroken, UnknownContract
+from shared.messages.market import ContractInfo
+from shared.messages.orders import OrderState, Side
+
+__all__ = [
+    "Bar",
+    "ContractInfo",
+    "Ema",
+    "EmaDeviation",
+    "Event",
+    "FillEvent",
+    "Gap",
+    "OrderState",
+    "OrderUpdate",
+    "Quote",
+    "Side",
+    "Sma",
+    "StDev",
+    "Strategy",
+    "Timer",
+    "Trade",
+]
+
+ContractLike = ContractInfo | str | int
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Strategy:
+    """Base of every strategy; each unit has an instance of its own.
+
+    `Params` and `State` are pydantic models. `self.params` comes from the TOML file and does not change; `self.state`
+    is saved with each commit and is there again after a crash or a move.
+    """
+
+    class Params(BaseModel):
+        """No parameters."""
+
+    class State(BaseModel):
+        """Nothing to remember."""
+
+    params: Any
+    state: Any
+
+    def __init__(self, params: BaseModel) -> None:
+        self.params = params
+        self.state = self.State()
+        self._unit: Unit | None = None
+
+    # -- what authors override
+
+    def on_start(self) -> None:
+        """Begin, and begin again after each move; `self.is_resumed` tells which."""
+
+    def on_quote(self, quote: Quote) -> None:
+        """Take a quote."""
+
+    def on_trade(self, trade: Trade) -> None:
+        """Take a trade of the market."""
+
+    def on_bar(self, bar: Bar) -> None:
+        """Take a closed bar of an interval that the TOML file asks for."""
+
+    def on_order(self, update: OrderUpdate) -> None:
+        """Take a transition of an order of ours."""
+
+    def on_fill(self, fill: FillEvent) -> None:
+        """Take an execution of ours."""
+
+    def on_timer(self, timer: Timer) -> None:
+        """Take a timer that is due."""
+
+    def on_gap(self, gap: Gap) -> None:
+        """Learn that entries were missed; where `gap.blocks`, nothing is traded until `self.accept_gap()`."""
+
+    def on_stop(self) -> None:
+        """End on this worker; another may go on."""
+
+    # -- what authors may ask
+
+    @property
+    def unit(self) -> Unit:
+        """Return the unit that runs this instance."""
+        if self._unit is None:
+            raise InvariantBroken("a strategy was used before its unit started: orders belong into the handlers")
+        return self._unit
+
+    def bind(self, unit: Unit) -> None:
+        """Join the strategy to its unit (the platform does this)."""
+        self._unit = unit
+
+    @property
+    def now_ns(self) -> int:
+        """Return the time of the event, wall nanoseconds UTC."""
+        return self.unit.outbox.moment.now_ns
+
+    @property
+    def now(self) -> datetime:
+        """Return the time of the event in UTC, to the microsecond."""
+        return _EPOCH + timedelta(microseconds=self.now_ns // 1000)
+
+    @property
+    def is_resumed(self) -> bool:
+        """Return whether the unit ran before, here or elsewhere."""
+        return self.unit.saved.is_started
+
+    @property
+    def contracts(self) -> list[ContractInfo]:
+        """Return the contracts of this unit, in the order of the TOML file."""
+        return list(self.unit.contracts.values())
+
+    def contract(self, contract: ContractLike) -> ContractInfo:
+        """Return the definition of one of this unit's contracts.
+
+        Raises:
+            UnknownContract: the unit does not trade it.
+        """
+        if isinstance(contract, ContractInfo):
+            return contract
+        if isinstance(contract, int):
+            found = self.unit.contracts.get(contract)
+        else:
+            name = str(parse_contract(contract))
+            matches = [info for info in self.contracts if name in (info.name, info.symbol, f"#{info.con_id}")]
+            found = matches[0] if matches else None
+        if found is None:
+            raise UnknownContract(
+                f"{contract!r} is no contract of {self.unit.identity.unit}: it has "
+                f"{', '.join(info.name for info in self.contracts)}"
+            )
+        return found
+
+    def position(self, contract: ContractLike) -> Decimal:
+        """Return this unit's filled position: signed shares or contracts."""
+        return self.unit.position(self.contract(contract).con_id)
+
+    def expected_position(self, contract: ContractLike) -> Decimal:
+        """Return filled plus working plus unknown (resting stops and bracket exits not counted)."""
+        return self.unit.book.expected(self.contract(contract).con_id)
+
+    def working_orders(self, contract: ContractLike | None = None) -> list[OrderRow]:
+        """Return the orders that may still fill, oldest first."""
+        return self.unit.book.open_orders(None if contract is None else self.contract(contract).con_id)
+
+    # -- what authors may do
+
+    def buy(self, contract: ContractLike, quantity: Number, **order: Any) -> str | None:
+        """Buy; see `order` for the keyword arguments."""
+        return self.order(contract, Side.BUY, quantity, **order)
+
+    def sell(self, contract: ContractLike, quantity: Number, **order: Any) -> str | None:
+        """Sell; see `order` for the keyword arguments."""
+        return self.order(contract, Side.SELL, quantity, **order)
+
+    def order(
+        self,
+        contract: ContractLike,
+        side: Side,
+        quantity: Number,
+        *,
+        limit: Number | None = None,
+        stop: Number | None = None,
+        tif: str = "",
+        outside_rth: bool = False,
+        valid_for_s: float | None = None,
+        reason: str = "",
+    ) -> str | None:
+        """Order; return the intent's id, None when nothing is sent (paused, gap, or the event is out of date).
+
+        Args:
+            contract: event's contract, name or conId.
+            side: BUY or SELL.
+            quantity: positive shares or contracts.
+            limit: limit price; rounded to the tick, buys down and sells up.
+            stop: trigger price; with `limit` a stop limit order.
+            tif: DAY, GTC, IOC or FOK; default DAY, for stops GTC.
+            outside_rth: may fill outside regular hours.
+            valid_for_s: not sent to the broker later than this after the event; default 5 s for market orders, else 30.
+            reason: shown beside the order.
+
+        Raises:
+            BadInput: a quantity or price that cannot be an order.
+        """
+        if self.unit.why_not_trading:
+            return None
+        ticket = Ticket(
+            self.contract(contract),
+            side,
+            quantity,
+            limit=limit,
+            stop=stop,
+            tif=tif,
+            outside_rth=outside_rth,
+            valid_for_s=valid_for_s,
+            reason=reason,
+        )
+        return self.unit.outbox.place(ticket)
+
+    def bracket(
+        self,
+        contract: ContractLike,
+        side: Side,
+        quantity: Number,
+        *,
+        limit: Number | None = None,
+        take_profit: Number | None = None,
+        stop_loss: Number | None = None,
+        valid_for_s: float | None = None,
+        reason: str = "",
+    ) -> str | None:
+        """Order with its exits, which rest at the broker and cancel each other; return the intent's id or None."""
+        if self.unit.why_not_trading:
+            return None
+        ticket = Ticket(
+            self.contract(contract),
+            side,
+            quantity,
+            limit=limit,
+            valid_for_s=valid_for_s,
+            reason=reason,
+            take_profit=take_profit,
+            stop_loss=stop_loss,
+        )
+        return self.unit.outbox.place(ticket)
+
+    def target_position(self, contract: ContractLike, target: Number, **order: Any) -> str | None:
+        """Order what is missing from filled plus working plus unknown to `target` (signed); None if nothing is."""
+        info = self.contract(contract)
+        missing = signed_order(Decimal(str(target)) - self.unit.book.expected(info.con_id))
+        return None if missing is None else self.order(info, missing[0], missing[1], **order)
+
+    def close(self, contract: ContractLike, **order: Any) -> str | None:
+        """Cancel what still works in a contract and order the position back to zero."""
+        info = self.contract(contract)
+        for row in self.unit.book.open_orders(info.con_id):
+            if row.intent_id and not row.rests:
+                self.cancel(row.intent_id, reason="close")
+        missing = signed_order(-self.unit.position(info.con_id))
+        return None if missing is None else self.order(info, missing[0], missing[1], **order)
+
+    def cancel(self, intent_id: str, leg: int | None = None, *, reason: str = "") -> None:
+        """Ask for the cancel of an order (all legs without `leg`); always possible, `on_order` tells the outcome."""
+        self.unit.outbox.cancel(intent_id, leg, reason)
+
+    def cancel_all(self, contract: ContractLike | None = None) -> None:
+        """Cancel every order of this unit that may still fill."""
+        for intent_id in dict.fromkeys(row.intent_id for row in self.working_orders(contract) if row.intent_id):
+            self.cancel(intent_id)
+
+    def set_timer(self, name: str, after_s: float, *, every_s: float = 0.0) -> None:
+        """Call `on_timer` once after `after_s` seconds, then every `every_s` if given; the name replaces its like."""
+        self.unit.set_timer(name, after_s, every_s=every_s)
+
+    def cancel_timer(self, name: str) -> None:
+        """Forget a timer."""
+        self.unit.cancel_timer(name)
+
+    def accept_gap(self) -> None:
+        """Trade again although entries were missed."""
+        self.unit.accept_gap()

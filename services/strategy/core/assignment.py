@@ -1,0 +1,93 @@
+"""Spread units over live workers: rendezvous hashing, so that few units move when workers come and go.
+
+Invariants:
+1. The answer depends on the names of units and live workers only: every worker computes the same one.
+2. When a worker goes, only its units move; when one comes, units move only to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+def score(unit: str, worker: str) -> int:
+    """Return how much a worker is preferred for a unit (64 bits)."""
+    digest = hashlib.blake2b(f"{unit}\n{worker}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def worker_of(unit: str, workers: Iterable[str]) -> str | None:
+    """Return the worker a unit belongs to, None without workers; equal scores go to the later name."""
+    return max(workers, key=lambda worker: (score(unit, worker), worker), default=None)
+
+
+def assign(units: Iterable[str], workers: Iterable[str]) -> dict[str, list[str]]:
+    """Return worker → its units, each list in the order given."""
+    live = sorted(set(workers))
+    plan: dict[str, list[str]] = {worker: [] for worker in live}
+    for unit in units:
+        worker = worker_of(unit, live)
+        if worker is not None:
+            plan[worker].append(unit)
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSeen:
+    """What a worker's lease shows now: who holds it (empty: released), its epoch and renewal counter."""
+
+    owner: str
+    epoch: int
+    counter: int
+
+
+@dataclass(slots=True)
+class _Seen:
+    lease: LeaseSeen
+    since_ns: int
+    until_ns: int
+
+
+class Watch:
+    """Say which workers live, by watching their leases on our own monotonic clock.
+
+    A worker is live until its lease has shown the same values for a whole lease time, or was released. A lease seen for
+    the first time counts as live: wrongly waiting costs a lease time, wrongly taking would cost a hand-over.
+    """
+
+    def __init__(self, ttl_ns: int) -> None:
+        self._ttl_ns = ttl_ns
+        self._seen: dict[str, _Seen] = {}
+
+    def observed(self, worker: str, lease: LeaseSeen, asked_ns: int, answered_ns: int) -> None:
+        """Note a worker's lease; `asked_ns` is when the question was sent, `answered_ns` when the reply came."""
+        before = self._seen.get(worker)
+        if before is None or before.lease != lease:
+            self._seen[worker] = _Seen(lease, answered_ns, answered_ns)
+        else:
+            before.until_ns = max(before.until_ns, asked_ns)
+
+    def forget(self, worker: str) -> None:
+        """Stop watching a worker that left the list."""
+        self._seen.pop(worker, None)
+
+    def is_live(self, worker: str) -> bool:
+        """Return whether a worker has to be taken for alive, by what was observed so far."""
+        seen = self._seen.get(worker)
+        return seen is not None and bool(seen.lease.owner) and seen.until_ns - seen.since_ns < self._ttl_ns
+
+    def may_hold(self, worker: str, epoch: int) -> bool:
+        """Return whether what a worker owned under `epoch` may still be its: it lives, in that very epoch."""
+        seen = self._seen.get(worker)
+        return seen is not None and self.is_live(worker) and seen.lease.epoch == epoch
+
+    def silent_ns(self, worker: str) -> int:
+        """Return for how long a worker's lease was seen unchanged."""
+        seen = self._seen.get(worker)
+        return 0 if seen is None else seen.until_ns - seen.since_ns
+
+    def live(self) -> list[str]:
+        """Return the live workers, sorted."""
+        return sorted(worker for worker in self._seen if self.is_live(worker))

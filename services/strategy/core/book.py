@@ -1,0 +1,221 @@
+"""What one unit owns: its positions and its orders, from executions and order events alone.
+
+Invariants:
+1. A quantity leaves "pending" only into "position": an order counts with its quantity less the executions seen; once
+   ended, with what the broker reported filled less the executions seen, whichever message comes first.
+2. An execution counts once per stem, at its latest revision, however often it is read.
+3. The children of a bracket and stop orders count only with what they filled: they rest, they are not on the way.
+
+Known limit: a correction of an execution older than the last `STEMS_KEPT` is counted as a new execution's revision
+only if its first revision is still known; else it is ignored here and found by the books (P11).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from pydantic import BaseModel
+
+from shared.messages.orders import (
+    Decision,
+    Fill,
+    Group,
+    Intent,
+    IntentAction,
+    OrderEvent,
+    OrderState,
+    OrderType,
+    Side,
+)
+from shared.money import ZERO
+
+STEMS_KEPT = 200
+ENDED_KEPT = 50
+_RESTING = (OrderType.STOP, OrderType.STOP_LIMIT)
+
+
+class OrderRow(BaseModel):
+    """One order of the unit as known now; `executed` sums the executions seen, `reported` is the broker's own count."""
+
+    intent_id: str
+    leg: int
+    con_id: int
+    side: Side
+    quantity: Decimal
+    rests: bool = False
+    state: OrderState | None = None
+    executed: Decimal = ZERO
+    reported: Decimal = ZERO
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether it may still fill; an unknown order may."""
+        return self.state is None or not self.state.is_final
+
+    @property
+    def pending(self) -> Decimal:
+        """Return the signed quantity that is on its way into the position."""
+        whole = self.quantity if self.is_open and not self.rests else self.reported
+        return self.side.sign * max(ZERO, whole - self.executed)
+
+
+class Holding(BaseModel):
+    """The position in one contract: signed shares, their average price and the result of what was closed.
+
+    `realized` is in the contract's currency times shares, before multiplier and commissions.
+    """
+
+    quantity: Decimal = ZERO
+    average_price: Decimal = ZERO
+    realized: Decimal = ZERO
+
+    def add(self, signed: Decimal, price: Decimal) -> None:
+        """Book a signed quantity at a price."""
+        before, after = self.quantity, self.quantity + signed
+        if before * signed >= 0:
+            cost = abs(before) * self.average_price + abs(signed) * price
+            self.average_price = cost / abs(after) if after else ZERO
+        else:
+            closed = min(abs(before), abs(signed))
+            self.realized += closed * (price - self.average_price) * (1 if before > 0 else -1)
+            if before * after < 0:
+                self.average_price = price
+            elif not after:
+                self.average_price = ZERO
+        self.quantity = after
+
+
+class Execution(BaseModel):
+    """The latest revision of an execution."""
+
+    revision: int
+    signed: Decimal
+    price: Decimal
+    order: str
+
+
+class BookState(BaseModel):
+    """Everything of a book that is saved."""
+
+    orders: dict[str, OrderRow] = {}
+    holdings: dict[int, Holding] = {}
+    executions: dict[str, Execution] = {}
+
+
+def order_key(intent_id: str, leg: int) -> str:
+    """Return the key of one order."""
+    return f"{intent_id}.{leg}"
+
+
+class Book:
+    """Positions and orders of one unit."""
+
+    def __init__(self, state: BookState | None = None) -> None:
+        self.state = state or BookState()
+
+    def position(self, con_id: int) -> Decimal:
+        """Return the signed filled quantity."""
+        holding = self.state.holdings.get(con_id)
+        return holding.quantity if holding else ZERO
+
+    def expected(self, con_id: int) -> Decimal:
+        """Return filled plus working plus unknown: the position once everything on its way has filled."""
+        on_the_way = sum((row.pending for row in self.state.orders.values() if row.con_id == con_id), ZERO)
+        return self.position(con_id) + on_the_way
+
+    def open_orders(self, con_id: int | None = None) -> list[OrderRow]:
+        """Return the orders that may still fill, oldest first."""
+        return [row for row in self.state.orders.values() if row.is_open and con_id in (None, row.con_id)]
+
+    def placed(self, intent: Intent) -> None:
+        """Count an intent's orders from the moment it was made."""
+        if intent.action is IntentAction.MODIFY:
+            row = self.state.orders.get(order_key(intent.modifies, intent.legs[0].leg))
+            if row is not None:
+                row.quantity = max(row.quantity, intent.legs[0].quantity)
+            return
+        for leg in intent.legs:
+            self.state.orders[order_key(intent.intent_id, leg.leg)] = OrderRow(
+                intent_id=intent.intent_id,
+                leg=leg.leg,
+                con_id=intent.con_id,
+                side=leg.side,
+                quantity=leg.quantity,
+                rests=leg.order_type in _RESTING or (intent.group is Group.BRACKET and leg.leg > 0),
+            )
+
+    def dropped(self, intent: Intent) -> None:
+        """Forget an intent that never left the unit."""
+        for leg in intent.legs:
+            self.state.orders.pop(order_key(intent.intent_id, leg.leg), None)
+
+    def decided(self, decision: Decision) -> list[OrderRow]:
+        """Apply risk's answer; return the orders a rejection ended."""
+        if decision.approved:
+            return []
+        ended = [row for row in self.state.orders.values() if row.intent_id == decision.intent_id and row.is_open]
+        for row in ended:
+            row.state = OrderState.REJECTED
+        self._prune()
+        return ended
+
+    def order_event(self, event: OrderEvent) -> bool:
+        """Apply an order event; return whether it said something new."""
+        key = order_key(event.intent_id, event.leg) if event.intent_id else f"perm:{event.perm_id}"
+        row = self.state.orders.get(key)
+        if row is None:  # a person's order for this strategy, or one we have forgotten
+            row = OrderRow(
+                intent_id=event.intent_id,
+                leg=event.leg,
+                con_id=event.con_id,
+                side=event.side,
+                quantity=event.quantity,
+                rests=event.order_type in tuple(kind.value for kind in _RESTING) or event.parent_leg is not None,
+            )
+            if event.state.is_final:
+                return True
+            seen = [abs(one.signed) for one in self.state.executions.values() if one.order == key]
+            row.executed = sum(seen, ZERO)
+            self.state.orders[key] = row
+        was = (row.state, row.reported, row.quantity)
+        row.quantity = event.quantity
+        row.reported = max(row.reported, event.filled)
+        if row.is_open or event.state.is_final:
+            row.state = event.state
+        elif event.state is OrderState.UNKNOWN or event.remaining > 0:
+            row.state = event.state  # reopened by the broker's evidence
+        self._prune()
+        return was != (row.state, row.reported, row.quantity)
+
+    def fill(self, fill: Fill) -> bool:
+        """Apply an execution; return whether it was new (a further reading of the same revision is not)."""
+        known = self.state.executions.get(fill.exec_stem)
+        if known is not None and known.revision >= fill.revision:
+            return False
+        if known is None and fill.revision > 1:
+            return False
+        signed = fill.side.sign * fill.quantity
+        holding = self.state.holdings.setdefault(fill.con_id, Holding())
+        key = order_key(fill.intent_id, fill.leg) if fill.intent_id else f"perm:{fill.perm_id}"
+        row = self.state.orders.get(key)
+        if known is not None:
+            holding.add(-known.signed, known.price)
+            if row is not None:
+                row.executed -= abs(known.signed)
+        holding.add(signed, fill.price)
+        if row is not None:
+            row.executed += fill.quantity
+        self.state.executions[fill.exec_stem] = Execution(
+            revision=fill.revision, signed=signed, price=fill.price, order=key
+        )
+        while len(self.state.executions) > STEMS_KEPT:
+            del self.state.executions[next(iter(self.state.executions))]
+        self._prune()
+        return True
+
+    def _prune(self) -> None:
+        if len(self.state.orders) <= ENDED_KEPT:
+            return
+        ended = [key for key, row in self.state.orders.items() if not row.is_open and not row.pending]
+        for key in ended[: max(0, len(ended) - ENDED_KEPT // 2)]:
+            del self.state.orders[key]

@@ -1,0 +1,493 @@
+"""One unit of a strategy: events in, effects out; nothing happens outside before a commit.
+
+Invariants:
+1. Intents, cancels, state, cursors and timers leave together, as one `Commit` with the next number. What happened
+   since the last commit had no effect, so after a crash the tail may be handled again, and even differently.
+2. A commit that was made is repeated as it is until it is known to be saved; no event is handled in between.
+3. An error in a handler takes back what that handler asked for, is remembered with file, line and event, and stops
+   nothing else; after too many within a minute the unit is paused.
+4. Paused, or with a gap not accepted, a unit sees its own orders and fills but makes no orders; cancels always pass.
+5. An intent is appended again, with the same id, until risk has answered it (P4).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from services.strategy.core.book import Book, BookState
+from services.strategy.core.events import Bar, FillEvent, Gap, OrderUpdate, Quote, Timer, Trade
+from services.strategy.core.ordering import NS_PER_S, Identity, Moment, Outbox
+from shared.errors import BadInput
+from shared.messages.market import ContractInfo
+from shared.messages.orders import CancelRequest, Decision, Fill, Intent, OrderEvent, OrderState
+from shared.money import ZERO
+
+ERROR_WINDOW_S = 60.0
+ERRORS_KEPT = 20
+
+
+class HandlerBlocked(BaseException):
+    """Raised into a handler that runs too long; no `except Exception` of a strategy swallows it."""
+
+
+class Handlers(Protocol):
+    """What a unit calls; `services.strategy.api.Strategy` has all of them."""
+
+    state: Any
+
+    def on_start(self) -> None: ...  # noqa: D102
+    def on_quote(self, quote: Quote) -> None: ...  # noqa: D102
+    def on_trade(self, trade: Trade) -> None: ...  # noqa: D102
+    def on_bar(self, bar: Bar) -> None: ...  # noqa: D102
+    def on_order(self, update: OrderUpdate) -> None: ...  # noqa: D102
+    def on_fill(self, fill: FillEvent) -> None: ...  # noqa: D102
+    def on_timer(self, timer: Timer) -> None: ...  # noqa: D102
+    def on_gap(self, gap: Gap) -> None: ...  # noqa: D102
+    def on_stop(self) -> None: ...  # noqa: D102
+
+
+class SavedUnit(BaseModel):
+    """The saved part of a unit beside cursors and timers; added to, never changed (release N reads N-1)."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    user: dict[str, Any] = {}
+    book: BookState = BookState()
+    pending: dict[str, Intent] = {}
+    gaps: list[tuple[str, str, str]] = []
+    paused: str = ""
+    errors: int = 0
+    is_started: bool = False
+
+
+class SavedTimers(BaseModel):
+    """Timers by name: when due, and every how many nanoseconds (0: once)."""
+
+    due: dict[str, tuple[int, int]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything of one commit; the shell turns it into the port's `UnitCommit`."""
+
+    number: int
+    state: bytes
+    timers: bytes
+    cursors: Mapping[str, str]
+    intents: tuple[Intent, ...]
+    cancels: tuple[CancelRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerError:
+    """An error of user code: what was raised, where, and in which event."""
+
+    event: str
+    where: str
+    error: str
+
+    def __str__(self) -> str:
+        """Return one sentence."""
+        return f"{self.event} raised {self.error} at {self.where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a unit commits, repeats and pauses."""
+
+    commit_every_s: float = 1.0
+    resend_s: float = 2.0
+    max_errors: int = 5
+
+
+@dataclass(slots=True)
+class Watched:
+    """Which handler runs now; the watchdog thread reads it, so that a blocked one is named."""
+
+    calls: int = 0
+    unit: str = ""
+    event: str = ""
+
+
+@dataclass(slots=True)
+class _Resend:
+    at_ns: int
+    wait_ns: int
+
+
+@dataclass
+class Unit:
+    """One unit; `restore` first, then `start`, then events."""
+
+    identity: Identity
+    strategy: Handlers
+    contracts: Mapping[int, ContractInfo]
+    limits: Limits = field(default_factory=Limits)
+    watched: Watched = field(default_factory=Watched)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing saved."""
+        self.saved = SavedUnit()
+        self.timers = SavedTimers()
+        self.cursors: dict[str, str] = {}
+        self.operator_pause = ""
+        self.recent_errors: list[HandlerError] = []
+        self.reported = 0
+        self._error_times: list[int] = []
+        self._committed = 0
+        self._committed_at_ns = 0
+        self._has_news = False
+        self._in_flight: Commit | None = None
+        self._resend: dict[str, _Resend] = {}
+        self.book = Book(self.saved.book)
+        self.outbox = Outbox(self.identity, self.book, 1)
+
+    # -- begin and end
+
+    def restore(self, *, commit: int, state: bytes, timers: bytes, cursors: Mapping[str, str]) -> None:
+        """Continue from a saved commit.
+
+        Raises:
+            BadInput: the saved state does not fit the strategy's `State` any more.
+        """
+        self._committed = commit
+        self.cursors = dict(cursors)
+        if commit and state:
+            self.saved = SavedUnit.model_validate_json(state)
+            self.timers = SavedTimers.model_validate_json(timers or b"{}")
+            self._restore_user_state()
+        self.book = Book(self.saved.book)
+        self.outbox = Outbox(self.identity, self.book, commit + 1, self.outbox.moment)
+
+    def _restore_user_state(self) -> None:
+        model = type(self.strategy.state)
+        try:
+            self.strategy.state = model.model_validate(self.saved.user)
+        except ValidationError as e:
+            first = e.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise BadInput(
+                f"the saved state of {self.identity.unit} does not fit {model.__qualname__} any more at {where!r} "
+                f"({first['msg']}): give the field a default, or remove the unit's saved state"
+            ) from e
+
+    def start(self, now_ns: int, wall_ns: int) -> None:
+        """Call `on_start`, at the first start and after each move."""
+        self._at(now_ns, wall_ns, "", 0)
+        self._call("on_start", self.strategy.on_start)
+        self.saved.is_started = True
+
+    def stop(self, now_ns: int, wall_ns: int) -> None:
+        """Call `on_stop`; commit after it."""
+        self._at(now_ns, wall_ns, "", 0)
+        self._call("on_stop", self.strategy.on_stop)
+
+    # -- whether it trades
+
+    @property
+    def why_not_trading(self) -> str:
+        """Return why the unit makes no orders now, empty when it does."""
+        if self.operator_pause:
+            return f"paused by an operator: {self.operator_pause}"
+        if self.saved.paused:
+            return self.saved.paused
+        if self.saved.gaps:
+            return f"missed entries of {self.saved.gaps[0][0]} and has not accepted the gap"
+        return ""
+
+    def accept_gap(self) -> None:
+        """Trade again although entries were missed."""
+        self.saved.gaps.clear()
+        self._has_news = True
+
+    def pause(self, reason: str) -> None:
+        """Stop making orders until resumed; survives a move."""
+        self.saved.paused = reason
+        self._has_news = True
+
+    def resume(self) -> None:
+        """Make orders again; errors count anew and gaps are accepted."""
+        self.saved.paused = ""
+        self.saved.gaps.clear()
+        self._error_times.clear()
+        self._has_news = True
+
+    # -- events
+
+    def quote(self, quote: Quote, now_ns: int, wall_ns: int, cause_id: str) -> None:
+        """Hand a quote to the strategy."""
+        if not self.why_not_trading:
+            self._at(now_ns, wall_ns, cause_id, quote.ts_ns)
+            self._call("on_quote", self.strategy.on_quote, quote)
+
+    def trade(self, trade: Trade, now_ns: int, wall_ns: int, cause_id: str) -> None:
+        """Hand a trade of the market to the strategy."""
+        if not self.why_not_trading:
+            self._at(now_ns, wall_ns, cause_id, trade.ts_ns)
+            self._call("on_trade", self.strategy.on_trade, trade)
+
+    def bar(self, bar: Bar, now_ns: int, wall_ns: int, cause_id: str) -> None:
+        """Hand a bar to the strategy."""
+        if not self.why_not_trading:
+            self._at(now_ns, wall_ns, cause_id, bar.ts_close_ns)
+            self._call("on_bar", self.strategy.on_bar, bar)
+
+    def decision(self, decision: Decision, now_ns: int, wall_ns: int, cause_id: str) -> None:
+        """Take risk's answer to an intent of this unit; a rejection ends its orders."""
+        was_pending = self.saved.pending.pop(decision.intent_id, None) is not None
+        if not was_pending and all(row.intent_id != decision.intent_id for row in self.book.open_orders()):
+            return
+        self._resend.pop(decision.intent_id, None)
+        self._has_news = True
+        for row in self.book.decided(decision):
+            update = OrderUpdate(
+                contract=self.contracts[row.con_id],
+                intent_id=row.intent_id,
+                leg=row.leg,
+                state=OrderState.REJECTED,
+                side=row.side,
+                quantity=row.quantity,
+                filled=ZERO,
+                remaining=ZERO,
+                average_price=None,
+                by="risk",
+                code=decision.code,
+                text=decision.text,
+                ts_ns=now_ns,
+            )
+            self._at(now_ns, wall_ns, cause_id, now_ns)
+            self._call("on_order", self.strategy.on_order, update)
+
+    def order_event(self, event: OrderEvent, now_ns: int, wall_ns: int, cause_id: str) -> None:
+        """Take a transition of an order of this unit."""
+        contract = self.contracts.get(event.con_id)
+        if contract is None or event.strategy != self.identity.strategy:
+            return
+        if event.intent_id and self.saved.pending.pop(event.intent_id, None) is not None:
+            self._resend.pop(event.intent_id, None)  # an order the broker or gateway speaks of was decided
+        if not self.book.order_event(event):
+            return
+        self._has_news = True
+        update = OrderUpdate(
+            contract=contract,
+            intent_id=event.intent_id,
+            leg=event.leg,
+            state=event.state,
+            side=event.side,
+            quantity=event.quantity,
+            filled=event.filled,
+            remaining=event.remaining,
+            average_price=event.average_price,
+            by=event.by,
+            code=event.code,
+            text=event.text,
+            ts_ns=event.ts_event_ns,
+        )
+        self._at(now_ns, wall_ns, cause_id, event.ts_event_ns)
+        self._call("on_order", self.strategy.on_order, update)
+
+    def fill(self, fill: Fill, now_ns: int, wall_ns: int, cause_id: str) -> None:
+        """Take an execution of this unit; one that was read before does nothing."""
+        contract = self.contracts.get(fill.con_id)
+        if contract is None or fill.strategy != self.identity.strategy or not self.book.fill(fill):
+            return
+        self._has_news = True
+        event = FillEvent(
+            contract=contract,
+            exec_id=fill.exec_id,
+            intent_id=fill.intent_id,
+            side=fill.side,
+            quantity=fill.quantity,
+            price=fill.price,
+            position=self.book.position(fill.con_id),
+            is_correction=fill.revision > 1,
+            ts_ns=fill.ts_event_ns,
+        )
+        self._at(now_ns, wall_ns, cause_id, fill.ts_event_ns)
+        self._call("on_fill", self.strategy.on_fill, event)
+
+    def gap(self, gap: Gap, now_ns: int, wall_ns: int) -> None:
+        """Tell the strategy that entries were missed; one that blocks stops trading until it is accepted."""
+        if gap.blocks:
+            self.saved.gaps.append((gap.stream, gap.after_id, gap.next_id))
+            self._has_news = True
+        self._at(now_ns, wall_ns, "", now_ns)
+        self._call("on_gap", self.strategy.on_gap, gap)
+
+    # -- time
+
+    def set_timer(self, name: str, after_s: float, *, every_s: float = 0.0) -> None:
+        """Set or move the timer `name`."""
+        due_ns = self.outbox.moment.now_ns + int(after_s * NS_PER_S)
+        self.timers.due[name] = (due_ns, int(every_s * NS_PER_S))
+        self._has_news = True
+
+    def cancel_timer(self, name: str) -> None:
+        """Forget a timer; one that is not set is no error."""
+        self.timers.due.pop(name, None)
+
+    def deadline_ns(self) -> int | None:
+        """Return the wall time to call `tick` at the latest."""
+        times = [due for due, _ in self.timers.due.values()]
+        times += [resend.at_ns for resend in self._resend.values()]
+        if self._has_news or self._is_behind:
+            times.append(self._committed_at_ns + int(self.limits.commit_every_s * NS_PER_S))
+        return min(times, default=None)
+
+    def tick(self, now_ns: int) -> None:
+        """Fire the timers that are due, in order of their time."""
+        due = sorted((at, name) for name, (at, _) in self.timers.due.items() if at <= now_ns)
+        for at, name in due:
+            every_ns = self.timers.due[name][1] if name in self.timers.due else 0
+            if self.timers.due.get(name, (0, 0))[0] != at:
+                continue  # an earlier timer's handler moved it
+            if every_ns:
+                self.timers.due[name] = (max(at + every_ns, now_ns), every_ns)
+            else:
+                del self.timers.due[name]
+            self._has_news = True
+            if not self.why_not_trading:
+                self._at(now_ns, now_ns, "", at)
+                self._call("on_timer", self.strategy.on_timer, Timer(name, at))
+
+    # -- commits
+
+    def advance(self, stream: str, entry_id: str) -> None:
+        """Note that everything of a stream up to an entry was handled."""
+        self.cursors[stream] = entry_id
+        self._is_behind = True
+
+    _is_behind = False
+
+    @property
+    def is_urgent(self) -> bool:
+        """Return whether something waits that must leave now."""
+        return bool(self._in_flight or self.outbox.intents or self.outbox.cancels)
+
+    def commit(self, now_ns: int, *, force: bool = False) -> Commit | None:
+        """Return the commit to save now, None if nothing is worth one yet.
+
+        The same commit is returned until `committed` confirms it.
+        """
+        if self._in_flight is not None:
+            return self._in_flight
+        resent = self._due_again(now_ns)
+        is_due = now_ns - self._committed_at_ns >= int(self.limits.commit_every_s * NS_PER_S)
+        has_progress = self._has_news or self._is_behind
+        if not (self.is_urgent or resent or (has_progress and (is_due or force)) or (force and not self._committed)):
+            return None
+        for intent in self.outbox.intents:
+            self.saved.pending[intent.intent_id] = intent
+        self._save_user_state()
+        self._in_flight = Commit(
+            number=self._committed + 1,
+            state=self.saved.model_dump_json().encode(),
+            timers=self.timers.model_dump_json().encode(),
+            cursors=dict(self.cursors),
+            intents=(*self.outbox.intents, *resent),
+            cancels=tuple(self.outbox.cancels),
+        )
+        return self._in_flight
+
+    def _save_user_state(self) -> None:
+        try:
+            self.saved.user = self.strategy.state.model_dump(mode="json")
+        except Exception as e:  # noqa: BLE001 - user code: what a state holds is not ours to know (P10)
+            self._failed("saving the state", e, self.outbox.mark())
+            self.pause(f"its state cannot be saved: {self.recent_errors[-1].error}")
+
+    def committed(self, now_ns: int) -> None:
+        """Note that the commit in flight is saved."""
+        commit = self._in_flight
+        if commit is None:
+            return
+        self._in_flight = None
+        self._committed = commit.number
+        self._committed_at_ns = now_ns
+        self._has_news = self._is_behind = False
+        wait_ns = int(self.limits.resend_s * NS_PER_S)
+        for intent in self.outbox.intents:
+            self._resend[intent.intent_id] = _Resend(now_ns + wait_ns, wait_ns)
+        self.outbox = Outbox(self.identity, self.book, commit.number + 1, self.outbox.moment)
+
+    def _due_again(self, now_ns: int) -> list[Intent]:
+        again: list[Intent] = []
+        wait_ns = int(self.limits.resend_s * NS_PER_S)
+        for key, intent in self.saved.pending.items():
+            resend = self._resend.setdefault(key, _Resend(now_ns + wait_ns, wait_ns))
+            if resend.at_ns <= now_ns:
+                resend.wait_ns = min(resend.wait_ns * 2, 30 * NS_PER_S)
+                resend.at_ns = now_ns + resend.wait_ns
+                again.append(intent)
+        return again
+
+    @property
+    def last_commit(self) -> int:
+        """Return the number of the last saved commit."""
+        return self._committed
+
+    # -- calling user code
+
+    def _at(self, now_ns: int, wall_ns: int, cause_id: str, cause_ts_ns: int) -> None:
+        moment: Moment = self.outbox.moment
+        moment.now_ns = now_ns
+        moment.wall_ns = wall_ns
+        moment.cause_id = cause_id
+        moment.cause_ts_ns = cause_ts_ns
+
+    def _call(self, event: str, handler: Callable[..., None], *arguments: object) -> None:
+        mark = self.outbox.mark()
+        watched = self.watched
+        watched.event = event
+        watched.unit = self.identity.unit
+        watched.calls += 1
+        try:
+            handler(*arguments)
+        except Exception as e:  # noqa: BLE001 - user code: anything may come out, and nothing else may stop (P10)
+            watched.unit = ""
+            self._failed(event, e, mark)
+        except HandlerBlocked as e:
+            watched.unit = ""
+            self._failed(event, e, mark)
+            self.pause(f"{event} blocked: {self.recent_errors[-1].where}")
+        finally:
+            watched.unit = ""
+
+    def _failed(self, event: str, e: BaseException, mark: tuple[int, int]) -> None:
+        self.outbox.take_back(mark)
+        frames = traceback.extract_tb(e.__traceback__)[1:]
+        ours = [frame for frame in frames if "/services/strategy/" not in frame.filename]
+        last = (ours or frames)[-1:]
+        where = f"{last[0].filename}:{last[0].lineno}" if last else "?"
+        text = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
+        self.recent_errors.append(HandlerError(event, where, text))
+        del self.recent_errors[:-ERRORS_KEPT]
+        self.saved.errors += 1
+        self._has_news = True
+        now_ns = self.outbox.moment.now_ns
+        self._error_times = [at for at in self._error_times if now_ns - at < ERROR_WINDOW_S * NS_PER_S]
+        self._error_times.append(now_ns)
+        if len(self._error_times) >= self.limits.max_errors:
+            self.pause(f"{len(self._error_times)} errors within a minute, the last: {self.recent_errors[-1]}")
+
+    def summary(self) -> dict[str, dict[str, str]]:
+        """Return position, average price and realised result by contract name, for people."""
+        rows: dict[str, dict[str, str]] = {}
+        for con_id, holding in self.saved.book.holdings.items():
+            name = self.contracts[con_id].name if con_id in self.contracts else f"#{con_id}"
+            rows[name] = {
+                "position": str(holding.quantity),
+                "average_price": str(round(holding.average_price, 4)),
+                "realized": str(round(holding.realized, 2)),
+            }
+        return rows
+
+    def position(self, con_id: int) -> Decimal:
+        """Return the signed filled quantity of a contract."""
+        return self.book.position(con_id)

@@ -1,0 +1,186 @@
+"""Read the strategies file and the classes it names; every mistake is one sentence with file and key.
+
+```toml
+[strategy.dip]                  # the name that every order, fill and position carries
+file = "dip.py"                 # beside this file
+class = "Dip"
+contracts = ["AAPL", "SAP@IBIS:EUR"]
+bars = ["5s"]                   # 1s, 5s, 1m, 1d; none without this key
+per = "contract"                # one unit per contract (default), or "all": one unit for all of them
+enabled = true
+params = { quantity = 10 }
+```
+
+A file that is no TOML refuses the start. A wrong strategy stops only itself: its mistakes are shown by `cq strategies`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+import tomllib
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from services.strategy.api import Strategy
+from shared.contracts import parse_contract
+from shared.errors import BadInput, ConfigError
+from shared.ids import MANUAL, UNASSIGNED, UnitId
+
+INTERVALS = ("1s", "5s", "1m", "1d")
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
+
+
+class Entry(BaseModel):
+    """One `[strategy.NAME]` table."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    file: str
+    class_name: str = Field(alias="class")
+    contracts: list[str] = Field(min_length=1, max_length=500)
+    bars: list[str] = []
+    per: str = Field(default="contract", pattern="^(contract|all)$")
+    enabled: bool = True
+    params: dict[str, Any] = {}
+
+    @field_validator("bars")
+    @classmethod
+    def _known_bars(cls, value: list[str]) -> list[str]:
+        wrong = [one for one in value if one not in INTERVALS]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no bar: write {', '.join(INTERVALS)}")
+        return value
+
+    @field_validator("contracts")
+    @classmethod
+    def _readable_contracts(cls, value: list[str]) -> list[str]:
+        try:
+            names = [str(parse_contract(name)) for name in value]
+        except BadInput as e:
+            raise ValueError(str(e)) from e
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{twice[0]} is named twice")
+        return names
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One strategy that can run."""
+
+    name: str
+    cls: type[Strategy]
+    params: BaseModel
+    bars: tuple[str, ...]
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredUnit:
+    """One unit of a strategy: its id and the contract names it trades."""
+
+    unit_id: UnitId
+    strategy: Declared
+    contracts: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What the file declares; `mistakes` has strategy → sentence for those that cannot run."""
+
+    units: dict[str, DeclaredUnit] = field(default_factory=dict)
+    mistakes: dict[str, str] = field(default_factory=dict)
+
+
+def load_strategies(path: Path) -> Loaded:
+    """Read the strategies file.
+
+    Raises:
+        ConfigError: there is no such file, or it is no TOML with `[strategy.NAME]` tables.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError(f"STRATEGIES_FILE: {str(path)!r} cannot be read ({e.strerror})") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise ConfigError(f"STRATEGIES_FILE: {path} is not TOML: {e}") from e
+    tables = content.pop("strategy", {})
+    if content or not isinstance(tables, dict):
+        wrong = next(iter(content), "strategy")
+        raise ConfigError(f"STRATEGIES_FILE: {path}: {wrong!r} is unknown; strategies are tables [strategy.NAME]")
+    loaded = Loaded()
+    for name, table in tables.items():
+        try:
+            _add(loaded, path, name, table)
+        except BadInput as e:
+            loaded.mistakes[name] = str(e)
+    return loaded
+
+
+def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
+    where = f"{path}: [strategy.{name}]"
+    if not _NAME.fullmatch(name) or name in (UNASSIGNED, MANUAL):
+        raise BadInput(
+            f"{where}: a strategy's name is lower-case letters, digits, _ and -, and not manual or unassigned"
+        )
+    try:
+        entry = Entry.model_validate(table)
+    except ValidationError as e:
+        raise BadInput(f"{where} {_first(e)}") from e
+    if not entry.enabled:
+        return
+    cls = _class_of(path, where, name, entry)
+    try:
+        params = cls.Params.model_validate(entry.params, extra="forbid")
+    except ValidationError as e:
+        raise BadInput(f"{where} params.{_first(e)}") from e
+    declared = Declared(name, cls, params, tuple(dict.fromkeys(entry.bars)), str(path.parent / entry.file))
+    groups = [(one,) for one in entry.contracts] if entry.per == "contract" else [tuple(entry.contracts)]
+    for group in groups:
+        unit_id = UnitId(f"{name}/{group[0] if entry.per == 'contract' else 'all'}")
+        loaded.units[unit_id] = DeclaredUnit(unit_id, declared, group)
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {message}"
+
+
+def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Strategy]:
+    file = path.parent / entry.file
+    if not file.is_file():
+        raise BadInput(f"{where} file: there is no {file}")
+    module_name = f"cq_strategy_{re.sub(r'[^0-9A-Za-z]', '_', str(file.resolve()))}"
+    module = sys.modules.get(module_name)
+    if module is None:
+        spec = importlib.util.spec_from_file_location(module_name, file)
+        if spec is None or spec.loader is None:
+            raise BadInput(f"{where} file: {file} is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as e:  # noqa: BLE001 - user code: one bad file stops only itself (P10)
+            del sys.modules[module_name]
+            raise BadInput(f"{where} file: {_import_error(file, e)}") from e
+    cls = getattr(module, entry.class_name, None)
+    if not isinstance(cls, type) or not issubclass(cls, Strategy):
+        found = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Strategy)]
+        known = ", ".join(one for one in found if one != "Strategy") or "none"
+        raise BadInput(f"{where} class: {file} has no strategy class {entry.class_name!r}; it has {known} ({name})")
+    return cls
+
+
+def _import_error(file: Path, e: BaseException) -> str:
+    if isinstance(e, SyntaxError):
+        return f"{e.filename}:{e.lineno}: {e.msg}"
+    lines = [frame.lineno for frame in traceback.extract_tb(e.__traceback__) if frame.filename == str(file)]
+    return f"{file}:{lines[-1] if lines else '?'}: {type(e).__name__}: {e}"
