@@ -1,16 +1,18 @@
-"""The one main of every service, as a real process: stops on SIGTERM after draining, refuses wrong settings, leaves with
-the exit code of what went wrong."""
+"""The one main of every service, as a real process: draining, refusing wrong settings, leaving with the right code."""
 
 from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from shared.errors import ExitCode
-from tests.support import Spawner
+from tests.support import SpawnedProcess, Spawner
+
+Start = Callable[..., SpawnedProcess]
 
 SERVICE = """
 import asyncio, sys
@@ -38,8 +40,10 @@ runtime.run("toy", CommonSettings, main)
 
 
 @pytest.fixture
-def toy(spawn: Spawner, tmp_path: Path):  # type: ignore[no-untyped-def]
-    def start(*, error: str = "None", loop: str = "work", drain: float = 0, env: dict[str, str] | None = None):  # type: ignore[no-untyped-def]
+def toy(spawn: Spawner, tmp_path: Path) -> Start:
+    def start(
+        *, error: str = "None", loop: str = "work", drain: float = 0, env: dict[str, str] | None = None
+    ) -> SpawnedProcess:
         path = tmp_path / "toy.py"
         path.write_text(SERVICE.format(error=error, loop=loop, drain=drain))
         root = str(Path(__file__).resolve().parents[2])
@@ -50,7 +54,7 @@ def toy(spawn: Spawner, tmp_path: Path):  # type: ignore[no-untyped-def]
 
 @pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_service_drains_and_stops_cleanly(toy, number: signal.Signals) -> None:  # type: ignore[no-untyped-def]
+def test_a_service_drains_and_stops_cleanly(toy: Start, number: signal.Signals) -> None:
     process = toy()
     process.wait_for_output("working")
     process.signal(number)
@@ -60,7 +64,7 @@ def test_a_service_drains_and_stops_cleanly(toy, number: signal.Signals) -> None
 
 
 @pytest.mark.process
-def test_a_drain_that_hangs_is_cut(toy) -> None:  # type: ignore[no-untyped-def]
+def test_a_drain_that_hangs_is_cut(toy: Start) -> None:
     process = toy(drain=60, env={"CQ_DRAIN_S": "0.2"})
     process.wait_for_output("working")
     process.signal(signal.SIGTERM)
@@ -78,13 +82,13 @@ def test_a_drain_that_hangs_is_cut(toy) -> None:  # type: ignore[no-untyped-def]
         ("ConfigError('wrong')", ExitCode.CONFIG),
     ],
 )
-def test_a_failed_loop_stops_the_service_with_its_code(toy, error: str, code: ExitCode) -> None:  # type: ignore[no-untyped-def]
+def test_a_failed_loop_stops_the_service_with_its_code(toy: Start, error: str, code: ExitCode) -> None:
     process = toy(error=error, loop="fail")
     assert process.wait() == code
 
 
 @pytest.mark.process
-def test_wrong_settings_refuse_the_start_all_at_once(toy) -> None:  # type: ignore[no-untyped-def]
+def test_wrong_settings_refuse_the_start_all_at_once(toy: Start) -> None:
     process = toy(env={"CQ_LOG_LEVEL": "loud", "CQ_HTTP_PORT": "-1", "CQ_DEPLOYMENT": "sim"})
     assert process.wait() == ExitCode.CONFIG
     assert "CQ_LOG_LEVEL" in process.output and "CQ_HTTP_PORT" in process.output

@@ -7,7 +7,8 @@ import pytest
 
 from copilot_quant.desk import Desk, OrderTicket
 from shared.bus.keys import Keys
-from shared.bus.memory import MemoryBus, MemoryServer
+from shared.bus.memory import MemoryBus
+from shared.bus.memory_server import MemoryServer
 from shared.errors import Refused, TimedOut, UnknownContract
 from shared.messages import decode_fields
 from shared.messages.market import ContractInfo

@@ -6,7 +6,8 @@ import aiohttp
 import pytest
 
 from shared.bus.keys import Keys
-from shared.bus.memory import MemoryBus, MemoryServer
+from shared.bus.memory import MemoryBus
+from shared.bus.memory_server import MemoryServer
 from shared.clock import ManualClock
 from shared.health import Health, HealthServer, beat
 from tests.support import eventually
