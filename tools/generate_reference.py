@@ -83,7 +83,8 @@ def settings_page() -> str:
         if title in SERVICES:
             known -= {name for name in cls.model_fields if name not in BrokerSettings.model_fields}
         if rows:
-            parts.append(f"\n## {title}\n\n| variable | default | meaning |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+            head = f"\n## {title}\n\n| variable | default | meaning |\n|---|---|---|\n"
+            parts.append(head + "\n".join(rows) + "\n")
     return "".join(parts)
 
 
@@ -91,7 +92,8 @@ def streams_page() -> str:
     """Return the reference of keys, streams and messages."""
     keys = Keys("sim")
     parts = [
-        "# Keys, streams and messages\n\nShown for the deployment `sim`.\n\n## Keys\n\n| key | what it is |\n|---|---|\n"
+        "# Keys, streams and messages\n\nShown for the deployment `sim`.\n\n",
+        "## Keys\n\n| key | what it is |\n|---|---|\n",
     ]
     for name, member in inspect.getmembers(Keys):
         if name.startswith("_") or name in ("deployment", "tick_partitions", "partition", "heartbeat_pattern"):
@@ -110,9 +112,8 @@ def streams_page() -> str:
         "\n## Messages\n\nEvery `body` is msgpack: `v` (version) and these fields. Times are Unix nanoseconds UTC.\n"
     )
     for type_name, cls in sorted(REGISTRY.items()):
-        parts.append(
-            f"\n### `{type_name}` (version {cls.VERSION})\n\n{first_sentence(cls.__doc__)}\n\n| field | type |\n|---|---|\n"
-        )
+        parts.append(f"\n### `{type_name}` (version {cls.VERSION})\n\n{first_sentence(cls.__doc__)}\n\n")
+        parts.append("| field | type |\n|---|---|\n")
         for field_name, field in cls.model_fields.items():
             kind = str(field.annotation).replace("typing.", "").replace("|", "or")
             kind = kind.removeprefix("<class '").removesuffix("'>").rsplit(".", 1)[-1] if "[" not in kind else kind
@@ -132,63 +133,9 @@ def metrics_page() -> str:
         f"| `{info.name}` | {info.kind} | {', '.join(info.labels)} | {info.text} |"
         for _, info in sorted(CATALOGUE.items())
     ]
-    head = "# Metrics\n\nEach process serves them at `/metrics`.\n\n|
-    name
-    |
-    kind
-  
-   
-    |
-    labels
-  
-   
-  
-   
-    |
-    meaning
-
-
-
- 
-  
-   
-
-
-
- 
-  
-   
-
-
-
- 
-  
-   
-
-
-
- 
-  
-   
-
-
-
- 
-  
-   
-
-
-
- 
-  
-   
-
-
-
- 
-  
-   
-    |\n|---|---|---|---|\n" return head + "\n".join(rows) + "\n"
+    head = "# Metrics\n\nEach process serves them at `/metrics`.\n\n"
+    head += "| name | kind | labels | meaning |\n|---|---|---|---|\n"
+    return head + "\n".join(rows) + "\n"
 
 
 def rules_page() -> str:

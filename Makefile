@@ -1,0 +1,63 @@
+# `make` alone lists the targets. Works with GNU make 3.81 (macOS).
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+PYTEST := $(BIN)/python -m pytest -m "not bench and not docker"
+
+.PHONY: help demo test setup setup-dev fmt lint types imports check bench up down doctor docs lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: setup ## run the whole system against the simulator, live [FOR=seconds] [REPLAY=a.csv.gz,b.csv.gz] [SPEED=60]
+	@$(BIN)/cq demo $(if $(FOR),--for $(FOR)) $(if $(REPLAY),--replay "$(REPLAY)") $(if $(SPEED),--speed $(SPEED))
+
+test: lint types imports ## everything that must hold before a commit: rules, types, imports, all tests [JOBS=2]
+	$(PYTEST) -q -n $(JOBS) tests/unit tests/property tests/conformance tests/tidy
+	$(PYTEST) -q tests/integration
+
+check: lint types imports ## the fast part of `test`, for every save
+	$(PYTEST) -q -n $(JOBS) tests/unit tests/tidy
+
+setup: ## make .venv and install what the demo needs, pinned
+	@tools/setup.sh demo
+
+setup-dev: ## the same with the tools of the tests
+	@tools/setup.sh dev
+
+fmt: setup-dev ## format the code and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: setup-dev ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup-dev ## mypy --strict
+	$(BIN)/mypy
+
+imports: setup-dev ## who may import whom
+	@$(BIN)/lint-imports
+
+bench: setup-dev ## measure this machine and write the report
+	$(BIN)/python -m bench
+
+up: ## the same system in containers
+	docker compose up -d --wait
+
+down: ## stop the containers, keep their data
+	docker compose down
+
+doctor: setup ## say what is wrong on this machine and how to cure it
+	@$(BIN)/cq doctor
+
+docs: setup-dev ## write the reference pages from the code
+	$(BIN)/python tools/generate_reference.py
+
+lock: setup-dev ## resolve the lock files anew (needs python3.11, 3.12 and 3.13) [UPGRADE=1]
+	$(BIN)/python tools/lock.py $(if $(UPGRADE),--upgrade)
+
+clean: ## remove caches and .venv
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
