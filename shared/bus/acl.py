@@ -8,9 +8,12 @@ Monitoring may trim any stream (retention) though it may not append to most of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from shared.bus.keys import Keys
+from shared.clock import random_token
 
 ROLES = ("admin", "gateway", "risk", "marketdata", "strategy", "monitoring", "operator")
 
@@ -78,6 +81,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "intents",
         "cancels",
         "strategies",
+        "strategy-workers",
         "queries",
         "answers:*",
     ),
@@ -109,3 +113,36 @@ def acl_lines(keys: Keys, passwords: Mapping[str, str]) -> list[str]:
             rights += f" (+xtrim ~{prefix}*)"
         lines.append(f"user {role} on >{passwords[role]} {rights}")
     return lines
+
+
+def write_acl_file(path: Path, keys: Keys) -> dict[str, str]:
+    """Write an ACL file with new random passwords (mode 0600) and return them by role.
+
+    Raises:
+        FileExistsError: the file is there; new passwords would lock running services out.
+    """
+    passwords = {role: random_token(32) for role in ROLES}
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text("\n".join(acl_lines(keys, passwords)) + "\n")
+    return passwords
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write `users.acl`, and one `<role>.url` file beside it for each service's REDIS_URL."""
+    parser = argparse.ArgumentParser(prog="python -m shared.bus.acl", description=main.__doc__)
+    parser.add_argument("--deployment", required=True, help="e.g. paper")
+    parser.add_argument("--dir", required=True, type=Path, help="where to write; must exist")
+    parser.add_argument("--address", default="127.0.0.1:6379", help="host:port the services reach (%(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        passwords = write_acl_file(options.dir / "users.acl", Keys(options.deployment))
+    except FileExistsError:
+        parser.exit(73, f"{options.dir / 'users.acl'} exists already: remove it to make new passwords\n")
+    for role, password in passwords.items():
+        url = options.dir / f"{role}.url"
+        url.touch(mode=0o600)
+        url.write_text(f"redis://{role}:{password}@{options.address}/0\n")
+
+
+if __name__ == "__main__":
+    main()

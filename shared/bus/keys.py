@@ -228,6 +228,11 @@ class Keys:
         """Hash: unit → JSON of owner, wanted contracts, lag, errors; what `cq strategies` shows."""
         return self._key("strategies")
 
+    @property
+    def strategy_workers(self) -> str:
+        """Hash: worker → wall ns of its start; whose leases workers watch to share the units."""
+        return self._key("strategy-workers")
+
     def heartbeat(self, service: str, instance: str) -> str:
         """String with an expiry: JSON of pid, since, ports, state."""
         return self._key(f"heartbeat:{service}:{instance}")

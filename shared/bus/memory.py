@@ -399,6 +399,15 @@ class MemoryBus(MemoryGroups):
         server.units[unit_id] = replace(stored, owner=token.owner, epoch=token.epoch)
         return True
 
+    async def release_unit(self, token: LeaseToken, unit_id: str) -> bool:
+        """Give a unit up; False if it is another's already."""
+        server = self._check(token)
+        stored = await self.load_unit(unit_id)
+        if (stored.owner, stored.epoch) != (token.owner, token.epoch):
+            return False
+        server.units[unit_id] = replace(stored, owner="", epoch=0)
+        return True
+
     async def commit_unit(self, token: LeaseToken, commit: UnitCommit, *, source: str) -> bool:
         """Save a unit's commit and append its intents; False if this commit was saved before."""
         server = self._check(token)

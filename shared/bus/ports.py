@@ -345,6 +345,10 @@ class Bus(Protocol):
         """
         ...
 
+    async def release_unit(self, token: LeaseToken, unit_id: str) -> bool:
+        """Give a unit up, so that another worker may take it at once; False if it is another's already."""
+        ...
+
     async def commit_unit(self, token: LeaseToken, commit: UnitCommit, *, source: str) -> bool:
         """Save a unit's commit and append its intents; False if this commit number was already saved."""
         ...

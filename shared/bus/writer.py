@@ -206,6 +206,12 @@ class FencedWriter:
         keys.append(self._keys.unit(unit_id))
         return bool(await self._link.run("take_unit", keys, [*args, seen.owner, seen.epoch]))
 
+    async def release_unit(self, token: LeaseToken, unit_id: str) -> bool:
+        """Give a unit up; False if it is another's already."""
+        keys, args = self._fenced(token)
+        keys.append(self._keys.unit(unit_id))
+        return bool(await self._link.run("release_unit", keys, args))
+
     async def commit_unit(self, token: LeaseToken, commit: UnitCommit, *, source: str) -> bool:
         """Save a unit's commit and append its intents; False if this commit number was already saved by us."""
         keys, args = self._fenced(token)

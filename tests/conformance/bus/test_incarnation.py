@@ -42,6 +42,7 @@ ACTS: dict[str, Callable[[Bus, LeaseToken], Awaitable[object]]] = {
     ),
     "skip_entry": lambda bus, token: bus.skip_entry(token, "commands", "7-7"),
     "take_unit": lambda bus, token: _take(bus, token),
+    "release_unit": lambda bus, token: bus.release_unit(token, "u"),
     "commit_unit": lambda bus, token: bus.commit_unit(
         token, UnitCommit("u", 1, b"", {}, b"", (an_intent(),)), source=SOURCE
     ),

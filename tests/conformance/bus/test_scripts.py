@@ -186,6 +186,20 @@ async def test_a_unit_is_committed_once_per_number_and_only_by_its_owner(bus: Bu
     assert await bus.stream_length(bus.keys.intents) == 1
 
 
+async def test_a_released_unit_can_be_taken_at_once_and_only_its_owner_releases_it(bus: Bus) -> None:
+    mine, others = await lead(bus, "strategy.a"), await lead(bus, "strategy.b", "b")
+    assert await bus.take_unit(mine, "u", seen=await bus.load_unit("u"))
+    assert await bus.commit_unit(mine, UnitCommit("u", 1, b"state", {"s": "3-1"}, b""), source=SOURCE)
+    assert not await bus.release_unit(others, "u")
+    assert await bus.release_unit(mine, "u")
+    record = await bus.load_unit("u")
+    assert (record.owner, record.epoch, record.commit, record.state) == ("", 0, 1, b"state")
+    with pytest.raises(Fenced):
+        await bus.commit_unit(mine, UnitCommit("u", 2, b"", {}, b""), source=SOURCE)
+    assert await bus.take_unit(others, "u", seen=record)
+    assert not await bus.release_unit(mine, "u")
+
+
 async def test_trimmed_entries_are_seen_as_a_gap(bus: Bus) -> None:
     ids = [
         await bus.append(bus.keys.cancels, CancelRequest(cancel_id=str(n), intent_id="i" * 20), source=SOURCE)
