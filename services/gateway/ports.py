@@ -37,8 +37,8 @@ class QueryFailed(BrokerUnavailable):
         self.text = text
 
 
-class SessionListener(Protocol):
-    """Told of everything a session hears, in order, inside the network read."""
+class SessionListener:
+    """Told of everything a session hears, in order, inside the network read; what is not overridden is ignored."""
 
     def order_shown(self, order: BrokerOrder) -> None:
         """Take an openOrder, live or listed."""

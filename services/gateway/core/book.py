@@ -50,6 +50,9 @@ class OrderBook:
         self._account = account
         self._keep_final = keep_final
         self._tracks: dict[str, OrderTrack] = {}
+        self._open: dict[str, OrderTrack] = {}
+        self._by_intent: dict[str, list[str]] = {}
+        self._highest_order_id = 0
         self._by_perm: dict[int, OrderTrack] = {}
         self._by_id: dict[tuple[int, int], OrderTrack] = {}
         self.modifies: dict[str, OrderEvent] = {}
@@ -68,7 +71,7 @@ class OrderBook:
 
     def open_tracks(self) -> list[OrderTrack]:
         """Return what is not final."""
-        return [track for track in self._tracks.values() if track.is_open]
+        return list(self._open.values())
 
     def get(self, key: str) -> OrderTrack | None:
         """Return a track by orderRef, or by permId as text."""
@@ -76,12 +79,8 @@ class OrderBook:
 
     def of_intent(self, intent_id: str, leg: int | None = None) -> list[OrderTrack]:
         """Return the legs of an intent, in order."""
-        found = [
-            track
-            for track in self._tracks.values()
-            if track.intent_id == intent_id and (leg is None or track.leg == leg)
-        ]
-        return sorted(found, key=lambda track: track.leg)
+        tracks = [self._tracks[key] for key in self._by_intent.get(intent_id, ()) if key in self._tracks]
+        return sorted((each for each in tracks if leg is None or each.leg == leg), key=lambda track: track.leg)
 
     def by_order_id(self, client_id: int, order_id: int) -> OrderTrack | None:
         """Return the order that carries an id of a client."""
@@ -89,7 +88,7 @@ class OrderBook:
 
     def highest_order_id(self) -> int:
         """Return the highest order id seen, of any client: new ids must exceed them all (ib-facts A.3)."""
-        return max((order_id for _, order_id in self._by_id), default=0)
+        return self._highest_order_id
 
     def is_ours(self, order_ref: str) -> bool:
         """Return whether an orderRef carries this deployment's tag."""
@@ -117,7 +116,7 @@ class OrderBook:
         track = track_of(event)
         if known is not None:
             track.executions, track.shown_in = known.executions, known.shown_in
-            track.sent_ns, track.doubted_ns = known.sent_ns, known.doubted_ns
+            track.sent_ns, track.is_echoed, track.doubted_ns = known.sent_ns, known.is_echoed, known.doubted_ns
             track.reported = max(track.reported, known.reported)
         self.put(track)
 
@@ -168,12 +167,25 @@ class OrderBook:
             self._by_perm[track.perm_id] = track
         if track.order_id:
             self._by_id[(track.client_id, track.order_id)] = track
+            self._highest_order_id = max(self._highest_order_id, track.order_id)
+        if track.intent_id:
+            keys = self._by_intent.setdefault(track.intent_id, [])
+            if track.key not in keys:
+                keys.append(track.key)
+        self._sort_in(track)
+
+    def _sort_in(self, track: OrderTrack) -> None:
+        if track.is_open:
+            self._open[track.key] = track
+        else:
+            self._open.pop(track.key, None)
 
     def _forget(self) -> None:
         final = [key for key, track in self._tracks.items() if track.state.is_final]
         for key in final[: max(0, len(final) - self._keep_final)]:
             track = self._tracks.pop(key)
             self._by_perm.pop(track.perm_id, None)
+            self._by_intent.pop(track.intent_id, None)
             self._by_id.pop((track.client_id, track.order_id), None)
 
     def shown(self, order: BrokerOrder, now_ns: int, *, session: int) -> Change:
@@ -311,6 +323,7 @@ class OrderBook:
     def _noted(
         self, track: OrderTrack, before: tuple[object, ...], state_before: OrderState, now_ns: int, change: Change
     ) -> Change:
+        self._sort_in(track)
         if track.face() != before:
             change.events.append(track.event(now_ns))
         change.events += self._watch_modify(track, now_ns)

@@ -158,6 +158,7 @@ class OrderTrack:
     text: str = ""
     shown_in: int = 0
     sent_ns: int = 0
+    is_echoed: bool = False
     doubted_ns: int = 0
     cancel_sent_ns: int = 0
 

@@ -1,0 +1,377 @@
+"""Carry out what risk approved: claim, then send, once; cancels first.
+
+Two readers, one per stream, so that a cancel never queues behind orders. Both move their cursor in the script that
+carries out the effect. Between the claim and the socket there is only one question: do we still lead, and is the
+session READY? What was claimed and certainly not written ends `not_sent` at once; what may have been written is left
+to the broker's evidence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from services.gateway import metrics
+from services.gateway.core.book import OrderBook
+from services.gateway.core.ledger import (
+    ClaimedOrder,
+    claim_request,
+    claimed,
+    claimed_modify,
+    failed_events,
+    modify_request,
+    was_claimed_now,
+    why_not_modify,
+)
+from services.gateway.core.order_machine import OrderTrack
+from services.gateway.core.pacing import Lane
+from services.gateway.shell.contracts import Contracts
+from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.trading import Trading
+from shared.bus.ports import Bus, ClaimRequest, ClaimResult, Entry, LeaseToken, LedgerRow
+from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from shared.errors import BadInput, BrokerUnavailable, CqError, Fenced, OutcomeUnknown, Refused, TransientError
+from shared.logs import get_logger
+from shared.messages.codec import decode_fields, encode_body
+from shared.messages.orders import CancelCommand, Command, IntentAction
+
+BLOCK_MS = 500
+REPEATED_CANCELS = 500
+
+
+class Commands:
+    """The single fenced reader of `commands` and `cancel-commands`."""
+
+    def __init__(
+        self, bus: Bus, token: LeaseToken, book: OrderBook, outbox: Outbox, trading: Trading, contracts: Contracts, *,
+        deployment_id: str, source: str, has_lease: Callable[[], bool], clock: Clock = SYSTEM_CLOCK,
+    ) -> None:  # fmt: skip
+        self._bus = bus
+        self._token = token
+        self._book = book
+        self._outbox = outbox
+        self._trading = trading
+        self._contracts = contracts
+        self._deployment_id = deployment_id
+        self._source = source
+        self._has_lease = has_lease
+        self._clock = clock
+        self.sending = asyncio.Lock()
+        """Held from a claim to the write of its orders: who holds it knows that nothing is in between."""
+        self._cancels_wanted: dict[str, str] = {}
+        self._cancels_sent: dict[str, tuple[int, str]] = {}
+        """Order → (session, reason) of the last cancel: one that a lost session may have swallowed is sent again."""
+        trading.desk.on_shown = self._shown
+
+    # -- orders
+
+    async def run_commands(self) -> None:
+        """Consume `commands` until cancelled."""
+        stream = self._bus.keys.commands
+        cursor = await self._retry(lambda: self._bus.get_cursor("commands"))
+        while True:
+            found = await self._read(stream, cursor)
+            for entry in found:
+                await self._command(entry)
+                cursor = entry.entry_id
+
+    async def _read(self, stream: str, cursor: str) -> Sequence[Entry]:
+        try:
+            return (await self._bus.read({stream: cursor}, count=100, block_ms=BLOCK_MS)).get(stream, [])
+        except TransientError:
+            await self._clock.sleep(0.1)
+            return []
+
+    async def _retry(self, act: Callable[[], Awaitable[str]]) -> str:
+        while True:
+            try:
+                return await act()
+            except (TransientError, OutcomeUnknown) as e:
+                if not self._has_lease():
+                    raise Fenced("the lease ran out") from e
+                await self._clock.sleep(0.1)
+
+    async def _command(self, entry: Entry) -> None:
+        try:
+            message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
+        except BadInput as e:
+            await self._reject(entry, "commands", str(e))
+            return
+        if not isinstance(message, Command):
+            await self._reject(entry, "commands", f"a {message.TYPE} is no command")
+            return
+        began_ns = self._clock.monotonic_ns()
+        if message.intent.action is IntentAction.MODIFY:
+            await self._modify(message, entry)
+        else:
+            await self._place(message, entry)
+        metrics.CLAIM_SECONDS.observe((self._clock.monotonic_ns() - began_ns) / NS_PER_S)
+
+    async def _reject(self, entry: Entry, stream_name: str, error: str) -> None:
+        """Dead-letter an unreadable entry and ask the broker before anything else is done (P10)."""
+        get_logger().error("entry.dead_lettered", stream=entry.stream, entry_id=entry.entry_id, error=error)
+
+        async def act() -> str:
+            await self._bus.dead_letter(entry, consumer=self._source, error=error)
+            await self._bus.skip_entry(self._token, stream_name, entry.entry_id)
+            return ""
+
+        await self._retry(act)
+        self._trading.link.asking()
+        self._trading.ask(f"an entry of {stream_name} was unreadable")
+
+    async def _place(self, command: Command, entry: Entry) -> None:
+        legs = len(command.intent.legs)
+        await self._make_known(command.intent.con_id)
+        lane = Lane.REDUCING if command.is_reducing else Lane.ORDER
+        late_reason = await self._wait_for_turn(command, lane, legs)
+        async with self.sending:
+            trading = self._trading
+            request = claim_request(
+                command, entry_id=entry.entry_id, deployment_id=self._deployment_id, client_id=trading.client_id,
+                order_ids=trading.ids.take(legs), now_ns=self._clock.wall_ns(), late_reason=late_reason,
+            )  # fmt: skip
+            rows = await self._claim(request)
+            if not was_claimed_now(rows, request, self._token.epoch):
+                self._refused(request, rows)
+                return
+            for event in request.if_claimed:
+                self._book.restore(event)
+            orders = claimed(command, rows, deployment_id=self._deployment_id)
+            self._send(command, orders, is_modify=False)
+
+    async def _modify(self, command: Command, entry: Entry) -> None:
+        target = next(iter(self._book.of_intent(command.intent.modifies, command.intent.legs[0].leg)), None)
+        late_reason = await self._wait_for_turn(command, Lane.ORDER, 1)
+        async with self.sending:
+            trading = self._trading
+            refusal = late_reason or why_not_modify(command, target, trading.session_number)
+            if not refusal and target is not None and target.order_ref in self._book.modifies:
+                refusal = "another change of this order waits for the broker's word"
+            request = modify_request(
+                command, target, refusal=refusal, entry_id=entry.entry_id, deployment_id=self._deployment_id,
+                now_ns=self._clock.wall_ns(),
+            )  # fmt: skip
+            rows = await self._claim(request)
+            if not was_claimed_now(rows, request, self._token.epoch):
+                self._refused(request, rows)
+                return
+            if refusal or target is None:
+                return
+            self._book.restore(request.if_claimed[0])
+            self._send(command, claimed_modify(command, rows, target, self._parent_id(target)), is_modify=True)
+
+    def _parent_id(self, target: OrderTrack) -> int:
+        if target.parent_leg is None:
+            return 0
+        parents = self._book.of_intent(target.intent_id, target.parent_leg)
+        return parents[0].order_id if parents and parents[0].is_open else 0
+
+    async def _make_known(self, con_id: int) -> None:
+        if self._contracts.known(con_id) is None:
+            try:
+                async with asyncio.timeout(2.0):
+                    await self._contracts.get(con_id)
+            except (CqError, TimeoutError) as e:
+                get_logger().warning("contract.unknown", con_id=con_id, error=str(e))  # the broker will say so itself
+
+    async def _wait_for_turn(self, command: Command, lane: Lane, cost: int) -> str:
+        """Wait for a READY session and for room in the budget, at most until the command is too old; say why not."""
+        left_s = (command.not_after_ns - self._clock.wall_ns()) / NS_PER_S
+        if left_s <= 0:
+            return ""
+        trading = self._trading
+        if not trading.can_send and not await trading.wait_ready(left_s + 0.001):
+            return f"the link was {trading.state}: {trading.link.reason}"
+        try:
+            left_s = max(0.0, (command.not_after_ns - self._clock.wall_ns()) / NS_PER_S)
+            async with asyncio.timeout(left_s + 0.001):
+                await trading.slot(lane, cost)
+        except TimeoutError:
+            return "the broker's message budget was used up"
+        except (Refused, BrokerUnavailable) as e:
+            return str(e)
+        return ""
+
+    async def _claim(self, request: ClaimRequest) -> list[LedgerRow]:
+        while True:
+            try:
+                return await self._bus.claim(self._token, request, source=self._source)
+            except (TransientError, OutcomeUnknown) as e:
+                if not self._has_lease():
+                    raise Fenced("the lease ran out during a claim") from e
+                await self._clock.sleep(0.05)
+
+    def _refused(self, request: ClaimRequest, rows: list[LedgerRow]) -> None:
+        for row in rows:
+            metrics.CLAIMS.labels(str(row.result)).inc()
+            get_logger().info(
+                "order.refused" if row.is_new else "order.known", intent_id=request.intent_id, leg=row.leg,
+                result=str(row.result),
+            )  # fmt: skip
+        if all(row.is_new for row in rows):
+            return
+        # A cancel had closed some legs before their terms were known: their outcome is written now.
+        missing = request.if_refused.get(ClaimResult.REFUSED_CANCELLED_FIRST, ())
+        late = [
+            event
+            for event, row in zip(missing, rows, strict=False)
+            if not row.is_new and row.result is ClaimResult.REFUSED_CANCELLED_FIRST
+        ]
+        self._outbox.put_orders(late)
+
+    def _send(self, command: Command, orders: Sequence[ClaimedOrder], *, is_modify: bool) -> None:
+        """Write orders that were claimed a moment ago; nothing awaits between the question and the write."""
+        trading, intent = self._trading, command.intent
+        now_ns = self._clock.monotonic_ns()
+        metrics.CLAIMS.labels("claimed").inc(len(orders))
+        if not self._has_lease():
+            raise Fenced("the lease ran out between claim and send")
+        tracks = [track for order in orders if (track := self._book.get(order.order_ref)) is not None]
+        if is_modify:
+            tracks = []
+        try:
+            if not trading.can_send or trading.session is None:
+                raise BrokerUnavailable(f"the link was {trading.state} at the moment of sending")
+            trading.session.place(orders, self._contracts.known(intent.con_id))
+        except BrokerUnavailable as e:
+            self._not_sent(command, str(e), is_modify=is_modify)
+            return
+        metrics.ORDERS_SENT.labels("modify" if is_modify else "new").inc(len(orders))
+        for track in tracks:
+            track.sent_ns = now_ns
+        self._outbox.put_hash(
+            self._bus.keys.open_orders, {track.key: _body(track, self._clock.wall_ns()) for track in tracks}
+        )
+        get_logger().info(
+            "order.sent", intent_id=intent.intent_id, order_ids=[order.order_id for order in orders],
+            strategy=intent.strategy, is_modify=is_modify,
+        )  # fmt: skip
+
+    def _not_sent(self, command: Command, text: str, *, is_modify: bool) -> None:
+        """End what was claimed and certainly never written."""
+        events = failed_events(
+            command,
+            deployment_id=self._deployment_id,
+            now_ns=self._clock.wall_ns(),
+            code="GATEWAY_LINK_DOWN",
+            text=text,
+        )
+        for event in events:
+            self._book.restore(event)
+        self._outbox.put_orders(events)
+        get_logger().warning("order.not_sent", intent_id=command.intent.intent_id, reason=text, is_modify=is_modify)
+
+    # -- cancels
+
+    async def run_cancels(self) -> None:
+        """Consume `cancel-commands` until cancelled; the last ones are looked at again after a take-over."""
+        stream = self._bus.keys.cancel_commands
+        cursor = await self._retry(lambda: self._bus.get_cursor("cancel-commands"))
+        await self._repeat_recent(stream, cursor)
+        while True:
+            for entry in await self._read(stream, cursor):
+                await self._cancel_entry(entry)
+                cursor = entry.entry_id
+
+    async def _repeat_recent(self, stream: str, cursor: str) -> None:
+        """A predecessor may have taken a cancel and died before it reached the broker: cancels may be repeated."""
+        try:
+            recent = await self._bus.read_last(stream, REPEATED_CANCELS)
+        except TransientError:
+            return
+        for entry in recent:
+            if _id_key(entry.entry_id) > _id_key(cursor):
+                break
+            try:
+                message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=stream).message
+            except BadInput:
+                continue
+            if isinstance(message, CancelCommand):
+                for track in self._book.of_intent(message.cancel.intent_id, message.cancel.leg):
+                    if track.is_open and not track.is_external:
+                        await self.cancel(track, message.cancel.reason or "cancel of a predecessor")
+
+    async def _cancel_entry(self, entry: Entry) -> None:
+        try:
+            message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
+        except BadInput as e:
+            await self._reject(entry, "cancel-commands", str(e))
+            return
+        if not isinstance(message, CancelCommand):
+            await self._reject(entry, "cancel-commands", f"a {message.TYPE} is no cancel")
+            return
+        cancel = message.cancel
+        tracks = self._book.of_intent(cancel.intent_id, cancel.leg)
+        if not tracks:
+            async with self.sending:  # a claim of it may be under way: then the book knows it afterwards
+                tracks = self._book.of_intent(cancel.intent_id, cancel.leg)
+                if not tracks:
+                    # Closed first. A claim that comes later writes the outcomes, for only it knows the terms.
+                    await self._retry(lambda: self._close_first(cancel.intent_id, cancel.leg or 0, entry.entry_id))
+        if tracks:
+            await self._retry(lambda: self._skip("cancel-commands", entry.entry_id))
+        for track in tracks:
+            if track.is_open:
+                await self.cancel(track, cancel.reason)
+
+    async def _close_first(self, intent_id: str, leg: int, entry_id: str) -> str:
+        await self._bus.cancel_first(
+            self._token, intent_id=intent_id, legs=[leg], events=[], entry_id=entry_id, source=self._source
+        )
+        return ""
+
+    async def _skip(self, stream_name: str, entry_id: str) -> str:
+        await self._bus.skip_entry(self._token, stream_name, entry_id)
+        return ""
+
+    async def cancel(self, track: OrderTrack, reason: str) -> bool:
+        """Ask the broker to cancel an order now, or as soon as this session has shown it; True if asked now."""
+        trading = self._trading
+        if not track.is_open or (track.is_external and track.client_id != trading.client_id):
+            return False
+        is_shown = track.shown_in == trading.session_number and track.perm_id
+        session = trading.session
+        if not is_shown or session is None or not session.is_open:
+            self._cancels_wanted[track.key] = reason
+            return False
+        try:
+            await trading.slot(Lane.CANCEL)
+        except CqError as e:
+            get_logger().error("cancel.not_sent", order_ref=track.order_ref, error=str(e))
+            self._cancels_wanted[track.key] = reason
+            return False
+        return self._write_cancel(track, reason)
+
+    def _write_cancel(self, track: OrderTrack, reason: str) -> bool:
+        session = self._trading.session
+        if session is None or not session.is_open or not self._has_lease() or not track.is_open:
+            return False
+        session.cancel(track.order_id)
+        self._cancels_sent[track.key] = (self._trading.session_number, reason)
+        track.cancel_sent_ns = self._clock.monotonic_ns()
+        metrics.ORDERS_SENT.labels("cancel").inc()
+        get_logger().info("cancel.sent", order_ref=track.order_ref, order_id=track.order_id, reason=reason)
+        return True
+
+    def _shown(self, track: OrderTrack) -> None:
+        """Send a cancel that waited for the broker to show its order."""
+        if not track.is_open:
+            self._cancels_wanted.pop(track.key, None)
+            self._cancels_sent.pop(track.key, None)
+            return
+        reason = self._cancels_wanted.pop(track.key, None)
+        sent = self._cancels_sent.get(track.key)
+        if reason is None and sent is not None and sent[0] != self._trading.session_number:
+            reason = sent[1]
+        if reason is not None:
+            self._write_cancel(track, reason)
+
+
+def _body(track: OrderTrack, now_ns: int) -> bytes:
+    return encode_body(track.event(now_ns))
+
+
+def _id_key(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence or 0)

@@ -1,0 +1,240 @@
+"""Stream market data: the wanted set from the bus, ticks packed to the bus.
+
+Ticks of one network read leave together; a lone tick waits only for the publish before it. When Redis is slow, quotes
+are coalesced in the core and what is lost is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from services.gateway import metrics
+from services.gateway.core.evidence import BrokerError
+from services.gateway.core.feed import Feed
+from services.gateway.core.pacing import Lane, Pacer
+from services.gateway.core.tws_codes import CodeTable
+from services.gateway.shell.contracts import Contracts
+from services.gateway.shell.ib_session import IbSession
+from services.gateway.shell.outbox import Outbox
+from shared.bus.ports import Bus, LeaseToken
+from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from shared.errors import BadInput, BrokerUnavailable, CqError, Fenced, OutcomeUnknown, TransientError
+from shared.logs import get_logger
+from shared.messages.codec import decode_fields
+from shared.messages.market import DataStatus, SubscriptionRequest, Tick, pack_ticks
+
+RESUBSCRIBE_S = 15.0
+"""How long after a refused subscription it is tried again."""
+
+
+class FeedDesk:
+    """Subscriptions and ticks of the leader, on whatever data session there is."""
+
+    def __init__(
+        self, bus: Bus, outbox: Outbox, contracts: Contracts, codes: CodeTable, *, source: str,
+        session: Callable[[], IbSession | None], clock: Clock = SYSTEM_CLOCK,
+    ) -> None:  # fmt: skip
+        self.feed = Feed()
+        self._bus = bus
+        self._outbox = outbox
+        self._contracts = contracts
+        self._codes = codes
+        self._source = source
+        self._session = session
+        self._clock = clock
+        self._wanted: tuple[int, ...] = ()
+        self._req_of: dict[int, int] = {}
+        self._retry_ns: dict[int, int] = {}
+        self._more = asyncio.Event()
+        self._renew = asyncio.Event()
+        self._pacer: Pacer[int] = Pacer()
+        self._now_ns = 0
+        self._counted = [0, 0]
+        self._subscribed_on: IbSession | None = None
+
+    # -- told by the data session
+
+    def read_began(self) -> None:
+        """Stamp what follows with the time of the read."""
+        self._now_ns = self._clock.wall_ns()
+
+    def price_tick(self, req_id: int, tick_type: int, price: float, size: float) -> None:
+        """Take a tickPrice."""
+        self.feed.price(req_id, tick_type, price, size, self._now_ns)
+
+    def size_tick(self, req_id: int, tick_type: int, size: float) -> None:
+        """Take a tickSize."""
+        self.feed.size(req_id, tick_type, size, self._now_ns)
+
+    def read_ended(self) -> None:
+        """Let the ticks of this read go."""
+        self.feed.read_ended(self._now_ns)
+        if self.feed.waiting:
+            self._more.set()
+
+    def data_type(self, req_id: int, quality: int) -> None:
+        """Take what kind of data flows, and say so on the bus."""
+        con_id = self.feed.data_type(req_id, quality)
+        if con_id:
+            self._outbox.put(
+                self._bus.keys.broker_status,
+                DataStatus(ts_init_ns=self._clock.wall_ns(), con_id=con_id, quality=quality),
+            )
+
+    def error(self, error: BrokerError) -> bool:
+        """Take an error of a subscription; False if its id is none of ours."""
+        con_id = self.feed.con_id_of(error.req_id)
+        if not con_id:
+            return False
+        info = self._codes.look_up(error.code)
+        text = f"{error.text} — {info.text}" if info.text else error.text
+        self._outbox.put(
+            self._bus.keys.broker_status,
+            DataStatus(ts_init_ns=self._clock.wall_ns(), con_id=con_id, code=error.code, text=text),
+        )
+        if error.code not in (10167, 10090, 2104, 300):  # with these the data flow, or nothing is subscribed
+            get_logger().warning("subscription.refused", con_id=con_id, code=error.code, text=error.text)
+            self._drop(con_id)
+            self._retry_ns[con_id] = self._clock.monotonic_ns() + int(RESUBSCRIBE_S * NS_PER_S)
+        return True
+
+    def _drop(self, con_id: int) -> None:
+        req_id = self._req_of.pop(con_id, None)
+        if req_id is not None:
+            self.feed.unsubscribe(req_id)
+
+    def renew(self) -> None:
+        """Subscribe everything anew, with new request ids (after 1101, or on a new session)."""
+        session = self._session()
+        for con_id, req_id in list(self._req_of.items()):
+            if session is not None and session is self._subscribed_on:
+                session.unsubscribe(req_id)
+            self._drop(con_id)
+        self._retry_ns.clear()
+        self._renew.set()
+
+    def stop(self) -> None:
+        """End everything: the leadership is over."""
+        session = self._session()
+        for con_id, req_id in list(self._req_of.items()):
+            if session is not None and session is self._subscribed_on:
+                session.unsubscribe(req_id)
+            self._drop(con_id)
+        self.feed.clear()
+        self._wanted = ()
+
+    # -- loops
+
+    async def run_wanted(self) -> None:
+        """Follow the wanted set until cancelled."""
+        stream = self._bus.keys.subscriptions
+        cursor = "0-0"
+        while True:
+            try:
+                if cursor == "0-0":
+                    entries = await self._bus.read_last(stream, 1)
+                    cursor = entries[-1].entry_id if entries else "0-1"
+                else:
+                    entries = (await self._bus.read({stream: cursor}, block_ms=250)).get(stream, [])
+            except TransientError:
+                await self._clock.sleep(0.2)
+                continue
+            for entry in entries:
+                cursor = entry.entry_id
+                try:
+                    message = decode_fields(entry.fields, entry_id=cursor, stream=stream).message
+                except BadInput as e:
+                    await self._dead_letter(entry, str(e))
+                    continue
+                if isinstance(message, SubscriptionRequest):
+                    self._wanted = tuple(dict.fromkeys(message.con_ids))
+            await self._follow()
+
+    async def _dead_letter(self, entry: object, error: str) -> None:
+        try:
+            await self._bus.dead_letter(entry, consumer=self._source, error=error)  # type: ignore[arg-type]
+        except (TransientError, OutcomeUnknown):
+            get_logger().error("entry.unreadable", error=error)
+
+    async def _follow(self) -> None:
+        session = self._session()
+        if session is None or not session.is_open:
+            return
+        if session is not self._subscribed_on:
+            for con_id in list(self._req_of):
+                self._drop(con_id)
+            self._subscribed_on = session
+        for con_id in [con_id for con_id in self._req_of if con_id not in self._wanted]:
+            session.unsubscribe(self._req_of[con_id])
+            self._drop(con_id)
+        now_ns = self._clock.monotonic_ns()
+        for con_id in self._wanted:
+            if con_id not in self._req_of and now_ns >= self._retry_ns.get(con_id, 0):
+                await self._subscribe(session, con_id)
+        metrics.SUBSCRIPTIONS.set(len(self._req_of))
+
+    async def _subscribe(self, session: IbSession, con_id: int) -> None:
+        try:
+            contract = await self._contracts.get(con_id)
+            await self._slot()
+            if not session.is_open:
+                return
+            req_id = session.subscribe(contract)
+        except BrokerUnavailable:
+            return
+        except CqError as e:
+            self._retry_ns[con_id] = self._clock.monotonic_ns() + int(RESUBSCRIBE_S * NS_PER_S)
+            self._outbox.put(
+                self._bus.keys.broker_status,
+                DataStatus(ts_init_ns=self._clock.wall_ns(), con_id=con_id, code=200, text=str(e)),
+            )
+            get_logger().warning("subscription.failed", con_id=con_id, error=str(e))
+            return
+        self._req_of[con_id] = req_id
+        self.feed.subscribe(req_id, con_id, self._clock.wall_ns())
+        self._more.set()
+
+    async def _slot(self) -> None:
+        """Keep subscriptions under their share of the message budget."""
+        self._pacer.submit(Lane.SUBSCRIPTION, 1)
+        while not self._pacer.take(self._clock.monotonic_ns()):
+            deadline_ns = self._pacer.deadline_ns() or 0
+            await self._clock.sleep(max(0.001, (deadline_ns - self._clock.monotonic_ns()) / NS_PER_S))
+
+    async def run_ticks(self, token: LeaseToken, has_lease: Callable[[], bool]) -> None:
+        """Publish ticks until cancelled.
+
+        Raises:
+            Fenced: we lead no more.
+        """
+        while True:
+            self._more.clear()
+            ticks = self.feed.take()
+            if not ticks:
+                await self._more.wait()
+                continue
+            if not has_lease():
+                raise Fenced("the lease ran out")
+            try:
+                await self._bus.publish_ticks(token, self._batches(ticks), source=self._source)
+            except (TransientError, OutcomeUnknown) as e:
+                metrics.TICKS_DROPPED.inc(len(ticks))  # a tick is never sent twice: the next quote tells the truth
+                get_logger().warning("ticks.lost", count=len(ticks), error=str(e))
+                await self._clock.sleep(0.05)
+                continue
+            metrics.TICKS.inc(len(ticks))
+            self._count_losses()
+
+    def _batches(self, ticks: list[Tick]) -> list[tuple[int, bytes]]:
+        partition = self._bus.keys.partition
+        parts: dict[int, list[Tick]] = {}
+        for tick in ticks:
+            parts.setdefault(partition(tick.con_id), []).append(tick)
+        return [(number, pack_ticks(part)) for number, part in parts.items()]
+
+    def _count_losses(self) -> None:
+        feed = self.feed
+        metrics.TICKS_DROPPED.inc(feed.dropped - self._counted[0])
+        metrics.TICKS_REJECTED.inc(feed.rejected - self._counted[1])
+        self._counted = [feed.dropped, feed.rejected]

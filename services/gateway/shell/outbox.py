@@ -1,0 +1,204 @@
+"""Publish what the leader has to say, in order, fenced; repeat until it is on the bus or we lead no more.
+
+Order events and snapshots go in the order they were made; executions through their index, so that a repeat is none.
+A repeated order event (its first reply was lost) says the same again: readers take the last word per order.
+
+Invariants:
+1. Nothing is written without the lease, asked right before; a Fenced reply ends the leadership.
+2. At most `limit` items wait; above it the leadership is given up, for a Redis that slow cannot carry orders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from services.gateway import metrics
+from shared.bus.ports import Bus, LeaseToken
+from shared.clock import SYSTEM_CLOCK, Clock
+from shared.errors import BusUnavailable, Fenced, OutcomeUnknown, TransientError
+from shared.logs import get_logger
+from shared.messages.base import Message
+from shared.messages.codec import encode_body
+from shared.messages.orders import Commission, Fill, OrderEvent
+
+BATCH = 200
+RETRY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    key: str
+    values: Mapping[str, bytes | str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Delete:
+    key: str
+    fields: Sequence[str]
+
+
+_Item = tuple[str, Message] | Fill | Commission | _Set | _Delete
+
+
+class Outbox:
+    """The leader's queue to the bus; empty and closed while standing by."""
+
+    def __init__(self, bus: Bus, source: str, *, clock: Clock = SYSTEM_CLOCK, limit: int = 200_000) -> None:
+        self._bus = bus
+        self._source = source
+        self._clock = clock
+        self._limit = limit
+        self._items: deque[_Item] = deque()
+        self._more = asyncio.Event()
+        self._done = 0
+        self._progress = asyncio.Event()
+        self._is_open = False
+        self._has_overflowed = False
+
+    @property
+    def waiting(self) -> int:
+        """Return how many items wait."""
+        return len(self._items)
+
+    def open(self) -> None:
+        """Begin to take items: the fence stands."""
+        self._items.clear()
+        self._done = 0
+        self._has_overflowed = False
+        self._is_open = True
+
+    def close(self) -> None:
+        """Drop what waits: a successor finds it out from the broker."""
+        self._is_open = False
+        self._items.clear()
+        self._progress.set()
+
+    def _put(self, item: _Item) -> None:
+        if not self._is_open:
+            return
+        if len(self._items) >= self._limit:
+            self._has_overflowed = True
+            self._more.set()
+            return
+        self._items.append(item)
+        self._more.set()
+
+    def put(self, stream: str, message: Message) -> None:
+        """Queue one message for a stream."""
+        self._put((stream, message))
+
+    def put_orders(self, events: Sequence[OrderEvent]) -> None:
+        """Queue order events, and keep the `open-orders` hash along with them."""
+        keys = self._bus.keys
+        for event in events:
+            self._put((keys.orders, event))
+            metrics.ORDER_EVENTS.labels(str(event.state)).inc()
+            key = event.order_ref or str(event.perm_id)
+            if event.state.is_final:
+                self._put(_Delete(keys.open_orders, [key]))
+            else:
+                self._put(_Set(keys.open_orders, {key: encode_body(event)}))
+
+    def put_fill(self, fill: Fill | Commission) -> None:
+        """Queue an execution or a commission."""
+        self._put(fill)
+
+    def put_hash(self, key: str, values: Mapping[str, bytes | str]) -> None:
+        """Queue a snapshot."""
+        if values:
+            self._put(_Set(key, values))
+
+    def delete_fields(self, key: str, fields: Sequence[str]) -> None:
+        """Queue the deletion of snapshot fields."""
+        if fields:
+            self._put(_Delete(key, fields))
+
+    async def flushed(self) -> None:
+        """Wait until everything queued so far is on the bus; returns at once when closed."""
+        mark = self._done + len(self._items)
+        while self._is_open and self._done < mark:
+            self._progress.clear()
+            await self._progress.wait()
+
+    async def run(self, token: LeaseToken, has_lease: Callable[[], bool]) -> None:
+        """Publish until cancelled.
+
+        Raises:
+            Fenced: we lead no more.
+        """
+        while True:
+            if not self._items:
+                self._more.clear()
+                await self._more.wait()
+            if self._has_overflowed:
+                raise Fenced(f"more than {self._limit} entries wait for Redis: the leadership is given up")
+            if not has_lease():
+                raise Fenced("the lease ran out")
+            taken = self._take()
+            if taken:
+                await self._publish(token, taken, has_lease)
+
+    def _take(self) -> list[_Item]:
+        """Return the next run of items of one kind, without removing it."""
+        run: list[_Item] = []
+        for item in self._items:
+            if run and type(item) is not type(run[0]) and not (_is_fill(item) and _is_fill(run[0])):
+                break
+            if run and isinstance(item, _Set | _Delete) and item.key != run[0].key:  # type: ignore[union-attr]
+                break
+            run.append(item)
+            if len(run) >= BATCH:
+                break
+        return run
+
+    async def _publish(self, token: LeaseToken, run: list[_Item], has_lease: Callable[[], bool]) -> None:
+        while True:
+            try:
+                await self._send(token, run)
+            except (TransientError, OutcomeUnknown) as e:
+                if not has_lease():
+                    raise Fenced("the lease ran out while Redis was away") from e
+                if isinstance(e, BusUnavailable):
+                    get_logger().warning("publish.retried", items=len(run), error=str(e))
+                await self._clock.sleep(RETRY_S)
+                continue
+            for _ in run:
+                if self._items:
+                    self._items.popleft()
+            self._done += len(run)
+            self._progress.set()
+            return
+
+    async def _send(self, token: LeaseToken, run: list[_Item]) -> None:
+        first = run[0]
+        if isinstance(first, _Set):
+            merged: dict[str, str | bytes] = {}
+            for item in run:
+                merged.update(item.values)  # type: ignore[union-attr]
+            await self._bus.hash_set(first.key, merged)
+        elif isinstance(first, _Delete):
+            names = [name for item in run for name in item.fields]  # type: ignore[union-attr]
+            await self._bus.hash_delete(first.key, list(dict.fromkeys(names)))
+        elif isinstance(first, Fill | Commission):
+            await self._send_fills(token, [item for item in run if isinstance(item, Fill | Commission)])
+        else:
+            entries = [item for item in run if isinstance(item, tuple)]
+            await self._bus.publish(token, entries, source=self._source)
+
+    async def _send_fills(self, token: LeaseToken, fills: list[Fill | Commission]) -> None:
+        new = await self._bus.publish_fills(token, fills, source=self._source)
+        for fill, is_new in zip(fills, new, strict=True):
+            if not is_new or not isinstance(fill, Fill):
+                continue
+            metrics.FILLS.labels("late" if fill.is_late else "live").inc()
+            get_logger().info(
+                "fill.published", exec_id=fill.exec_id, order_ref=fill.order_ref, perm_id=fill.perm_id,
+                side=str(fill.side), quantity=str(fill.quantity), price=str(fill.price), is_late=fill.is_late,
+            )  # fmt: skip
+
+
+def _is_fill(item: _Item) -> bool:
+    return isinstance(item, Fill | Commission)

@@ -1,0 +1,412 @@
+"""Keep the trading session: connect, find out what happened, keep it alive, connect again.
+
+Only the leader runs this. Its session carries the trading client id, and through a guard the claim (epoch, owner,
+incarnation). Orders may go out while `can_send`: the lease is held, the session is READY, the evidence is complete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from services.gateway import metrics
+from services.gateway.core.book import OrderBook
+from services.gateway.core.evidence import BrokerExecution, BrokerOrder, Evidence
+from services.gateway.core.ledger import OrderIds
+from services.gateway.core.link import Link, LinkAct, LinkTiming
+from services.gateway.core.order_machine import OrderFact
+from services.gateway.core.pacing import Lane, Pacer
+from services.gateway.core.reconcile import Findings, reconcile
+from services.gateway.core.takeover import Part, Step, Takeover
+from services.gateway.core.tws_codes import CodeTable
+from services.gateway.ports import ClientIdInUse
+from services.gateway.settings import GatewaySettings
+from services.gateway.shell.executions import OrderDesk
+from services.gateway.shell.ib_session import IbSession
+from services.gateway.shell.outbox import Outbox
+from shared.bus.ports import Bus, LeaseToken
+from shared.clock import NS_PER_MS, NS_PER_S, SYSTEM_CLOCK, Clock, random_fraction
+from shared.errors import BrokerUnavailable, TransientError
+from shared.logs import get_logger
+from shared.messages.control import BrokerStatus, LinkState, Reconciled
+from shared.messages.orders import OrderState
+from shared.tws.hello import TradingClaim
+
+TURN_S = 0.2
+ROUNDS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Pauses between further questions while something stays in doubt."""
+
+
+class Trading:
+    """The leader's trading session, one after another."""
+
+    def __init__(
+        self, settings: GatewaySettings, bus: Bus, book: OrderBook, outbox: Outbox, codes: CodeTable,
+        takeover: Takeover, token: LeaseToken, has_lease: Callable[[], bool], check_accounts: Callable[..., str],
+        *, began_ns: int, clock: Clock = SYSTEM_CLOCK,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._bus = bus
+        self._book = book
+        self._outbox = outbox
+        self._takeover = takeover
+        self._token = token
+        self._has_lease = has_lease
+        self._check_accounts = check_accounts
+        self._clock = clock
+        self._began_ns = began_ns
+        self.link = Link(LinkTiming(settings.probe_every_s, settings.silence_limit_s))
+        self.ids = OrderIds()
+        self.desk = OrderDesk(
+            book, outbox, codes, settings.account, clock=clock,
+            on_link=self._on_link, on_ask=self.ask, on_closed=self._on_closed,
+        )  # fmt: skip
+        self.session: IbSession | None = None
+        self.session_number = 0
+        self._pacer: Pacer[asyncio.Future[None]] = Pacer()
+        self._pace = asyncio.Event()
+        self._wanted: list[str] = []
+        self._turn = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._shown_state: tuple[LinkState, str] | None = None
+        self._not_ready_since_ns = clock.monotonic_ns()
+        self._in_doubt_round = 0
+        self._next_round_ns = 0
+        self._id_refused_since_ns = 0
+        self._id_index = 0
+        self._closing = ""
+
+    # -- what others ask
+
+    @property
+    def state(self) -> LinkState:
+        """Return the visible state of the trading link."""
+        return self.link.state
+
+    @property
+    def client_id(self) -> int:
+        """Return the trading client id in use."""
+        return self._settings.trading_client_ids[self._id_index]
+
+    @property
+    def can_send(self) -> bool:
+        """Return whether an order may be written right now."""
+        session = self.session
+        return (
+            self.link.state is LinkState.READY
+            and self._takeover.may_send
+            and session is not None
+            and session.is_open
+            and self._has_lease()
+        )
+
+    @property
+    def not_ready_s(self) -> float:
+        """Return for how long there has been no READY session."""
+        if self.link.state is LinkState.READY:
+            return 0.0
+        return (self._clock.monotonic_ns() - self._not_ready_since_ns) / NS_PER_S
+
+    async def wait_ready(self, limit_s: float) -> bool:
+        """Wait until orders may be written, at most `limit_s`."""
+        until_ns = self._clock.monotonic_ns() + int(limit_s * NS_PER_S)
+        while not self.can_send:
+            left_s = (until_ns - self._clock.monotonic_ns()) / NS_PER_S
+            if left_s <= 0:
+                return False
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(min(left_s, 0.5)):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+        return True
+
+    async def slot(self, lane: Lane, cost: int = 1) -> None:
+        """Wait for room in the broker's message budget.
+
+        Raises:
+            PacingRefused: the lane's queue is full.
+            BrokerUnavailable: the session went away while waiting.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pacer.submit(lane, future, cost=cost)
+        self._grant()
+        if not future.done():
+            self._pace.set()
+        await future
+
+    def _grant(self) -> None:
+        for future in self._pacer.take(self._clock.monotonic_ns()):
+            if not future.done():
+                future.set_result(None)
+
+    async def run_pacing(self) -> None:
+        """Grant waiting slots as the window moves on."""
+        while True:
+            deadline_ns = self._pacer.deadline_ns()
+            if deadline_ns is None:
+                self._pace.clear()
+                await self._pace.wait()
+                continue
+            await self._clock.sleep(max(0.001, (deadline_ns - self._clock.monotonic_ns()) / NS_PER_S))
+            self._grant()
+
+    def ask(self, reason: str) -> None:
+        """Ask the broker for everything once more, soon."""
+        if len(self._wanted) < 100:
+            self._wanted.append(reason)
+        self._turn.set()
+
+    # -- told by the desk
+
+    def _on_link(self, code: int, text: str) -> None:
+        if not code:
+            self.link.heard(self._clock.monotonic_ns())
+            return
+        for act in self.link.told(code, text):
+            if act is LinkAct.RECONCILE:
+                self.link.asking()
+                self.ask(f"code {code}")
+            elif act is LinkAct.CLOSE:
+                self._closing = f"code {code}"
+        self._turn.set()
+
+    def _on_closed(self, reason: str) -> None:
+        self._closing = reason
+        self._turn.set()
+
+    # -- the loop
+
+    async def run(self) -> None:
+        """Keep a session until cancelled."""
+        try:
+            while True:
+                session = await self._connect()
+                try:
+                    await self._serve(session)
+                finally:
+                    self._leave(session)
+                    await session.close(at_once=True)
+                    self._show()
+        finally:
+            self._fail_slots("the leadership is over")
+
+    def _leave(self, session: IbSession) -> None:
+        self.session = None
+        self._takeover.disconnected()
+        self.link.closed(self._closing or "closed")
+        self._fail_slots("the session with the broker is gone")
+        if session.is_open:
+            get_logger().info("link.left", client_id=session.client_id)
+
+    def _fail_slots(self, reason: str) -> None:
+        for future in self._pacer.drain():
+            if not future.done():
+                future.set_exception(BrokerUnavailable(reason))
+
+    async def _connect(self) -> IbSession:
+        settings = self._settings
+        host, port = settings.endpoint
+        while True:
+            self._show()
+            session = IbSession(self.client_id, self.desk, options=self._claim(), time_zone=settings.tws_time_zone)
+            try:
+                self.session_number += 1
+                self.desk.session_number, self.desk.client_id = self.session_number, self.client_id
+                self._closing = ""
+                await session.open(host, port, limit_s=settings.connect_limit_s)
+                complaint = self._check_accounts(session.accounts)
+                if complaint:
+                    await session.close(at_once=True)
+                    raise BrokerUnavailable(complaint)
+            except TransientError as e:
+                self._note_refusal(e)
+                await self._clock.sleep(self.link.retry_in_s(random_fraction()))
+                continue
+            self._id_refused_since_ns = 0
+            self.session = session
+            self.ids.next_valid(session.next_valid_id)
+            self.link.connected(self._clock.monotonic_ns())
+            self._takeover.connected()
+            get_logger().info("link.connected", client_id=session.client_id, next_valid_id=session.next_valid_id)
+            self._show()
+            return session
+
+    def _claim(self) -> str:
+        if not self._settings.guard:
+            return ""
+        return TradingClaim(self._token.epoch, self._token.owner, self._token.incarnation).as_option()
+
+    def _note_refusal(self, error: TransientError) -> None:
+        now_ns = self._clock.monotonic_ns()
+        code = 326 if isinstance(error, ClientIdInUse) else 0
+        self.link.closed(str(error), code)
+        if not code:
+            self._id_refused_since_ns = 0
+            return
+        self._id_refused_since_ns = self._id_refused_since_ns or now_ns
+        ids = self._settings.trading_client_ids
+        if len(ids) > 1 and now_ns - self._id_refused_since_ns > self._settings.id_in_use_limit_s * NS_PER_S:
+            stuck = self.client_id
+            self._id_index = (self._id_index + 1) % len(ids)
+            self._id_refused_since_ns = 0
+            get_logger().error("trading_id.stuck", client_id=stuck, next_client_id=self.client_id)
+
+    async def _serve(self, session: IbSession) -> None:
+        """Synchronise, then keep the session alive until it ends."""
+        if not await self._synchronise(session):
+            return
+        while not self._closing and session.is_open:
+            self._turn.clear()
+            try:
+                async with asyncio.timeout(TURN_S):
+                    await self._turn.wait()
+            except TimeoutError:
+                pass
+            if self._is_leaving() or not await self._turn_once(session):
+                return
+
+    def _is_leaving(self) -> bool:
+        return bool(self._closing)
+
+    async def _turn_once(self, session: IbSession) -> bool:
+        now_ns = self._clock.monotonic_ns()
+        for act in self.link.tick(now_ns):
+            if act is LinkAct.PROBE and session.is_open:
+                session.ask_time()
+            elif act is LinkAct.CLOSE:
+                self._closing = "the broker does not answer on an open socket"
+                return False
+        self._doubt_silent(now_ns)
+        is_due = bool(self._wanted) or (self._next_round_ns and now_ns >= self._next_round_ns)
+        is_blocked = not self._takeover.may_send or self.link.state is LinkState.RECONCILING
+        if (is_due or is_blocked) and self.link.is_undisturbed and not await self._synchronise(session):
+            return False
+        self._show()
+        return True
+
+    def _doubt_silent(self, now_ns: int) -> None:
+        """Turn what was sent and never shown into UNKNOWN, and ask."""
+        limit_ns = int(self._settings.echo_limit_s * NS_PER_S)
+        for track in self._book.open_tracks():
+            if track.state is OrderState.CLAIMED and track.sent_ns and now_ns - track.sent_ns > limit_ns:
+                track.doubted_ns = now_ns
+                self.desk.publish(
+                    self._book.told(
+                        track, OrderFact.DOUBTED, self._clock.wall_ns(), by="gateway", code="GATEWAY_UNKNOWN",
+                        text="sent, and the broker has not shown it since",
+                    )
+                )  # fmt: skip
+                self.ask("an order was not echoed")
+
+    async def _synchronise(self, session: IbSession) -> bool:
+        """Ask for everything, publish what is missing, announce; False if the session must go."""
+        reasons, self._wanted = self._wanted, []
+        must_announce = not self._takeover.may_send or self.link.state is LinkState.RECONCILING
+        try:
+            evidence = await self._ask_all(session)
+        except TransientError as e:
+            get_logger().warning("reconcile.failed", error=str(e), reasons=reasons)
+            if not session.is_open:
+                return False
+            self._closing = f"the broker did not answer: {e}"
+            return False
+        started_ns = evidence.asked_ns
+        findings = self._apply(evidence)
+        self._cancel_odd(session)
+        await self._outbox.flushed()
+        if self._closing or not self._has_lease():
+            return False
+        for part in Part:
+            self._takeover.answered(part)
+        self._takeover.published()
+        self._schedule(findings)
+        if must_announce:
+            self._announce(findings, started_ns)
+            await self._outbox.flushed()
+            self.link.synced()
+        self._takeover.announced()
+        self._show()
+        return True
+
+    async def _ask_all(self, session: IbSession) -> Evidence:
+        limit_s = self._settings.answer_limit_s
+        asked_ns = self._clock.monotonic_ns()
+        was_undisturbed = self.link.is_undisturbed
+        open_orders: list[BrokerOrder] = await session.open_orders(limit_s=limit_s)
+        completed = await session.completed_orders(limit_s=limit_s)
+        executions: list[BrokerExecution] = await session.executions(limit_s=limit_s)
+        return Evidence(
+            client_id=session.client_id, open_orders=tuple(open_orders), completed_orders=tuple(completed),
+            executions=tuple(executions), is_undisturbed=was_undisturbed and self.link.is_undisturbed,
+            asked_ns=asked_ns,
+        )  # fmt: skip
+
+    def _apply(self, evidence: Evidence) -> Findings:
+        findings = reconcile(
+            self._book, evidence, now_ns=self._clock.wall_ns(), monotonic_ns=self._clock.monotonic_ns(),
+            quarantine_ns=int(self._settings.quarantine_s * NS_PER_S), session=self.session_number,
+        )  # fmt: skip
+        self.ids.seen(self._book.highest_order_id())
+        self.desk.publish(findings.change)
+        return findings
+
+    def _schedule(self, findings: Findings) -> None:
+        """Come back while something is in doubt, less and less often."""
+        if not findings.in_doubt and not self._book.modifies:
+            self._in_doubt_round, self._next_round_ns = 0, 0
+            return
+        pause_s = ROUNDS_S[min(self._in_doubt_round, len(ROUNDS_S) - 1)] + 0.5
+        self._in_doubt_round += 1
+        self._next_round_ns = self._clock.monotonic_ns() + int(pause_s * NS_PER_S)
+
+    def _cancel_odd(self, session: IbSession) -> None:
+        """Cancel what should not be there: an order declared absent, or a second one of an intent."""
+        for track in self.desk.take_odd():
+            if track.order_id and track.client_id == session.client_id and session.is_open:
+                session.cancel(track.order_id)
+                get_logger().error("order.odd_cancelled", order_id=track.order_id, perm_id=track.perm_id)
+
+    def _announce(self, findings: Findings, started_ns: int) -> None:
+        now_ns = self._clock.monotonic_ns()
+        took_ns = now_ns - started_ns
+        unknown = sum(1 for track in self._book.open_tracks() if track.state is OrderState.UNKNOWN)
+        message = Reconciled(
+            ts_init_ns=self._clock.wall_ns(), instance=self._token.owner, epoch=self._token.epoch,
+            incarnation=self._token.incarnation, orders_found=findings.orders_shown,
+            fills_recovered=len(findings.change.fills), orders_unknown=unknown, took_ms=took_ns // NS_PER_MS,
+        )  # fmt: skip
+        self._outbox.put(self._bus.keys.broker_status, message)
+        if self._began_ns:
+            metrics.TAKEOVER_SECONDS.observe((now_ns - self._began_ns) / NS_PER_S)
+            get_logger().info("takeover.finished", took_ms=(now_ns - self._began_ns) // NS_PER_MS, unknown=unknown)
+            self._began_ns = 0
+
+    def _show(self) -> None:
+        """Publish the link's state when it changed, and wake who waits for it."""
+        state = self.link.state
+        shown = (state, self.link.reason)
+        metrics.LINK_UP.labels("trading").set(1 if state is LinkState.READY else 0)
+        if state is LinkState.READY or (self._shown_state is not None and self._shown_state[0] is LinkState.READY):
+            self._not_ready_since_ns = self._clock.monotonic_ns()
+        self._changed.set()
+        if shown == self._shown_state:
+            return
+        if self._shown_state is None or self._shown_state[0] is not state:
+            metrics.LINK_CHANGES.labels(str(state)).inc()
+        self._shown_state = shown
+        get_logger().info("link.changed", state=str(state), reason=self.link.reason, code=self.link.code)
+        self._outbox.put(
+            self._bus.keys.broker_status,
+            BrokerStatus(
+                ts_init_ns=self._clock.wall_ns(), instance=self._token.owner, state=state, reason=self.link.reason,
+                is_leader=True, client_id=self._settings.client_id, trading_client_id=self.client_id,
+                code=self.link.code, epoch=self._token.epoch,
+            ),
+        )  # fmt: skip
+
+    @property
+    def step(self) -> Step:
+        """Return how far the take-over is."""
+        return self._takeover.step()
