@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from services.guard.core import gate as g
-from services.guard.core.latch import Halt, halted, restored, resumed
+from services.guard.core.latch import Halt
 from shared.tws import requests as q
 from shared.tws.contract import TwsContract
 from shared.tws.hello import ClientHello, TradingClaim, encode_hello
@@ -220,14 +220,3 @@ def test_an_order_that_does_not_decode_is_an_order():
     it = gate(Halt(is_holding=True))
     started(it, 1, 101, A)
     assert [type(e) for e in it.client_frame(1, frame(WHAT_IF) + b"extra\0")] == [g.Refused, g.Reply]
-
-
-def test_a_missing_or_broken_halt_holds_except_in_a_fresh_simulation():
-    assert restored(None, is_sim=False).is_holding
-    assert not restored(None, is_sim=True).is_holding
-    for text in ("", "{}", "[1]", '{"is_holding": false}'):
-        assert restored(text, is_sim=True).is_holding
-    halt = halted(OPEN, reason="r", who="w", at_ns=5)
-    assert restored(halt.to_json(), is_sim=False) == halt
-    assert halted(halt, reason="other", who="x", at_ns=6) == halt
-    assert resumed(halt, reason="fine", who="x", at_ns=7) == Halt(False, "fine", "x", 7)
