@@ -37,14 +37,16 @@ ALL_UNLIMITED: dict[str, Any] = {
 }
 
 
-def D(value: object) -> Decimal:
+def D(value: object) -> Decimal:  # noqa: N802 - as short as in the decimal module's own examples
     return Decimal(str(value))
 
 
 def limits_with(**values: Any) -> Limits:
     """Every limit unlimited, but the ones given."""
     base = replace(default_limits().base, **ALL_UNLIMITED)
-    numbers = {name: D(value) if isinstance(value, int | float) else value for name, value in values.items()}
+    numbers: dict[str, Any] = {
+        name: D(value) if isinstance(value, int | float) else value for name, value in values.items()
+    }
     return Limits(base=replace(base, **numbers))
 
 

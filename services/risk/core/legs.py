@@ -124,8 +124,8 @@ class Leg:
 class OrderGroup:
     """The legs of one intent and their worst case: `buys` and `sells` may still fill, beyond what has filled.
 
-    Bracket: children only reduce what the parent opens, so the parent's side counts the parent, the other side what
-    the largest child could do beyond the parent's rest. OCA: the largest leg of each side.
+    Bracket: children only reduce what the parent opens, so the parent's side counts the parent's rest, the other side the
+    largest child, up to what the parent has opened and no sibling closed. OCA: the largest leg of each side.
     """
 
     __slots__ = ("buys", "con_id", "is_external", "key", "kind", "legs", "open_buys", "open_sells", "sells", "strategy")
@@ -174,12 +174,15 @@ def _worst_of_bracket(legs: list[LegFacts]) -> tuple[Decimal, Decimal]:
     buys, sells = _total(parents, 1), _total(parents, -1)
     child_buys, child_sells = _most(children, 1), _most(children, -1)
     if parents:
-        # A child only closes what the parent has opened or will open, less what its siblings closed already.
-        opened = sum((working + filled for _, _, working, filled in parents), ZERO)
-        left = max(ZERO, opened - sum((filled for _, _, _, filled in children), ZERO))
+        # A child only closes what its parent has opened, less what its siblings closed already.
+        left = _filled(parents) - _filled(children)
+        left = left if left > 0 else ZERO
         child_buys, child_sells = min(child_buys, left), min(child_sells, left)
-    # Its parent's fills come first and move the position the other way.
-    return max(buys, child_buys - sells), max(sells, child_sells - buys)
+    return max(buys, child_buys), max(sells, child_sells)
+
+
+def _filled(legs: list[LegFacts]) -> Decimal:
+    return sum((filled for _, _, _, filled in legs), ZERO)
 
 
 def _most(legs: list[LegFacts], sign: int) -> Decimal:

@@ -65,6 +65,8 @@ class Feed:
         self._generation = 0
         self._tick_cursors: dict[str, str] = {}
         self._contract_bodies: dict[str, bytes] = {}
+        self.is_driven = False
+        """Whether the reader of intents reads the streams too (`read_with`); then `run` only waits."""
         self._is_away = False
         self._unreadable: list[tuple[Entry, str]] = []
         self._reset()
@@ -101,7 +103,10 @@ class Feed:
     async def run(self) -> None:
         """Tail the streams for ever; a bus that is away only delays it."""
         while True:
-            await self._patiently(self._read_some)
+            if self.is_driven:
+                await self._clock.sleep(SNAPSHOT_PERIOD_S)
+            else:
+                await self._patiently(self._read_some)
 
     async def run_ticks(self) -> None:
         """Keep the last prices for ever."""
@@ -141,8 +146,22 @@ class Feed:
         found = await self._bus.read(self.cursors, count=READ_COUNT, block_ms=block_ms)
         if generation != self._generation:
             return 0  # the book was begun anew meanwhile
-        if not found:
-            return None
+        return await self._apply_all(found) if found else None
+
+    async def read_with(self, stream: str, cursor: str, *, block_ms: int) -> list[Entry]:
+        """Return the entries of another stream after `cursor`, with the book read up to the same instant.
+
+        Whoever wrote such an entry may have acted on a fill or an order event: the book must know it too.
+        """
+        found = await self._bus.read({**self.cursors, stream: cursor}, count=READ_COUNT, block_ms=block_ms)
+        entries = found.pop(stream, [])
+        if found:
+            await self._apply_all(found)
+            if any(len(rows) >= READ_COUNT for rows in found.values()):
+                await self.catch_up()
+        return entries
+
+    async def _apply_all(self, found: dict[str, list[Entry]]) -> int:
         fresh = {
             stream: [entry for entry in entries if entry_order(entry.entry_id) > entry_order(self.cursors[stream])]
             for stream, entries in found.items()

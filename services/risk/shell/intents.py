@@ -28,6 +28,8 @@ from shared.messages.orders import CancelCommand, CancelRequest, Command, Decisi
 
 READ_COUNT = 200
 BLOCK_MS = 100
+CATCH_UP_EVERY = 50
+"""Intents of a burst that are decided before the book is read up again."""
 RETRY_S = 0.05
 ASK_CONTRACTS_NS = 200 * NS_PER_MS
 """How often contract definitions are looked up again for intents in unknown contracts."""
@@ -49,16 +51,6 @@ class FencedReader:
         self._clock = clock
         self._source = f"risk:{instance}"
         self._has_lease = has_lease
-
-    async def _follow(self, stream: str, name: str, take: Callable[[Entry], Awaitable[None]]) -> None:
-        cursor = await self._patiently(partial(self._start, stream, name))
-        while True:
-            found = await self._patiently(
-                partial(self._bus.read, {stream: cursor}, count=READ_COUNT, block_ms=BLOCK_MS)
-            )
-            for entry in found.get(stream, []):
-                await take(entry)
-                cursor = entry.entry_id
 
     async def _start(self, stream: str, name: str) -> str:
         cursor, last = await self._bus.get_cursor(name), await self._bus.last_id(stream)
@@ -101,7 +93,15 @@ class CancelReader(FencedReader):
         Raises:
             Fenced: this process leads no more.
         """
-        await self._follow(self._bus.keys.cancels, "cancels", partial(self._take, token))
+        stream = self._bus.keys.cancels
+        cursor = await self._patiently(partial(self._start, stream, "cancels"))
+        while True:
+            found = await self._patiently(
+                partial(self._bus.read, {stream: cursor}, count=READ_COUNT, block_ms=BLOCK_MS)
+            )
+            for entry in found.get(stream, []):
+                await self._take(token, entry)
+                cursor = entry.entry_id
 
     async def _take(self, token: LeaseToken, entry: Entry) -> None:
         command: CancelCommand | None = None
@@ -142,7 +142,19 @@ class IntentReader(FencedReader):
         Raises:
             Fenced: this process leads no more.
         """
-        await self._follow(self._bus.keys.intents, "intents", partial(self._take, token))
+        stream = self._bus.keys.intents
+        cursor = await self._patiently(partial(self._start, stream, "intents"))
+        self._feed.is_driven = True
+        try:
+            while True:
+                entries = await self._patiently(partial(self._feed.read_with, stream, cursor, block_ms=BLOCK_MS))
+                for number, entry in enumerate(entries, start=1):
+                    await self._take(token, entry)
+                    cursor = entry.entry_id
+                    if number % CATCH_UP_EVERY == 0:
+                        await self._patiently(self._feed.catch_up)
+        finally:
+            self._feed.is_driven = False
 
     async def _take(self, token: LeaseToken, entry: Entry) -> None:
         read_ns = self._clock.monotonic_ns()

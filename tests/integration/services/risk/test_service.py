@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,17 @@ from shared.messages.account import AccountSnapshot, AccountTag, PositionsComple
 from shared.messages.codec import encode_body
 from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState, Reconciled
 from shared.messages.market import pack_ticks, quote_tick
-from shared.messages.orders import CancelCommand, CancelRequest, Command, Decision, Fill, Intent, OrderEvent, OrderState
+from shared.messages.orders import (
+    CancelCommand,
+    CancelRequest,
+    Command,
+    Decision,
+    Fill,
+    Intent,
+    OrderEvent,
+    OrderState,
+    Side,
+)
 from tests.risk_desk import ACCOUNT, D, info, intent_of, leg_of, number_id
 from tests.support import ROOT, RedisServer, SpawnedProcess, Spawner, eventually
 
@@ -76,7 +87,7 @@ class Market:
     async def ask(self, intent: Intent) -> None:
         await self.bus.append(self.keys.intents, intent, source="test")
 
-    async def messages(self, stream: str) -> list:
+    async def messages(self, stream: str) -> list[Any]:
         return [decode_fields(entry.fields).message for entry in await self.bus.read_range(stream)]
 
     async def answer(self, number: int, timeout_s: float = 10.0) -> Decision:
@@ -163,7 +174,7 @@ async def test_halt_refuses_entries_and_lets_a_position_be_reduced(
     await market.reconciled()
     fill = Fill(
         exec_id="a.01", exec_stem="a", intent_id=number_id(50), strategy="s", account=ACCOUNT, con_id=CON_ID,
-        side="BUY", quantity=D(100), price=D(100),
+        side=Side.BUY, quantity=D(100), price=D(100),
     )  # fmt: skip
     await market.publish(market.keys.fills, fill)
     start(spawn, redis_server, deployment)
@@ -255,7 +266,7 @@ async def test_a_broken_limits_file_lets_only_reductions_pass(
 ) -> None:
     await market.reconciled()
     working = OrderEvent(
-        intent_id=number_id(50), state=OrderState.FILLED, strategy="s", account=ACCOUNT, con_id=CON_ID, side="SELL",
+        intent_id=number_id(50), state=OrderState.FILLED, strategy="s", account=ACCOUNT, con_id=CON_ID, side=Side.SELL,
         quantity=D(30), filled=D(30), order_type="MKT",
     )  # fmt: skip
     await market.publish(market.keys.orders, working)

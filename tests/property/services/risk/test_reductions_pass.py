@@ -1,0 +1,171 @@
+"""P7, the other half: a position can always be reduced, in every state of the system and under every rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.risk.core.decide import decide
+from services.risk.core.exposure import Book
+from services.risk.core.limits import Limits, broken_limits
+from services.risk.core.rules import RULES
+from shared.ids import MANUAL
+from shared.messages.account import PnlReport, Unexplained
+from shared.messages.control import BrokerStatus, Control, ControlAction, HaltStage, LinkState
+from shared.messages.orders import OrderState
+from tests.risk_desk import (
+    ACCOUNT,
+    NOW,
+    SECOND,
+    D,
+    decided,
+    event_of,
+    hold,
+    intent_of,
+    leg_of,
+    limits_with,
+    modify_of,
+    ready_book,
+    report,
+    set_price,
+)
+
+
+@dataclass
+class Situation:
+    """Everything that may be wrong at once."""
+
+    position: int
+    working: int
+    stage: str
+    is_paused: bool
+    is_reconciled: bool
+    link: LinkState
+    is_priced: bool
+    age_s: int
+    loss: int
+    is_limits_broken: bool
+    rate_used: bool
+    is_unexplained: bool
+    has_info: bool
+    buying_power: str
+
+
+situations = st.builds(
+    Situation,
+    position=st.integers(-500, 500).filter(bool),
+    working=st.integers(0, 500),
+    stage=st.sampled_from(["", *(str(stage) for stage in HaltStage)]),
+    is_paused=st.booleans(),
+    is_reconciled=st.booleans(),
+    link=st.sampled_from(list(LinkState)),
+    is_priced=st.booleans(),
+    age_s=st.integers(0, 10_000),
+    loss=st.integers(0, 1_000_000),
+    is_limits_broken=st.booleans(),
+    rate_used=st.booleans(),
+    is_unexplained=st.booleans(),
+    has_info=st.booleans(),
+    buying_power=st.sampled_from(["0", "-5", "1000000", "nonsense"]),
+)
+
+
+def book_in(situation: Situation) -> Book:
+    book = ready_book((1,) if situation.has_info else (2,), buying_power=situation.buying_power)
+    if situation.is_priced:
+        set_price(book, 1, 100.0, ts_ns=NOW - situation.age_s * SECOND)
+    hold(book, 1, situation.position)
+    if situation.working:
+        side = "SELL" if situation.position > 0 else "BUY"
+        book.apply(event_of(800, OrderState.WORKING, side=side, quantity=situation.working), NOW)
+    book.breakers.set_stage(situation.stage, "drill")
+    if situation.is_paused:
+        pause = Control(control_id="p", action=ControlAction.PAUSE_STRATEGY, scope="strategy:s", who="me")
+        book.apply(pause, NOW)
+    if not situation.is_reconciled:
+        book.apply(BrokerStatus(instance="g2", state=LinkState.RECONCILING, is_leader=True, epoch=9), NOW)
+    else:
+        book.apply(BrokerStatus(instance="g1", state=situation.link, is_leader=True, epoch=5), NOW)
+    book.apply(PnlReport(account=ACCOUNT, daily=D(-situation.loss)), NOW)
+    if situation.is_unexplained:
+        report(book, 1, situation.position * 2)
+        book.apply(Unexplained(account=ACCOUNT, con_id=1, expected=D(situation.position), reported=D(1)), NOW)
+    return book
+
+
+def limits_in(situation: Situation) -> Limits:
+    if situation.is_limits_broken:
+        return broken_limits(["limits.toml, line 3: nonsense"])
+    return limits_with(
+        position_quantity_max=1, position_notional_max=1, strategy_position_quantity_max=1, exposure_gross_max=1,
+        order_notional_max=1, buying_power_share=0, open_orders_max=0, open_orders_side_max=0, daily_loss_max=1,
+        data_age_max_s=1, price_collar_percent=0, strategy_rate_per_s=0, strategy_rate_burst=0,
+        account_rate_per_s=0, account_rate_burst=0, delayed_data="refuse", order_types=(), tifs=(), strategies=(),
+    )  # fmt: skip
+
+
+@given(situation=situations, part=st.integers(1, 500), strategy=st.sampled_from(["s", MANUAL]), is_market=st.booleans())
+def test_no_rule_in_any_state_refuses_an_order_that_reduces(
+    situation: Situation, part: int, strategy: str, is_market: bool
+) -> None:
+    book, limits = book_in(situation), limits_in(situation)
+    left = abs(situation.position) - situation.working
+    side = "SELL" if situation.position > 0 else "BUY"
+    price = None if is_market else "250.00"
+    verdict = decide(intent_of(1, side, part, price, strategy=strategy), book, limits, NOW + 3 * SECOND)
+    if part <= left:
+        assert verdict.decision.approved, verdict.decision.failed
+        assert verdict.decision.is_reducing and verdict.command is not None
+    else:
+        assert not verdict.decision.is_reducing
+
+
+@given(situation=situations, quantity=st.integers(1, 500))
+def test_what_adds_exposure_never_counts_as_reducing(situation: Situation, quantity: int) -> None:
+    book, limits = book_in(situation), limits_in(situation)
+    side = "BUY" if situation.position > 0 else "SELL"
+    verdict = decide(intent_of(1, side, quantity), book, limits, NOW + 3 * SECOND)
+    assert not verdict.decision.is_reducing
+    assert verdict.command is None
+
+
+@given(parts=st.lists(st.integers(1, 100), min_size=1, max_size=12), position=st.integers(1, 300))
+def test_reductions_together_never_cross_zero(parts: list[int], position: int) -> None:
+    book = ready_book()
+    hold(book, 1, position)
+    book.breakers.set_stage("holding", "drill")
+    limits = limits_with()
+    passed = [part for at, part in enumerate(parts) if decided(intent_of(at + 1, "SELL", part), book, limits).command]
+    assert sum(passed) <= position
+    contract = book.contract(1)
+    assert contract.total - contract.sells >= 0
+
+
+@given(old=st.integers(1, 200), new=st.integers(1, 200), is_halted=st.booleans())
+def test_an_order_can_be_made_smaller_while_halted_and_not_larger(old: int, new: int, is_halted: bool) -> None:
+    book, limits = ready_book(), limits_with()
+    decided(intent_of(1, "BUY", old), book, limits)
+    book.apply(event_of(1, OrderState.WORKING, quantity=old), NOW)
+    if is_halted:
+        book.breakers.set_stage("holding", "drill")
+    verdict = decide(modify_of(2, 1, "BUY", new), book, limits, NOW)
+    assert verdict.decision.approved == (new <= old or not is_halted)
+
+
+def test_an_oca_pair_that_closes_a_position_reduces_and_a_bracket_never_does() -> None:
+    book, limits = ready_book(), limits_with()
+    hold(book, 1, 50)
+    book.breakers.set_stage("holding", "drill")
+    pair = (leg_of("SELL", 50, "110.00"), leg_of("SELL", 50, None, 1))
+    assert decide(intent_of(1, legs=pair, group="oca"), book, limits, NOW).decision.is_reducing
+    children = (leg_of("SELL", 50), leg_of("BUY", 50, "90.00", 1, parent_leg=0))
+    assert not decide(intent_of(2, legs=children, group="bracket"), book, limits, NOW).decision.is_reducing
+
+
+def test_every_rule_says_who_it_is() -> None:
+    codes = [rule.code for rule in RULES]
+    assert len(set(codes)) == len(codes)
+    for rule in RULES:
+        assert rule.code.startswith("RISK_") and rule.citation and rule.__doc__
