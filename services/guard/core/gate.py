@@ -4,7 +4,8 @@ Invariants (each has a property test):
 1. Once a session of epoch n was opened upstream, no byte of a lower epoch goes upstream any more; every lower session
    is cut, and the new epoch is on disk, before the first byte of the higher one is forwarded.
 2. A session without a claim forwards read requests only, and only such as decode exactly: nothing rides behind them.
-3. While the latch holds, no placeOrder passes but what-if questions; cancels always pass.
+3. While the latch holds, no placeOrder passes but what-if questions and what can only reduce (see `exposure`);
+   cancels always pass.
 4. The claim never goes upstream.
 5. Trading client ids are opened by claimed sessions only, and claimed sessions open no others.
 
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.guard.core.exposure import WATCHED, Exposure
 from services.guard.core.latch import Halt
 from services.guard.core.requests_policy import CANCEL_ORDER, PLACE_ORDER, START_API, may_read, message_id_of
 from shared.errors import DecodeError
@@ -30,7 +32,7 @@ from shared.tws.fields import split_fields
 from shared.tws.hello import ClientHello, TradingClaim, encode_hello, parse_hello, split_claim
 from shared.tws.layout import REQUESTS
 from shared.tws.requests import PlaceOrder, StartApi, decode_request
-from shared.tws.responses import ErrorMessage, encode_response
+from shared.tws.responses import ErrorMessage, decode_response, encode_response
 
 SessionId = int
 
@@ -117,6 +119,7 @@ class Gate:
     halt: Halt
     stored: TradingClaim | None = None
     """What the disk holds; the shell sets it after each `Remember`, so that a failed one is tried again."""
+    exposure: Exposure = field(default_factory=Exposure)
     _sessions: dict[SessionId, _Session] = field(default_factory=dict)
 
     @property
@@ -183,17 +186,42 @@ class Gate:
         if session.client_id is None:
             return self._end(number, "a request came before START_API")
         if session.claim is None:
-            text = "this session may only read: orders go through the leader's trading session"
-            if may_read(message_id, session.client_id):
-                try:
-                    decode_request(payload, session.version)
-                    return [Forward(number, payload)]
-                except DecodeError as e:
-                    text = f"malformed: {e}"
-            return self._refuse(number, session, payload, message_id, text)
-        if message_id == PLACE_ORDER and self.halt.is_holding and not _is_what_if(payload, session.version):
-            return self._refuse(number, session, payload, message_id, f"trading is halted: {self.halt.reason}")
+            return self._reading_frame(number, session, session.client_id, payload, message_id)
+        return self._trading_frame(number, session, session.client_id, payload, message_id)
+
+    def _reading_frame(
+        self, number: SessionId, session: _Session, client_id: int, payload: bytes, message_id: int
+    ) -> list[Effect]:
+        text = "this session may only read: orders go through the leader's trading session"
+        if may_read(message_id, client_id):
+            try:
+                decode_request(payload, session.version)
+                return [Forward(number, payload)]
+            except DecodeError as e:
+                text = f"malformed: {e}"
+        return self._refuse(number, session, payload, message_id, text)
+
+    def _trading_frame(
+        self, number: SessionId, session: _Session, client_id: int, payload: bytes, message_id: int
+    ) -> list[Effect]:
+        if message_id == PLACE_ORDER:
+            order = _order_of(payload, session.version)
+            if self.halt.is_holding and not self._passes_halt(client_id, order):
+                return self._refuse(number, session, payload, message_id, f"trading is halted: {self.halt.reason}")
+            if order is not None:
+                self.exposure.sent(client_id, order)
         return [Forward(number, payload)]
+
+    def broker_frame(self, number: SessionId, payload: bytes) -> None:
+        """Look at a frame of the broker after it was forwarded: positions and orders of trading sessions count."""
+        session = self._sessions.get(number)
+        if session is None or session.claim is None or session.client_id is None:
+            return
+        try:
+            if message_id_of(payload) in WATCHED:
+                self.exposure.observe(decode_response(payload, session.version))
+        except DecodeError:
+            return  # what is not known is not a reduction
 
     def closed(self, number: SessionId) -> None:
         """Forget a session whose sockets are gone."""
@@ -206,6 +234,9 @@ class Gate:
         if claim.epoch < highest.epoch:
             return f"epoch {claim.epoch} of {claim.owner} is lower than {highest.epoch} of {highest.owner}"
         return f"epoch {claim.epoch} belongs to {highest.owner}, not to {claim.owner} (or to another incarnation)"
+
+    def _passes_halt(self, client_id: int, order: PlaceOrder | None) -> bool:
+        return order is not None and (order.order.what_if or self.exposure.reduces(client_id, order))
 
     def _cut_lower(self, claim: TradingClaim) -> list[Effect]:
         lower = [n for n, s in self._sessions.items() if s.claim is not None and s.claim != claim]
@@ -234,6 +265,8 @@ class Gate:
             for twin in twins:
                 del self._sessions[twin]
                 effects.append(Cut(twin, f"its owner has connected again with client id {client_id}"))
+            others = frozenset(s.client_id for s in self._sessions.values() if s.claim and s.client_id is not None)
+            self.exposure.session_started(client_id, others - {client_id})
         return [*effects, Forward(number, payload)]
 
     def _refuse(self, number: SessionId, session: _Session, payload: bytes, message_id: int, text: str) -> list[Effect]:
@@ -254,13 +287,13 @@ class Gate:
         return [Close(number, reason)]
 
 
-def _is_what_if(payload: bytes, version: int) -> bool:
-    """Tell whether a placeOrder only asks; what does not decode is an order."""
+def _order_of(payload: bytes, version: int) -> PlaceOrder | None:
+    """Return the order of a placeOrder frame, or None if it does not decode."""
     try:
         request = decode_request(payload, version)
     except DecodeError:
-        return False
-    return isinstance(request, PlaceOrder) and request.order.what_if
+        return None
+    return request if isinstance(request, PlaceOrder) else None
 
 
 def _start_api_client_id(payload: bytes, version: int) -> int | None:

@@ -214,8 +214,9 @@ class Relay:
             if payloads:
                 link.client.write(b"".join([encode_frame(payload) for payload in payloads]))
                 took_s = (self._clock.monotonic_ns() - read_ns) / NS_PER_S
-                for _ in payloads:
+                for payload in payloads:
                     _DOWN.observe(took_s)
+                    self.gate.broker_frame(link.number, payload)
             if frames.error is not None:
                 return f"from the broker: {frames.error}"
             await link.client.drain()

@@ -7,6 +7,7 @@ import pytest
 from services.guard.core import gate as g
 from services.guard.core.latch import Halt
 from shared.tws import requests as q
+from shared.tws import responses as r
 from shared.tws.contract import TwsContract
 from shared.tws.hello import ClientHello, TradingClaim, encode_hello
 from shared.tws.order import TwsOrder
@@ -220,3 +221,27 @@ def test_an_order_that_does_not_decode_is_an_order():
     it = gate(Halt(is_holding=True))
     started(it, 1, 101, A)
     assert [type(e) for e in it.client_frame(1, frame(WHAT_IF) + b"extra\0")] == [g.Refused, g.Reply]
+
+
+def test_a_halt_lets_a_position_be_closed_and_not_turned():
+    it = gate(Halt(is_holding=True, reason="storm"))
+    started(it, 1, 101, A)
+    contract = TwsContract(con_id=265598, symbol="AAPL", sec_type="STK")
+    for message in (r.Position("DUSIM1", contract, Decimal(100), 1.0), r.PositionEnd(), r.OpenOrderEnd()):
+        it.broker_frame(1, r.encode_response(message, 176))
+
+    def sell(number: int, quantity: int) -> bytes:
+        return frame(q.PlaceOrder(number, contract, TwsOrder("SELL", Decimal(quantity), "MKT", account="DUSIM1")))
+
+    assert it.client_frame(1, sell(8, 60)) == [g.Forward(1, sell(8, 60))]
+    assert [type(e) for e in it.client_frame(1, sell(9, 41))] == [g.Refused, g.Reply]
+    assert it.client_frame(1, sell(9, 40)) == [g.Forward(1, sell(9, 40))]
+
+
+def test_what_a_reading_session_is_told_does_not_count():
+    it = gate(Halt(is_holding=True))
+    started(it, 1, 101, A)
+    started(it, 2, 7)
+    it.broker_frame(2, r.encode_response(r.PositionEnd(), 176))
+    it.broker_frame(1, b"junk")
+    assert it.exposure._has_positions is False
