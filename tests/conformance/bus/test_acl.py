@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
 from shared.bus.acl import ROLES, acl_lines
 from shared.bus.keys import Keys
-from shared.bus.ports import LeaseView
+from shared.bus.ports import Entry, LeaseView, UnitCommit
 from shared.bus.redis_client import RedisBus, open_bus
+from shared.bus.retention import Retention, register_reader, trim_pass
 from shared.errors import ConfigError, Refused
-from shared.messages.orders import CancelRequest, Decision
+from shared.messages.control import Alert, Control, ControlAction
+from shared.messages.orders import CancelCommand, CancelRequest, Command, Decision, OrderState
+from tests.conformance.bus.bench import SOURCE, a_claim, an_event, an_intent, lead
+from tests.conformance.bus.test_incarnation import FEE
 from tests.support import RedisServer
 
 PASSWORDS = {role: f"secret-{role}" for role in ROLES}
@@ -74,3 +81,138 @@ async def test_a_wrong_password_is_a_sentence(guarded: tuple[RedisServer, Keys])
     with pytest.raises(ConfigError, match="refuses this user or password"):
         await bus.incarnation()
     await bus.close()
+
+
+@asynccontextmanager
+async def bus_of(guarded: tuple[RedisServer, Keys], role: str) -> AsyncIterator[RedisBus]:
+    bus = as_role(*guarded, role)
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+async def test_the_gateway_can_do_its_work(guarded: tuple[RedisServer, Keys]) -> None:
+    async with bus_of(guarded, "gateway") as bus:
+        token = await lead(bus)
+        await bus.hash_set(bus.keys.halt, {"stage": "none"})
+        await bus.hash_set(bus.keys.identity, {"mode": "sim"})
+        assert (await bus.claim(token, a_claim(token), source=SOURCE))[0].is_new
+        assert await bus.publish_fills(token, [FEE], source=SOURCE) == [True]
+        await bus.publish_ticks(token, [(0, b"x" * 64)], source=SOURCE)
+        event = an_event(OrderState.WORKING)
+        await bus.publish(token, [(bus.keys.orders, event), (bus.keys.broker_status, event)], source=SOURCE)
+        await bus.cancel_first(token, intent_id="j" * 20, legs=[0], events=[event], entry_id="1-1", source=SOURCE)
+        await bus.skip_entry(token, "commands", "1-2")
+        await bus.answer("me", event, source=SOURCE)
+        await bus.dead_letter(Entry("x", "1-1", {}), consumer="gateway", error="bad")
+        await bus.set_text(bus.keys.heartbeat("gateway", "a"), "{}", expire_s=5)
+        await bus.group_ensure(bus.keys.queries, "gateway")
+        await bus.group_new(bus.keys.queries, "gateway", "a", count=1, block_ms=None)
+        await bus.lease_renew(token)
+        await bus.lease_release(token)
+
+
+async def test_risk_can_do_its_work(guarded: tuple[RedisServer, Keys]) -> None:
+    async with bus_of(guarded, "risk") as bus:
+        token = await lead(bus, "risk")
+        command = Command(intent=an_intent(), not_after_ns=1, incarnation=token.incarnation)
+        decision = Decision(intent_id="i" * 20, approved=True)
+        assert await bus.decide(token, entry_id="1-1", decision=decision, command=command, source=SOURCE)
+        cancel = CancelCommand(cancel=CancelRequest(cancel_id="1", intent_id="i" * 20))
+        await bus.pass_cancel(token, entry_id="1-1", command=cancel, source=SOURCE)
+        await bus.skip_entry(token, "intents", "1-2")
+        await register_reader(bus, bus.keys.fills, "risk", "0-0", 1)
+
+
+async def test_a_strategy_worker_can_do_its_work(guarded: tuple[RedisServer, Keys]) -> None:
+    async with bus_of(guarded, "strategy") as bus:
+        token = await lead(bus, "strategy.a")
+        assert await bus.take_unit(token, "u", seen=await bus.load_unit("u"))
+        cancel = CancelRequest(cancel_id="1", intent_id="i" * 20)
+        commit = UnitCommit("u", 1, b"s", {"x": "1-1"}, b"", intents=(an_intent(),), cancels=(cancel,))
+        assert await bus.commit_unit(token, commit, source=SOURCE)
+        await bus.hash_set(bus.keys.strategies, {"u": "{}"})
+
+
+async def test_marketdata_can_do_its_work(guarded: tuple[RedisServer, Keys]) -> None:
+    async with bus_of(guarded, "marketdata") as bus:
+        token = await lead(bus, "marketdata")
+        event = an_event(OrderState.WORKING)
+        await bus.publish(token, [(bus.keys.bars(0), event), (bus.keys.subscriptions, event)], source=SOURCE)
+        await bus.hash_set(bus.keys.last(1), {"bid": "1"})
+
+
+async def test_monitoring_trims_what_it_must_not_write(guarded: tuple[RedisServer, Keys]) -> None:
+    keys = guarded[1]
+    async with bus_of(guarded, "gateway") as gateway:
+        ids = [await gateway.append(keys.fills, FEE, source=SOURCE) for _ in range(4)]
+    async with bus_of(guarded, "monitoring") as bus:
+        await bus.append(keys.alerts, Alert(alert_id="1", severity="info", text="t"), source=SOURCE)
+        two = Retention(max_age_s=10**9, max_entries=2, keep_s=10**9)
+        assert await trim_pass(bus, {keys.fills: two}, 2 * 10**18) == {keys.fills: 2}
+        assert [entry.entry_id for entry in await bus.read_range(keys.fills)] == ids[2:]
+        with pytest.raises(Refused, match="BUS_NO_PERMISSION"):
+            await bus.append(keys.fills, FEE, source=SOURCE)
+    async with bus_of(guarded, "strategy") as worker:
+        with pytest.raises(Refused, match="BUS_NO_PERMISSION"):
+            await worker.trim(keys.fills, before=ids[3])
+
+
+async def test_an_operator_can_halt_cancel_and_look(guarded: tuple[RedisServer, Keys]) -> None:
+    server, keys = guarded
+    async with bus_of(guarded, "admin") as admin:
+        await admin.load_functions()
+    async with bus_of(guarded, "operator") as bus:
+        await bus.append(keys.control, Control(control_id="1", action=ControlAction.HALT, who="me"), source=SOURCE)
+        await bus.append(keys.cancels, CancelRequest(cancel_id="1", intent_id="i" * 20), source=SOURCE)
+        await bus.append(keys.intents, an_intent(), source=SOURCE)
+        assert await bus.scan(f"cq:{keys.deployment}:*")
+    with server.client(username="operator", password=PASSWORDS["operator"]) as client:
+        assert json.loads(client.execute_command("FCALL_RO", "cq_peek", 1, keys.control, 5))[0]["type"] == "control"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "FLUSHALL",
+        "CONFIG GET maxmemory",
+        "CLIENT KILL TYPE normal",
+        "CLIENT PAUSE 1000",
+        "SCRIPT FLUSH",
+        "FUNCTION FLUSH",
+        "ACL LIST",
+        "SHUTDOWN",
+        "GET cq:another:halt",
+        "SET cq:another:halt 1",
+    ],
+)
+async def test_no_role_but_admin_may_disturb_others(guarded: tuple[RedisServer, Keys], command: str) -> None:
+    server, _ = guarded
+    for role in ROLES:
+        if role == "admin":
+            continue
+        client = server.client(username=role, password=PASSWORDS[role])
+        with client, pytest.raises(redis.exceptions.NoPermissionError):
+            client.execute_command(*command.split())
+
+
+async def test_a_server_loads_the_file_and_turns_the_default_user_off(
+    guarded: tuple[RedisServer, Keys], tmp_path: Path
+) -> None:
+    server, keys = guarded
+    users = tmp_path / "users.acl"
+    users.write_text("user default on nopass ~* +@all\n")
+    own = RedisServer(server.kind, options=("--aclfile", str(users)))
+    try:
+        own.start()
+        users.write_text("\n".join(acl_lines(keys, PASSWORDS)) + "\n")
+        with own.client() as client:
+            client.execute_command("ACL", "LOAD")
+        with own.client() as client, pytest.raises(redis.exceptions.RedisError, match="authenticate"):
+            client.ping()
+        for role in ROLES:
+            with own.client(username=role, password=PASSWORDS[role]) as client:
+                assert client.ping()
+    finally:
+        own.remove()

@@ -1,0 +1,72 @@
+"""Elections on the bus in memory: the same elector, no server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from shared.bus.keys import Keys
+from shared.bus.memory import MemoryBus
+from shared.bus.memory_server import MemoryServer
+from shared.errors import ConfigError
+from shared.leases.core import LeaseTiming
+from shared.leases.elector import Elector
+from tests.support import eventually
+
+TIMING = LeaseTiming.of_ttl(0.4)
+
+
+@pytest.fixture
+def server() -> MemoryServer:
+    return MemoryServer()
+
+
+def elector(server: MemoryServer, owner: str, **options: object) -> Elector:
+    return Elector(MemoryBus(server, Keys("test")), "risk", owner, TIMING, **options)  # type: ignore[arg-type]
+
+
+async def test_a_leader_renews_and_a_candidate_waits_until_it_resigns(server: MemoryServer) -> None:
+    first, second = elector(server, "a"), elector(server, "b")
+    token = await first.win()
+    waiting = asyncio.create_task(second.win())
+    await asyncio.sleep(3 * TIMING.ttl_s)
+    assert first.has_lease() and first.token == token and not waiting.done()
+    await first.resign("over")
+    assert not first.has_lease()
+    assert await first.lost() == "over"
+    assert (await asyncio.wait_for(waiting, 5)).epoch > token.epoch
+    await second.resign("over")
+
+
+async def test_a_server_that_is_away_ends_leadership_and_brings_it_back(server: MemoryServer) -> None:
+    leader = elector(server, "a")
+    first = await leader.win()
+    server.is_away = True
+    assert await asyncio.wait_for(leader.lost(), 5)
+    assert not leader.has_lease()
+    again = asyncio.create_task(leader.win())
+    await asyncio.sleep(TIMING.ttl_s)
+    assert not again.done()
+    server.is_away = False
+    assert (await asyncio.wait_for(again, 5)).epoch > first.epoch
+    await leader.resign("over")
+
+
+async def test_another_incarnation_ends_leadership(server: MemoryServer) -> None:
+    leader = elector(server, "a")
+    await leader.win()
+    server.restart()
+    await eventually(lambda: not leader.has_lease())
+    assert "incarnation" in leader.loss_reason
+
+
+async def test_the_epoch_exceeds_the_guards(server: MemoryServer) -> None:
+    leader = elector(server, "a", at_least_epoch=lambda: 5 * 10**15)
+    assert (await leader.win()).epoch == 5 * 10**15 + 1
+    await leader.resign("over")
+
+
+def test_times_that_cannot_work_are_refused_at_once(server: MemoryServer) -> None:
+    with pytest.raises(ConfigError):
+        Elector(MemoryBus(server, Keys("test")), "risk", "a", LeaseTiming(1.0, 0.9, 0.1))
