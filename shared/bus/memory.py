@@ -55,12 +55,8 @@ class MemoryBus(MemoryGroups):
         return self._server
 
     def _check(self, token: LeaseToken) -> MemoryServer:
-        server = self._here()
-        lease = server.leases.get(self._keys.lease(token.role), LeaseView())
-        if (lease.owner, lease.epoch, lease.incarnation) != (token.owner, token.epoch, token.incarnation):
-            raise Fenced(f"the lease is {lease.owner or 'nobody'}'s, epoch {lease.epoch}")
-        if str(server.life) != token.incarnation:
-            raise Fenced("the server is another incarnation")
+        server = self._server
+        self._held(token)
         fence = server.fences.get(self._keys.fence(token.role), 0)
         if fence != token.epoch:
             raise Fenced(f"the fence stands at {fence}")
@@ -220,16 +216,21 @@ class MemoryBus(MemoryGroups):
         """Count the lease up."""
         return self.renew_now(token)
 
-    def renew_now(self, token: LeaseToken) -> LeaseView:
-        """Count the lease up without waiting."""
+    def _held(self, token: LeaseToken) -> LeaseView:
+        """Return the stored lease if it is the token's."""
         server = self._here()
         stored = server.leases.get(self._keys.lease(token.role), LeaseView())
         if (stored.owner, stored.epoch, stored.incarnation) != (token.owner, token.epoch, token.incarnation):
             raise Fenced(f"the lease is {stored.owner or 'nobody'}'s, epoch {stored.epoch}")
         if str(server.life) != token.incarnation:
             raise Fenced("the server is another incarnation")
+        return stored
+
+    def renew_now(self, token: LeaseToken) -> LeaseView:
+        """Count the lease up without waiting."""
+        stored = self._held(token)
         renewed = replace(stored, counter=stored.counter + 1)
-        server.leases[self._keys.lease(token.role)] = renewed
+        self._server.leases[self._keys.lease(token.role)] = renewed
         return renewed
 
     def open_renewal(self, token: LeaseToken, *, limit_s: float) -> MemoryRenewal:
@@ -245,7 +246,7 @@ class MemoryBus(MemoryGroups):
 
     async def raise_fence(self, token: LeaseToken) -> None:
         """From now on only this epoch of the role publishes."""
-        await self.lease_renew(token)
+        self._held(token)
         key = self._keys.fence(token.role)
         if self._server.fences.get(key, 0) > token.epoch:
             raise Fenced(f"the fence stands at {self._server.fences[key]}")
