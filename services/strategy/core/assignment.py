@@ -69,6 +69,10 @@ class Watch:
         else:
             before.until_ns = max(before.until_ns, asked_ns)
 
+    def knows(self, worker: str) -> bool:
+        """Return whether a worker's lease was seen before."""
+        return worker in self._seen
+
     def forget(self, worker: str) -> None:
         """Stop watching a worker that left the list."""
         self._seen.pop(worker, None)

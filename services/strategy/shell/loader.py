@@ -168,7 +168,7 @@ def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Strategy]
         sys.modules[module_name] = module
         try:
             spec.loader.exec_module(module)
-        except (Exception, SystemExit) as e:  # noqa: BLE001 - user code: one bad file stops only itself (P10)
+        except (Exception, SystemExit) as e:  # user code: one bad file stops only itself (P10)
             del sys.modules[module_name]
             raise BadInput(f"{where} file: {_import_error(file, e)}") from e
     cls = getattr(module, entry.class_name, None)

@@ -1,0 +1,72 @@
+"""Know which workers live and whose a unit should be: leases watched on our own clock, units by rendezvous hashing."""
+
+from __future__ import annotations
+
+from services.strategy.core.assignment import LeaseSeen, Watch, worker_of
+from shared.bus.keys import Role
+from shared.bus.ports import Bus, LeaseToken, UnitRecord
+from shared.clock import NS_PER_S, Clock
+from shared.errors import OutcomeUnknown, TransientError
+from shared.logs import get_logger
+
+FORGET_AFTER_S = 60.0
+OBSERVE_PER_LEASE = 8
+
+
+class Membership:
+    """The live workers as this worker sees them."""
+
+    def __init__(self, bus: Bus, worker: str, ttl_s: float, clock: Clock) -> None:
+        self._bus = bus
+        self._worker = worker
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._watch = Watch(int(ttl_s * NS_PER_S))
+        self.live: list[str] = []
+        self.paused: dict[str, str] = {}
+
+    async def join(self) -> None:
+        """Put this worker on the list; call it with the lease held."""
+        await self._bus.hash_set(self._bus.keys.strategy_workers, {self._worker: str(self._clock.wall_ns())})
+        await self.observe()
+
+    async def run(self) -> None:
+        """Watch, for ever."""
+        while True:
+            try:
+                await self.observe()
+            except (TransientError, OutcomeUnknown) as e:
+                get_logger().debug("workers.unseen", error=str(e))
+            await self._clock.sleep(self._ttl_s / OBSERVE_PER_LEASE)
+
+    async def observe(self) -> None:
+        """Look at every listed worker's lease once, and at who is paused."""
+        for worker in await self._bus.hash_get_all(self._bus.keys.strategy_workers):
+            await self._look_at(worker)
+        live = self._watch.live()
+        if live != self.live:
+            get_logger().info("workers.changed", live=live, before=self.live)
+            self.live = live
+        stored = await self._bus.hash_get_all(self._bus.keys.paused)
+        self.paused = {name: reason.decode(errors="replace") for name, reason in stored.items()}
+
+    async def _look_at(self, worker: str) -> None:
+        asked_ns = self._clock.monotonic_ns()
+        view = await self._bus.lease_view(Role.strategy(worker))
+        seen = LeaseSeen(view.owner, view.epoch, view.counter)
+        self._watch.observed(worker, seen, asked_ns, self._clock.monotonic_ns())
+        if worker != self._worker and self._watch.silent_ns(worker) > FORGET_AFTER_S * NS_PER_S:
+            await self._bus.hash_delete(self._bus.keys.strategy_workers, [worker])
+            self._watch.forget(worker)
+
+    def is_mine(self, unit_id: str) -> bool:
+        """Return whether a unit should be on this worker."""
+        return worker_of(unit_id, self.live) == self._worker
+
+    async def may_take(self, record: UnitRecord, token: LeaseToken) -> bool:
+        """Return whether a unit is free: given up, ours from before, or its owner's lease is gone."""
+        if record.owner in ("", token.owner):
+            return True
+        if not self._watch.knows(record.owner):
+            await self._look_at(record.owner)
+        return not self._watch.may_hold(record.owner, record.epoch)

@@ -1,0 +1,69 @@
+"""Begin and end units on a worker: take the record, restore the core, choose the cursors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from services.strategy.core.ordering import Identity
+from services.strategy.core.unit import Limits, Unit, Watched
+from services.strategy.shell.feed import RunningUnit, streams_of
+from services.strategy.shell.loader import DeclaredUnit
+from shared.bus.ports import FIRST, Bus, UnitRecord, entry_order
+from shared.messages.market import ContractInfo
+
+
+async def start_cursors(bus: Bus, streams: Sequence[str], stored: Mapping[str, str]) -> dict[str, str]:
+    """Return where to read on: where the unit stopped; a new one reads orders and fills from the first retained entry
+    and market data, decisions and control from now.
+
+    A cursor ahead of the server's last entry (a failover to older data) would read nothing, silently: it is set back.
+    """
+    keys = bus.keys
+    from_first = {keys.orders, keys.fills}
+    cursors: dict[str, str] = {}
+    for stream in streams:
+        last = await bus.last_id(stream)
+        before = stored.get(stream)
+        if before is None:
+            cursors[stream] = FIRST if stream in from_first else last
+        else:
+            cursors[stream] = before if entry_order(before) <= entry_order(last) else last
+    return cursors
+
+
+class UnitMaker:
+    """Makes running units for one worker.
+
+    Args:
+        bus: where to look for cursors.
+        deployment_id: id of the deployment's identity.
+        account: the one account that is traded.
+        limits: when units commit, repeat and pause.
+        watched: what the watchdog looks at.
+    """
+
+    def __init__(self, bus: Bus, *, deployment_id: str, account: str, limits: Limits, watched: Watched) -> None:
+        self._bus = bus
+        self._deployment_id = deployment_id
+        self._account = account
+        self._limits = limits
+        self._watched = watched
+
+    async def make(
+        self, declared: DeclaredUnit, contracts: Sequence[ContractInfo], record: UnitRecord, incarnation: str
+    ) -> RunningUnit:
+        """Return a unit restored from its record, not yet started.
+
+        Raises:
+            BadInput: its saved state does not fit any more.
+        """
+        spec = declared.strategy
+        identity = Identity(self._deployment_id, self._account, spec.name, declared.unit_id, incarnation)
+        strategy = spec.cls(spec.params)
+        by_id = {info.con_id: info for info in contracts}
+        unit = Unit(identity, strategy, by_id, self._limits, self._watched)
+        strategy.bind(unit)
+        unit.restore(commit=record.commit, state=record.state, timers=record.timers, cursors=record.cursors)
+        streams = streams_of(self._bus.keys, by_id, spec.bars)
+        unit.cursors = await start_cursors(self._bus, streams, record.cursors)
+        return RunningUnit(declared, unit, strategy, streams)

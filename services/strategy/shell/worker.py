@@ -1,0 +1,409 @@
+"""One worker: lead its own lease, take the units that are its, feed them, save their commits.
+
+One task does everything that touches a unit, in turns: take and give up, read, hand out, timers, save. So a unit never
+sees an event while its commit is on the way, and a former owner's commit is refused by the server's script.
+
+Hand-over, in this order: `on_stop`, the last commit, the release. A worker that loses its lease drops its units at
+once and begins again; what it had not committed had no effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from services.strategy import metrics
+from services.strategy.core.events import Gap
+from services.strategy.core.unit import Commit
+from services.strategy.shell.contracts import ContractBook
+from services.strategy.shell.feed import Dispatcher, RunningUnit, merged
+from services.strategy.shell.loader import Loaded
+from services.strategy.shell.membership import Membership
+from services.strategy.shell.status import StatusRows
+from services.strategy.shell.units import UnitMaker
+from shared.bus.ports import FIRST, Bus, Entry, LeaseToken, UnitCommit, entry_order
+from shared.bus.retention import register_reader
+from shared.clock import NS_PER_MS, NS_PER_S, Clock
+from shared.errors import BadInput, Fenced, OutcomeUnknown, TransientError
+from shared.leases.elector import Elector
+from shared.logs import get_logger
+from shared.runtime import bind_epoch, until_available
+
+READ_COUNT = 200
+BLOCK_MS = 50
+YIELD_NS = 20 * NS_PER_MS
+RETRY_S = 0.05
+GAP_CHECK_AFTER_NS = NS_PER_S
+REGISTER_EVERY_NS = 5 * NS_PER_S
+SLOW_COMMITS_PER_TURN = 2
+
+
+class Worker:
+    """Runs the units that belong to this worker, for as long as it holds its lease."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        elector: Elector,
+        membership: Membership,
+        contracts: ContractBook,
+        maker: UnitMaker,
+        loaded: Loaded,
+        *,
+        source: str,
+        clock: Clock,
+    ) -> None:
+        self._bus = bus
+        self._elector = elector
+        self._membership = membership
+        self._contracts = contracts
+        self._maker = maker
+        self._loaded = loaded
+        self._source = source
+        self._clock = clock
+        self._status = StatusRows(bus, elector.owner, loaded, clock)
+        self._cursors: dict[str, str] = {}
+        self._units: dict[str, RunningUnit] = {}
+        self._taken: dict[str, str] = {}
+        """Units of ours that do not run yet, with the reason."""
+        self._dispatcher = Dispatcher(bus.keys, [])
+        self._stopping = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._read_ns = 0
+        self._registered_ns = 0
+        self._lag_s = 0.0
+        self._error_counts: dict[str, int] = {}
+
+    @property
+    def units(self) -> Mapping[str, RunningUnit]:
+        """Return the units that run here."""
+        return self._units
+
+    def facts(self) -> dict[str, object]:
+        """Return what the heartbeat shows."""
+        return {"units": sorted(self._units), "lag_s": round(self._lag_s, 3), "leads": self._elector.has_lease()}
+
+    def why_not_ready(self) -> str | None:
+        """Return why the worker does not do its work."""
+        return None if self._elector.has_lease() else "does not hold its lease"
+
+    # -- the life of a worker
+
+    async def run(self) -> None:
+        """Lead, work, lose, begin again; ends after `drain`."""
+        try:
+            while not self._stopping.is_set():
+                token = await self._elector.win()
+                bind_epoch(token.epoch)
+                try:
+                    await until_available(lambda token=token: self._bus.raise_fence(token), what="redis")  # type: ignore[misc]
+                    await until_available(self._membership.join, what="redis")
+                    await self._lead(token)
+                except Fenced as e:
+                    get_logger().warning("worker.fenced", reason=str(e))
+                    await self._elector.resign("fenced")
+                finally:
+                    self._drop_all()
+        finally:
+            self._stopped.set()
+
+    async def drain(self) -> None:
+        """Give every unit up after its last commit, then the lease."""
+        self._stopping.set()
+        if self._elector.has_lease():
+            await self._stopped.wait()
+
+    async def _lead(self, token: LeaseToken) -> None:
+        while self._elector.has_lease():
+            try:
+                if self._stopping.is_set():
+                    await self._give_up_all(token)
+                    return
+                await self._turn(token)
+            except TransientError as e:
+                get_logger().debug("bus.away", error=str(e))
+                await self._clock.sleep(RETRY_S)
+
+    async def _turn(self, token: LeaseToken) -> None:
+        await self._follow_plan(token)
+        await self._catch_up(token)
+        entries = await self._read()
+        await self._hand_out(entries, token)
+        now_ns = self._clock.wall_ns()
+        for running in self._units.values():
+            running.unit.tick(now_ns)
+        await self._save(token)
+        await self._status.publish(self._units, self._taken, self._lag_s)
+        await self._register()
+
+    # -- which units
+
+    async def _follow_plan(self, token: LeaseToken) -> None:
+        for unit_id in [one for one in self._units if not self._membership.is_mine(one)]:
+            await self._give_up(unit_id, token)
+        for unit_id in [one for one in self._taken if not self._membership.is_mine(one)]:
+            del self._taken[unit_id]
+            await self._bus.release_unit(token, unit_id)
+        for unit_id in self._loaded.units:
+            if unit_id not in self._units and self._membership.is_mine(unit_id):
+                await self._begin(unit_id, token)
+        for running in self._units.values():
+            running.unit.operator_pause = self._membership.paused.get(running.declared.strategy.name, "")
+
+    async def _begin(self, unit_id: str, token: LeaseToken) -> None:
+        if unit_id not in self._taken:
+            record = await self._bus.load_unit(unit_id)
+            if not await self._membership.may_take(record, token):
+                return
+            if not await self._bus.take_unit(token, unit_id, seen=record):
+                return
+            self._taken[unit_id] = ""
+        declared = self._loaded.units[unit_id]
+        self._contracts.want(declared.contracts)
+        found = self._contracts.all_of(declared.contracts)
+        if found is None:
+            self._taken[unit_id] = self._contracts.why_missing(declared.contracts)
+            return
+        if self._taken[unit_id].startswith("stopped"):
+            return
+        record = await self._bus.load_unit(unit_id)  # again: the owner before us may have committed until we took it
+        try:
+            running = await self._maker.make(declared, found, record, token.incarnation)
+        except BadInput as e:
+            self._taken[unit_id] = f"stopped: {e}"
+            get_logger().error("unit.refused", unit=unit_id, error=str(e))
+            return
+        self._units[unit_id] = running
+        self._taken.pop(unit_id, None)
+        await self._tell_gaps(running, record.cursors)
+        now_ns = self._clock.wall_ns()
+        running.unit.start(now_ns, now_ns)
+        for stream in running.streams:
+            self._cursors.setdefault(stream, running.unit.cursors[stream])
+        metrics.UNITS.set(len(self._units))
+        get_logger().info("unit.started", unit=unit_id, commit=record.commit, before=record.owner)
+
+    async def _tell_gaps(self, running: RunningUnit, stored: Mapping[str, str]) -> None:
+        now_ns = self._clock.wall_ns()
+        for stream in running.streams:
+            if stored.get(stream, FIRST) == FIRST:
+                continue
+            found = await self._bus.gap_after(stream, running.unit.cursors[stream])
+            if found is not None:
+                get_logger().warning("unit.missed_entries", unit=running.declared.unit_id, stream=stream)
+                running.unit.gap(Gap(stream, found.after_id, found.next_id, blocks=True), now_ns, now_ns)
+
+    async def _give_up(self, unit_id: str, token: LeaseToken) -> None:
+        running = self._units[unit_id]
+        now_ns = self._clock.wall_ns()
+        running.unit.stop(now_ns, now_ns)
+        if await self._save_one(running, token, force=True):
+            await self._bus.release_unit(token, unit_id)
+            get_logger().info("unit.released", unit=unit_id, commit=running.unit.last_commit)
+        self._forget(unit_id)
+
+    async def _give_up_all(self, token: LeaseToken) -> None:
+        for unit_id in list(self._units):
+            await self._give_up(unit_id, token)
+        for unit_id in list(self._taken):
+            await self._bus.release_unit(token, unit_id)
+        self._taken.clear()
+        await self._bus.hash_delete(self._bus.keys.strategy_workers, [self._elector.owner])
+        await self._elector.resign("stopping")
+
+    def _forget(self, unit_id: str) -> None:
+        self._units.pop(unit_id, None)
+        needed = {stream for running in self._units.values() for stream in running.streams}
+        for stream in [one for one in self._cursors if one not in needed]:
+            del self._cursors[stream]
+        self._rebuild()
+
+    def _drop_all(self) -> None:
+        self._units.clear()
+        self._taken.clear()
+        self._cursors.clear()
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        self._dispatcher = Dispatcher(self._bus.keys, [one for one in self._units.values() if one.is_joined])
+        metrics.UNITS.set(len(self._units))
+
+    async def _catch_up(self, token: LeaseToken) -> None:
+        """Bring units that joined later to where this worker reads, a slice a turn; then they read along."""
+        for running in [one for one in self._units.values() if not one.is_joined]:
+            unit = running.unit
+            ours = {stream: entry_order(self._cursors[stream]) for stream in running.streams}
+            behind = {s: unit.cursors[s] for s in running.streams if entry_order(unit.cursors[s]) < ours[s]}
+            if behind:
+                await self._slice(running, behind, ours, token)
+            elif all(entry_order(unit.cursors[s]) == ours[s] for s in running.streams):
+                running.is_joined = True
+                self._rebuild()
+            # else the former owner had read further than we have: wait until this worker is there
+
+    async def _slice(
+        self, running: RunningUnit, behind: Mapping[str, str], ours: Mapping[str, tuple[int, int]], token: LeaseToken
+    ) -> None:
+        found = await self._bus.read(behind, count=READ_COUNT)
+        entries = [one for one in merged(found, READ_COUNT) if entry_order(one.entry_id) <= ours[one.stream]]
+        dispatcher = Dispatcher(self._bus.keys, [running])
+        for entry in entries:
+            error = dispatcher.handle(entry, self._clock.wall_ns())
+            running.unit.advance(entry.stream, entry.entry_id)
+            if error is not None:
+                await self._bus.dead_letter(entry, consumer=self._source, error=error)
+        handled = {(entry.stream, entry.entry_id) for entry in entries}
+        for stream in behind:
+            rest = [e for e in found.get(stream, []) if entry_order(e.entry_id) <= ours[stream]]
+            if all((stream, e.entry_id) in handled for e in rest) and len(found.get(stream, [])) < READ_COUNT:
+                running.unit.advance(stream, self._cursors[stream])
+        await self._save_one(running, token)
+
+    # -- reading
+
+    async def _read(self) -> list[Entry]:
+        if not self._cursors:
+            await self._clock.sleep(BLOCK_MS / 1000)
+            return []
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - self._read_ns > GAP_CHECK_AFTER_NS:
+            await self._check_gaps()
+        found = await self._bus.read(self._cursors, count=READ_COUNT, block_ms=self._block_ms())
+        self._read_ns = self._clock.monotonic_ns()
+        return merged(found, READ_COUNT)
+
+    def _block_ms(self) -> int:
+        deadlines = [running.unit.deadline_ns() for running in self._units.values()]
+        due = min((one for one in deadlines if one is not None), default=None)
+        if any(not running.is_joined for running in self._units.values()):
+            return 1
+        left_ms = BLOCK_MS if due is None else (due - self._clock.wall_ns()) // NS_PER_MS
+        return int(max(1, min(BLOCK_MS, left_ms)))
+
+    async def _check_gaps(self) -> None:
+        """Look for trimmed entries after this worker did not read for a while; one that keeps up cannot have a gap."""
+        for stream, cursor in self._cursors.items():
+            found = None if cursor == FIRST else await self._bus.gap_after(stream, cursor)
+            if found is None:
+                continue
+            now_ns = self._clock.wall_ns()
+            for running in self._units.values():
+                if running.is_joined and stream in running.streams:
+                    running.unit.gap(Gap(stream, found.after_id, found.next_id, blocks=True), now_ns, now_ns)
+
+    async def _hand_out(self, entries: Sequence[Entry], token: LeaseToken) -> None:
+        """Hand entries to the joined units; save and let other tasks run in between when it takes long."""
+        if not entries:
+            self._lag_s = 0.0
+            return
+        begun_ns = self._clock.monotonic_ns()
+        wall_ns = self._clock.wall_ns()
+        self._lag_s = max(0.0, (wall_ns - entry_order(entries[-1].entry_id)[0] * NS_PER_MS) / NS_PER_S)
+        metrics.LAG.set(self._lag_s)
+        for entry in entries:
+            error = self._dispatcher.handle(entry, wall_ns)
+            self._cursors[entry.stream] = entry.entry_id
+            if error is not None:
+                await self._bus.dead_letter(entry, consumer=self._source, error=error)
+            now_ns = self._clock.monotonic_ns()
+            if now_ns - begun_ns > YIELD_NS:
+                await self._save(token)
+                await self._clock.sleep(0)
+                begun_ns, wall_ns = now_ns, self._clock.wall_ns()
+
+    # -- saving
+
+    async def _save(self, token: LeaseToken) -> None:
+        slow = 0
+        for running in list(self._units.values()):
+            if running.is_joined:
+                for stream in running.streams:
+                    if running.unit.cursors[stream] != self._cursors[stream]:
+                        running.unit.advance(stream, self._cursors[stream])
+            if not running.unit.is_urgent:
+                if slow >= SLOW_COMMITS_PER_TURN:
+                    continue
+                slow += 1
+            await self._save_one(running, token)
+
+    async def _save_one(self, running: RunningUnit, token: LeaseToken, *, force: bool = False) -> bool:
+        """Save a unit's commit if one is due, again and again until the server's answer is known.
+
+        Returns False if the unit is another's now: then it was dropped here.
+
+        Raises:
+            Fenced: this worker does not lead any more.
+        """
+        unit = running.unit
+        commit = unit.commit(self._clock.wall_ns(), force=force)
+        if commit is None:
+            return True
+        begun_ns = self._clock.monotonic_ns()
+        port_commit = UnitCommit(
+            running.declared.unit_id,
+            commit.number,
+            commit.state,
+            commit.cursors,
+            commit.timers,
+            intents=commit.intents,
+            cancels=commit.cancels,
+        )
+        while True:
+            if not self._elector.has_lease():
+                raise Fenced("the lease was lost before a commit was saved")
+            try:
+                await self._bus.commit_unit(token, port_commit, source=self._source)
+                break
+            except (TransientError, OutcomeUnknown) as e:
+                get_logger().warning("commit.unknown", unit=running.declared.unit_id, error=str(e))
+                await self._clock.sleep(RETRY_S)
+            except Fenced:
+                if not await self._is_still_leading(token):
+                    raise
+                get_logger().warning("unit.lost", unit=running.declared.unit_id)
+                self._forget(running.declared.unit_id)
+                return False
+        unit.committed(self._clock.wall_ns())
+        self._measure(running, commit, begun_ns)
+        return True
+
+    async def _is_still_leading(self, token: LeaseToken) -> bool:
+        view = await self._bus.lease_view(token.role)
+        is_ours = (view.owner, view.epoch, view.incarnation) == (token.owner, token.epoch, token.incarnation)
+        return is_ours and self._elector.has_lease() and await self._bus.incarnation() == token.incarnation
+
+    def _measure(self, running: RunningUnit, commit: Commit, begun_ns: int) -> None:
+        metrics.COMMIT.observe((self._clock.monotonic_ns() - begun_ns) / NS_PER_S)
+        strategy = running.declared.strategy.name
+        if commit.intents:
+            metrics.INTENTS.labels(strategy).inc(len(commit.intents))
+            cause_ns = commit.intents[0].cause_ts_ns
+            if cause_ns:
+                metrics.TICK_TO_INTENT.observe(max(0, self._clock.wall_ns() - cause_ns) / NS_PER_S)
+            for intent in commit.intents:
+                get_logger().info("intent.committed", intent_id=intent.intent_id, unit=running.declared.unit_id)
+        unit = running.unit
+        counted = self._error_counts.get(running.declared.unit_id, 0)
+        if unit.saved.errors > counted:
+            metrics.ERRORS.labels(strategy).inc(unit.saved.errors - counted)
+            last = str(unit.recent_errors[-1]) if unit.recent_errors else ""
+            get_logger().error(
+                "strategy.raised",
+                unit=running.declared.unit_id,
+                errors=unit.saved.errors,
+                last=last,
+                paused=unit.saved.paused,
+            )
+        self._error_counts[running.declared.unit_id] = unit.saved.errors
+
+    async def _register(self) -> None:
+        """Hold trimming back for what our units have not committed, within the retention."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - self._registered_ns < REGISTER_EVERY_NS:
+            return
+        self._registered_ns = now_ns
+        for stream in list(self._cursors):
+            behind = [one.unit.cursors[stream] for one in self._units.values() if stream in one.unit.cursors]
+            if behind:
+                name = f"strategy.{self._elector.owner}"
+                await register_reader(self._bus, stream, name, min(behind, key=entry_order), self._clock.wall_ns())
