@@ -4,12 +4,12 @@ WORKDIR /build
 RUN python3 -m venv /opt/cq
 COPY requirements/ requirements/
 COPY tools/ tools/
-RUN /opt/cq/bin/pip install --no-cache-dir --require-hashes -r requirements/demo-3.11.txt
+RUN /opt/cq/bin/pip install --no-cache-dir --require-hashes --no-deps -r requirements/demo.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY shared/ shared/
 COPY services/ services/
 COPY copilot_quant/ copilot_quant/
-RUN /opt/cq/bin/pip install --no-cache-dir --no-deps .
+RUN /opt/cq/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim-bookworm
 ENV PATH=/opt/cq/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TZ=UTC CQ_ENV_FILE=
