@@ -124,8 +124,8 @@ class Leg:
 class OrderGroup:
     """The legs of one intent and their worst case: `buys` and `sells` may still fill, beyond what has filled.
 
-    Bracket: children only reduce what the parent opens, so the parent's side counts the parent's rest, the other side the
-    largest child, up to what the parent has opened and no sibling closed. OCA: the largest leg of each side.
+    Bracket: children only reduce what the parent opens, so the parent's side counts the parent's rest, the other side
+    the largest child, up to what the parent has opened and no sibling closed. OCA: the largest leg of each side.
     """
 
     __slots__ = ("buys", "con_id", "is_external", "key", "kind", "legs", "open_buys", "open_sells", "sells", "strategy")

@@ -169,3 +169,15 @@ def test_every_rule_says_who_it_is() -> None:
     assert len(set(codes)) == len(codes)
     for rule in RULES:
         assert rule.code.startswith("RISK_") and rule.citation and rule.__doc__
+
+
+def test_a_modify_may_not_reach_past_zero_together_with_what_works() -> None:
+    book, limits = ready_book(), limits_with()
+    hold(book, 1, 100)
+    for number, quantity in ((1, 60), (2, 30)):
+        decided(intent_of(number, "SELL", quantity), book, limits)
+        book.apply(event_of(number, OrderState.WORKING, side="SELL", quantity=quantity), NOW)
+    book.breakers.set_stage("holding", "drill")
+    assert decide(modify_of(3, 2, "SELL", 40), book, limits, NOW).decision.approved
+    refused = decide(modify_of(4, 2, "SELL", 41), book, limits, NOW).decision
+    assert refused.code == "RISK_HALTED" and not refused.is_reducing

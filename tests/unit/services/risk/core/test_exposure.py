@@ -1,0 +1,123 @@
+"""The book takes what happened in any order, once."""
+
+from __future__ import annotations
+
+from shared.messages.orders import OrderState
+from tests.risk_desk import (
+    NOW,
+    SECOND,
+    D,
+    command_of,
+    decided,
+    event_of,
+    fill_of,
+    intent_of,
+    limits_with,
+    modify_of,
+    ready_book,
+    report,
+)
+
+
+def test_quantity_leaves_working_only_into_position_whichever_message_comes_first() -> None:
+    for first in ("event", "fill"):
+        book = ready_book()
+        decided(intent_of(1, quantity=10), book, limits_with())
+        contract = book.contract(1)
+        steps = [
+            lambda: book.apply(event_of(1, OrderState.WORKING, quantity=10, filled=D(4)), NOW),  # noqa: B023
+            lambda: fill_of(book, 1, 1, "BUY", 4, exec_id="a.01"),  # noqa: B023
+        ]
+        for step in steps if first == "event" else steps[::-1]:
+            step()
+            assert (contract.total, contract.buys) == (4, 6)
+
+
+def test_executions_count_once_and_corrections_replace() -> None:
+    book = ready_book()
+    decided(intent_of(1, quantity=10), book, limits_with())
+    for exec_id, quantity in (("a.b.01", 4), ("a.b.01", 4), ("a.b.02", 3), ("a.b.01", 4)):
+        fill_of(book, 1, 1, "BUY", quantity, exec_id=exec_id)
+    assert (book.contract(1).total, book.contract(1).buys) == (3, 7)
+    book.apply(event_of(1, OrderState.WORKING, quantity=10, filled=D(3)), NOW)
+    fill_of(book, 1, 1, "BUY", 0, exec_id="a.b.03")
+    assert book.contract(1).total == 0, "what was reported included the execution that was taken back"
+
+
+def test_late_executions_of_a_cancelled_order_move_the_position() -> None:
+    book = ready_book()
+    decided(intent_of(1, quantity=10), book, limits_with())
+    book.apply(event_of(1, OrderState.CANCELLED, quantity=10), NOW)
+    assert book.contract(1).buys == 0
+    fill_of(book, 1, 1, "BUY", 2, exec_id="a.01")
+    assert (book.contract(1).total, book.contract(1).buys) == (2, 0)
+
+
+def test_a_reappearing_order_counts_again() -> None:
+    book = ready_book()
+    decided(intent_of(1, quantity=10), book, limits_with())
+    book.apply(event_of(1, OrderState.NOT_SENT, quantity=10), NOW)
+    book.apply(event_of(1, OrderState.WORKING, quantity=10), NOW)
+    assert book.contract(1).buys == 10
+
+
+def test_orders_that_are_not_ours_count_and_belong_to_nobody() -> None:
+    book = ready_book()
+    event = event_of(0, OrderState.WORKING, quantity=30, strategy="unassigned", perm_id=7, is_external=True)
+    book.apply(event.model_copy(update={"intent_id": ""}), NOW)
+    fill_of(book, 0, 1, "BUY", 5, exec_id="x.01", intent_id="", perm_id=7, strategy="unassigned")
+    contract = book.contract(1)
+    assert (contract.buys, contract.total, contract.by_strategy) == (25, 5, {"unassigned": D(5)})
+
+
+def test_the_stream_gives_the_same_reservations_as_deciding_did() -> None:
+    decider, reader = ready_book(), ready_book()
+    for number in (1, 2):
+        verdict = decided(intent_of(number), decider, limits_with())
+        assert verdict.command is not None
+        reader.apply(verdict.command, NOW)
+        decider.apply(verdict.command, NOW)  # the leader reads its own commands too
+    assert decider.contract(1).buys == reader.contract(1).buys == 20
+    assert decider.open_orders == reader.open_orders == 2
+
+
+def test_a_reservation_can_be_taken_back_and_made_again() -> None:
+    book = ready_book()
+    intent = intent_of(1)
+    book.reserve(intent, NOW, (1, 1, 1, 1))
+    book.release(intent)
+    assert book.contract(1).buys == 0
+    book.apply(command_of(intent), NOW)
+    assert book.contract(1).buys == 10
+    book.apply(event_of(1, OrderState.WORKING), NOW)
+    book.release(intent)
+    assert book.contract(1).buys == 10, "the broker has spoken of it"
+
+
+def test_a_refused_modify_stops_counting() -> None:
+    book, limits = ready_book(), limits_with()
+    decided(intent_of(1), book, limits)
+    book.apply(event_of(1, OrderState.WORKING), NOW)
+    decided(modify_of(2, 1, "BUY", 50), book, limits)
+    assert book.contract(1).buys == 50
+    book.apply(event_of(2, OrderState.REFUSED, quantity=50), NOW)
+    assert book.contract(1).buys == 10
+
+
+def test_other_accounts_are_ignored() -> None:
+    book = ready_book()
+    book.apply(event_of(1, OrderState.WORKING, account="DUSIM0002"), NOW)
+    assert book.contract(1).buys == 0
+
+
+def test_a_report_older_than_the_last_fills_is_no_difference_yet_and_a_lasting_one_is() -> None:
+    book = ready_book()
+    for number, when in ((1, NOW), (2, NOW + 9 * SECOND)):
+        fill_of(book, number, 1, "BUY", 10, exec_id=f"e{number}.01", now_ns=when)
+        report(book, 1, 10 * number - 10, when)
+    book.advance(NOW + 12 * SECOND)
+    assert not book.contract(1).is_mismatched
+    book.advance(NOW + 30 * SECOND)
+    assert book.contract(1).is_mismatched
+    report(book, 1, 20, NOW + 31 * SECOND)
+    assert not book.contract(1).is_mismatched

@@ -1,0 +1,83 @@
+"""Limits come from a profile and differences; every mistake is named at once, with its line."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from services.risk.core.limits import PROFILES, default_limits, parse_limits
+from shared.errors import ConfigError
+
+
+def test_an_empty_file_is_the_profile() -> None:
+    assert parse_limits("").base == PROFILES["small-paper"] == default_limits().base
+    assert parse_limits('profile = "tiny-live"').base == PROFILES["tiny-live"]
+
+
+def test_differences_and_overrides() -> None:
+    limits = parse_limits(
+        """
+        [limits]
+        order_quantity_max = 10.5
+        exposure_gross_max = "unlimited"
+        order_types = ["LMT"]
+        [strategies.slow]
+        order_quantity_max = 5
+        [contracts.AAPL]
+        order_quantity_max = 3
+        [contracts."#42"]
+        position_quantity_max = 7
+        """
+    )
+    assert limits.base.order_quantity_max == Decimal("10.5")
+    assert limits.base.exposure_gross_max is None
+    assert limits.for_order("slow", 1, "MSFT").order_quantity_max == 5
+    assert limits.for_order("slow", 1, "AAPL").order_quantity_max == 3
+    assert limits.for_order("fast", 1, "MSFT").order_quantity_max == Decimal("10.5")
+    assert limits.for_order("fast", 42, "").position_quantity_max == 7
+
+
+def test_the_guides_variables_win() -> None:
+    limits = parse_limits(
+        "[limits]\nexposure_gross_max = 1", environment={"MAX_POSITION_SIZE": "1000", "MAX_TOTAL_EXPOSURE": "50000"}
+    )
+    assert (limits.base.position_quantity_max, limits.base.exposure_gross_max) == (1000, 50_000)
+
+
+def test_every_mistake_is_named_at_once_with_its_line() -> None:
+    text = """profile = "huge"
+nonsense = 1
+[limits]
+order_quantity_max = -1
+price_collar_percent = "much"
+position_qty_max = 5
+delayed_data = "maybe"
+tifs = ["DAY", "OPG"]
+[strategies.s]
+position_quantity_max = 5
+"""
+    with pytest.raises(ConfigError) as caught:
+        parse_limits(text, source="limits.toml", environment={"MAX_TOTAL_EXPOSURE": "lots"})
+    mistakes = caught.value.mistakes
+    for line, word in ((1, "huge"), (2, "nonsense"), (4, "-1"), (5, "much"), (6, "position_qty_max"), (7, "maybe")):
+        assert any(f"limits.toml, line {line}:" in one and word in one for one in mistakes), (line, mistakes)
+    assert any("line 8" in one and "OPG" in one for one in mistakes)
+    assert any("line 10" in one and "cannot be set in [strategies.s]" in one for one in mistakes)
+    assert any(one.startswith("MAX_TOTAL_EXPOSURE") for one in mistakes)
+    assert len(mistakes) == 9
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[limits",
+        "limits = 3",
+        "strategies = 3",
+        "[limits]\norder_quantity_max = true",
+        "[limits]\ndaily_loss_max = nan",
+    ],
+)
+def test_nonsense_is_a_config_error(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_limits(text)
