@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from shared.errors import ConfigError
@@ -32,6 +32,9 @@ class GatewaySettings(BrokerSettings):
         default="",
         validation_alias="GATEWAY_GUARD_HTTP",
         description="http://host:port of the guard's control, told of halt and resume; empty: none",
+    )
+    guard_token: SecretStr = Field(
+        default=SecretStr(""), validation_alias="GATEWAY_GUARD_TOKEN", description="the guard's GUARD_TOKEN, for resume"
     )
     codes_file: str = Field(
         default="", validation_alias="GATEWAY_CODES_FILE", description="TOML file that extends the table of TWS codes"

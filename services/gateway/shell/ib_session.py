@@ -283,6 +283,11 @@ class IbSession:
             transport.abort()
         self._end("closed")
 
+    def abort(self) -> None:
+        """Drop the socket and everything still to be written, now."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def lost(self, reason: str) -> None:
         """Note the end of the socket."""
         self._gone.set()

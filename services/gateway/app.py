@@ -1,0 +1,38 @@
+"""Put the gateway together: bus, codes, the data session, leadership."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from services.gateway.core.tws_codes import CodeTable, read_codes
+from services.gateway.settings import GatewaySettings
+from services.gateway.shell.leadership import Gateway
+from shared.bus.redis_client import open_bus
+from shared.health import Health
+from shared.runtime import App
+
+
+async def build(settings: GatewaySettings, resources: AsyncExitStack) -> App:
+    """Return the gateway, ready to serve.
+
+    Raises:
+        ConfigError: settings contradict each other, or the codes file is wrong.
+    """
+    settings.check()
+    codes = CodeTable(read_codes(settings.codes_text(), source=settings.codes_file))
+    ticks_url = settings.redis_ticks_url.get_secret_value() if settings.redis_ticks_url is not None else None
+    bus = open_bus(
+        settings.redis_url.get_secret_value(), settings.keys, ticks_url=ticks_url,
+        client_name=f"gateway-{settings.instance}",
+    )  # fmt: skip
+    resources.push_async_callback(bus.close)
+    gateway = Gateway(settings, bus, codes)
+    resources.push_async_callback(gateway.guard.close)
+    health = Health(ready={"broker": gateway.not_ready}, facts=gateway.facts)
+    return App(
+        service="gateway",
+        loops={"leadership": gateway.run, "data_session": gateway.watch.run, "guard": gateway.run_guard},
+        health=health,
+        bus=bus,
+        drain=gateway.stop,
+    )

@@ -1,0 +1,234 @@
+"""Carry out halt and resume: hold at the claim script (and at the guard), then cancel what must go, until it is gone.
+
+Stages (architecture §4): `holding` is the acknowledgement: the claim script refuses what adds exposure, nothing is
+between a claim and the socket, and the guard holds too. `clean`: no order of ours that adds exposure rests at the
+broker any more. Stops and other orders that only reduce stay, as do orders that are not ours, unless the operator
+said everything.
+
+A missing state means halted; in sim mode the leader initialises it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from services.gateway.core.book import OrderBook
+from services.gateway.core.order_machine import OrderTrack
+from services.gateway.shell.commands import Commands
+from services.gateway.shell.guard import GuardControl
+from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.trading import Trading
+from shared.bus.ports import Bus, Entry
+from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock, iso_utc
+from shared.errors import BadInput, Fenced, OutcomeUnknown, TransientError
+from shared.logs import get_logger
+from shared.messages.codec import decode_fields
+from shared.messages.control import Control, ControlAction, HaltStage, HaltStatus
+from shared.messages.orders import OrderState
+from shared.settings import Mode
+
+CANCEL_AGAIN_S = 1.0
+BLOCK_MS = 250
+
+
+class HaltDesk:
+    """The leader's side of the halt."""
+
+    def __init__(
+        self, bus: Bus, outbox: Outbox, book: OrderBook, commands: Commands, trading: Trading, guard: GuardControl, *,
+        mode: Mode, source: str, has_lease: Callable[[], bool], clock: Clock = SYSTEM_CLOCK,
+    ) -> None:  # fmt: skip
+        self._bus = bus
+        self._outbox = outbox
+        self._book = book
+        self._commands = commands
+        self._trading = trading
+        self._guard = guard
+        self._mode = mode
+        self._source = source
+        self._has_lease = has_lease
+        self._clock = clock
+        self.stage = HaltStage.REQUESTED
+        self._control_id = ""
+        self._who = ""
+        self._reason = ""
+        self._everything = False
+        self._cancel_ns = 0
+        self._guard_holds = False
+        self._cursor = "0-0"
+
+    async def restore(self) -> None:
+        """Read the stored state before any command is consumed; a missing one is set up."""
+        stored = {name: value.decode() for name, value in (await self._retry(self._stored)).items()}
+        self._cursor = stored.get("cursor", "0-0")
+        stage = stored.get("stage", "")
+        if stage in tuple(HaltStage):
+            self.stage = HaltStage(stage)
+            self._control_id, self._who = stored.get("control_id", ""), stored.get("who", "")
+            self._reason, self._everything = stored.get("reason", ""), stored.get("everything") == "1"
+            if self.stage is HaltStage.CLEAN:
+                self.stage = HaltStage.HOLDING  # to be seen clean again, in this session
+            return
+        if self._mode is Mode.SIM:
+            self.stage = HaltStage.NONE
+        else:
+            self.stage, self._who = HaltStage.HOLDING, "gateway"
+            self._reason = "no halt state was stored: look at the account, then resume"
+        await self._store()
+
+    async def _stored(self) -> dict[str, bytes]:
+        return await self._bus.hash_get_all(self._bus.keys.halt)
+
+    async def _retry(self, act: Callable[[], Awaitable[dict[str, bytes]]]) -> dict[str, bytes]:
+        while True:
+            try:
+                return await act()
+            except (TransientError, OutcomeUnknown) as e:
+                if not self._has_lease():
+                    raise Fenced("the lease ran out") from e
+                await self._clock.sleep(0.1)
+
+    async def _store(self) -> None:
+        if not self._has_lease():
+            raise Fenced("the lease ran out")
+        values = {
+            "stage": str(self.stage), "control_id": self._control_id, "who": self._who, "reason": self._reason,
+            "everything": "1" if self._everything else "0", "ts": iso_utc(self._clock.wall_ns()),
+            "cursor": self._cursor,
+        }  # fmt: skip
+
+        async def act() -> dict[str, bytes]:
+            await self._bus.hash_set(self._bus.keys.halt, values)
+            return {}
+
+        await self._retry(act)
+
+    async def run(self) -> None:
+        """Follow `control` and work towards `clean`, until cancelled."""
+        stream = self._bus.keys.control
+        self._show()
+        while True:
+            try:
+                found = (await self._bus.read({stream: self._cursor}, block_ms=BLOCK_MS)).get(stream, [])
+            except TransientError:
+                await self._clock.sleep(0.1)
+                found = []
+            for entry in found:
+                await self._entry(entry)
+            if self.stage in (HaltStage.REQUESTED, HaltStage.HOLDING, HaltStage.CLEAN):
+                await self._work()
+
+    async def _entry(self, entry: Entry) -> None:
+        self._cursor = entry.entry_id
+        try:
+            message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
+        except BadInput as e:
+            await self._unreadable(entry, str(e))
+            return
+        if not isinstance(message, Control) or message.scope != "account":
+            await self._retry(self._keep_cursor)
+            return
+        if message.action is ControlAction.HALT:
+            await self.halt(message.control_id, message.who, message.reason, everything=message.everything)
+        elif message.action is ControlAction.RESUME:
+            await self._resume(message)
+        else:
+            await self._retry(self._keep_cursor)
+
+    async def _keep_cursor(self) -> dict[str, bytes]:
+        await self._bus.hash_set(self._bus.keys.halt, {"cursor": self._cursor})
+        return {}
+
+    async def _unreadable(self, entry: Entry, error: str) -> None:
+        """An unreadable entry of `control` could have been a halt: it is taken for one (P10)."""
+        get_logger().error("entry.dead_lettered", stream=entry.stream, entry_id=entry.entry_id, error=error)
+        try:
+            await self._bus.dead_letter(entry, consumer=self._source, error=error)
+        except (TransientError, OutcomeUnknown) as e:
+            get_logger().error("dead_letter.failed", error=str(e))
+        await self.halt(entry.entry_id, "gateway", f"an entry of control could not be read: {error}")
+
+    async def halt(self, control_id: str, who: str, reason: str, *, everything: bool = False) -> None:
+        """Hold: returns when nothing that adds exposure passes any more."""
+        self._control_id, self._who, self._reason = control_id, who, reason
+        self._everything = everything or (self._everything and self.stage is not HaltStage.NONE)
+        async with self._commands.sending:  # what was claimed is written; what comes next meets the new stage
+            self.stage = HaltStage.HOLDING
+            await self._store()
+        self._guard_holds = await self._guard.halt(who, reason)
+        if not self._guard_holds:
+            self.stage = HaltStage.REQUESTED
+        get_logger().warning("halt.holding", who=who, reason=reason, everything=self._everything)
+        self._cancel_ns = 0
+        self._show()
+
+    async def _resume(self, message: Control) -> None:
+        if not await self._guard.resume(message.who, message.reason):
+            get_logger().error("resume.refused_by_guard", who=message.who)
+            await self._retry(self._keep_cursor)
+            return
+        self.stage = HaltStage.NONE
+        self._everything = False
+        self._control_id, self._who, self._reason = message.control_id, message.who, message.reason
+        await self._store()
+        get_logger().warning("halt.resumed", who=message.who, reason=message.reason)
+        self._show()
+
+    async def _work(self) -> None:
+        if self.stage is HaltStage.REQUESTED:
+            self._guard_holds = await self._guard.halt(self._who, self._reason)
+            if not self._guard_holds:
+                return
+            self.stage = HaltStage.HOLDING
+            self._show()
+        left = self.must_go()
+        if not left:
+            if self.stage is not HaltStage.CLEAN and self._trading.can_send:
+                self.stage = HaltStage.CLEAN
+                await self._store()
+                get_logger().warning("halt.clean")
+                self._show()
+            return
+        if self.stage is HaltStage.CLEAN:
+            self.stage = HaltStage.HOLDING
+            await self._store()
+            self._show()
+        now_ns = self._clock.monotonic_ns()
+        if now_ns >= self._cancel_ns:
+            self._cancel_ns = now_ns + int(CANCEL_AGAIN_S * NS_PER_S)
+            await self._cancel(left)
+
+    async def _cancel(self, left: list[OrderTrack]) -> None:
+        session = self._trading.session
+        if self._everything and session is not None and session.is_open and self._has_lease():
+            session.cancel_everything()
+            return
+        try:
+            async with asyncio.timeout(5.0):
+                for track in left:
+                    await self._commands.cancel(track, f"halt by {self._who}")
+        except TimeoutError:
+            get_logger().warning("halt.cancels_waiting", orders=len(left))
+
+    def must_go(self) -> list[OrderTrack]:
+        """Return the open orders that a halt cancels.
+
+        A bracket's children protect what its parent filled: they stay, and go with the parent if it never fills.
+        """
+        if self._everything:
+            return [track for track in self._book.open_tracks() if track.state is not OrderState.CLAIMED]
+        return [
+            track
+            for track in self._book.open_tracks()
+            if not track.is_external and not track.is_reducing and track.parent_leg is None
+        ]
+
+    def _show(self) -> None:
+        self._outbox.put(
+            self._bus.keys.broker_status,
+            HaltStatus(
+                ts_init_ns=self._clock.wall_ns(), stage=self.stage, control_id=self._control_id, who=self._who,
+                reason=self._reason, orders_left=len(self.must_go()) if self.stage is not HaltStage.NONE else 0,
+            ),
+        )  # fmt: skip

@@ -1,0 +1,342 @@
+"""Stand by, lead, resign: elector, take-over and all loops of a leader together.
+
+A standby keeps its data session warm and follows `orders`, so that a take-over reads only the rest. A leader's loops
+run in one TaskGroup: the first that finds out that we lead no more (a Fenced reply, a lost lease) ends them all, the
+trading session is dropped at once, nothing is published any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from services.gateway import metrics
+from services.gateway.core.book import OrderBook
+from services.gateway.core.takeover import Takeover
+from services.gateway.core.tws_codes import CodeTable
+from services.gateway.settings import GatewaySettings
+from services.gateway.shell.account import AccountDesk
+from services.gateway.shell.commands import Commands
+from services.gateway.shell.contracts import Contracts
+from services.gateway.shell.feed import FeedDesk
+from services.gateway.shell.guard import GuardControl
+from services.gateway.shell.halt import HaltDesk
+from services.gateway.shell.identity import Accounts, check_identity
+from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.requests import Requests
+from services.gateway.shell.trading import Trading
+from services.gateway.shell.watch import Others, Watch
+from shared.bus.keys import Role
+from shared.bus.ports import FIRST, LeaseToken
+from shared.bus.redis_client import RedisBus
+from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from shared.errors import BadInput, ConfigError, Fenced, OutcomeUnknown, TransientError
+from shared.leases.core import LeaseTiming
+from shared.leases.elector import Elector
+from shared.logs import get_logger
+from shared.messages.codec import decode_fields, encode_body
+from shared.messages.control import LinkState
+from shared.messages.orders import OrderEvent, OrderState
+from shared.runtime import bind_epoch, until_available
+
+PAGE = 2000
+RESIGN_EVERY_S = 30.0
+"""Damping: a gateway resigns for its link at most this often, so that two do not throw the lease to and fro."""
+
+
+class Follower:
+    """Follows `orders` into the book, leading or not, up to wherever it was read."""
+
+    def __init__(self, bus: RedisBus, book: OrderBook) -> None:
+        self._bus = bus
+        self._book = book
+        self._cursor = FIRST
+        self._lock = asyncio.Lock()
+        self.unreadable = 0
+
+    async def read_to_end(self) -> None:
+        """Read everything up to the stream's end."""
+        async with self._lock:
+            stream = self._bus.keys.orders
+            while True:
+                entries = (await self._bus.read({stream: self._cursor}, count=PAGE)).get(stream, [])
+                for entry in entries:
+                    self._cursor = entry.entry_id
+                    try:
+                        message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=stream).message
+                    except BadInput as e:
+                        self.unreadable += 1
+                        get_logger().error("order_event.unreadable", entry_id=entry.entry_id, error=str(e))
+                        continue
+                    if isinstance(message, OrderEvent):
+                        self._book.restore(message)
+                if len(entries) < PAGE:
+                    return
+
+    def restart(self) -> None:
+        """Read from the start again: the server may have lost its end."""
+        self._cursor = FIRST
+
+
+class Gateway:
+    """One gateway process."""
+
+    def __init__(
+        self, settings: GatewaySettings, bus: RedisBus, codes: CodeTable, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._settings = settings
+        self._bus = bus
+        self._codes = codes
+        self._clock = clock
+        self._source = f"gateway:{settings.instance}"
+        self.accounts = Accounts(settings.account)
+        self.watch = Watch(settings, codes, check_accounts=self.accounts.check, clock=clock)
+        self.guard = GuardControl(settings.guard_http, settings.guard_token.get_secret_value(), clock=clock)
+        self.elector = Elector(
+            bus, Role.GATEWAY, settings.instance, LeaseTiming.of_ttl(settings.lease_ttl_s), clock=clock,
+            at_least_epoch=lambda: self.guard.epoch,
+        )  # fmt: skip
+        self.outbox = Outbox(bus, self._source, clock=clock)
+        self.book = OrderBook(settings.deployment_id, settings.account)
+        self._follower = Follower(bus, self.book)
+        self.contracts = Contracts(bus, self.outbox, lambda: self.watch.session, limit_s=settings.answer_limit_s)
+        self.trading: Trading | None = None
+        self.halt: HaltDesk | None = None
+        self._resigned_ns = 0
+        self._incarnation = ""
+        self._is_stopping = False
+
+    # -- what health shows
+
+    def facts(self) -> dict[str, object]:
+        """Return what the heartbeat shows."""
+        trading = self.trading
+        state = trading.state if trading is not None else LinkState.STANDBY
+        token = self.elector.token
+        return {
+            "role": "leader" if token is not None else "standby",
+            "epoch": token.epoch if token is not None else 0,
+            "link": str(state),
+            "link_reason": trading.link.reason if trading is not None else self.watch.link.reason,
+            "data_link": str(self.watch.link.state),
+            "client_id": self._settings.client_id,
+            "trading_client_id": trading.client_id if trading is not None else 0,
+            "step": str(trading.step) if trading is not None else "",
+            "orders_open": len(self.book.open_tracks()),
+            "halt": str(self.halt.stage) if self.halt is not None else "",
+        }
+
+    def not_ready(self) -> str | None:
+        """Return why this gateway does not do its work now: a leader trades, a standby is warm."""
+        if self.trading is not None:
+            return None if self.trading.state is LinkState.READY else f"the link is {self.trading.state}"
+        return None if self.watch.is_ready else f"the data session is {self.watch.link.state}"
+
+    # -- loops
+
+    async def run_guard(self) -> None:
+        """Follow the guard's epoch."""
+        await self.guard.run()
+
+    async def run(self) -> None:
+        """Stand by and lead, in turn, until cancelled."""
+        await until_available(lambda: check_identity(self._bus, self._settings), what="Redis")
+        await until_available(self.contracts.load, what="Redis")
+        while True:
+            token = await self._stand_by()
+            began_ns = self._clock.monotonic_ns()
+            reason = "cancelled"
+            try:
+                reason = await self._lead(token, began_ns)
+            finally:
+                self._step_down()
+                await self.elector.resign(reason)
+            get_logger().warning("leadership.ended", reason=reason)
+            if self._is_stopping:
+                return
+            await self._clock.sleep(self._settings.lease_ttl_s / 4)
+
+    async def stop(self) -> None:
+        """Hand over: give the lease up, so that a standby need not wait for it."""
+        self._is_stopping = True
+        self._step_down()
+        await self.elector.resign("stopping")
+
+    async def _stand_by(self) -> LeaseToken:
+        async with asyncio.TaskGroup() as group:
+            following = group.create_task(self._follow())
+            token = await self.elector.win()
+            following.cancel()
+        bind_epoch(token.epoch)
+        return token
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._check_incarnation()
+                await self._follower.read_to_end()
+            except TransientError:
+                pass
+            await self._clock.sleep(0.25)
+
+    async def _check_incarnation(self) -> None:
+        found = await self._bus.incarnation()
+        if found != self._incarnation:
+            if self._incarnation:
+                self._follower.restart()
+            self._incarnation = found
+
+    async def _lead(self, token: LeaseToken, began_ns: int) -> str:
+        try:
+            await check_identity(self._bus, self._settings)
+            takeover = Takeover()
+            await self._bus.raise_fence(token)
+            takeover.fenced()
+            await self._check_incarnation()
+            await self._follower.read_to_end()
+            takeover.read()
+            await self._run_leader(token, takeover, began_ns)
+        except (Fenced, TransientError, OutcomeUnknown) as e:
+            return str(e)
+        except BaseExceptionGroup as group:
+            return _reason_of(group)
+        return self.elector.loss_reason or "the loops ended"
+
+    async def _run_leader(self, token: LeaseToken, takeover: Takeover, began_ns: int) -> None:
+        bus, settings, clock, outbox = self._bus, self._settings, self._clock, self.outbox
+        has_lease = self.elector.has_lease
+        outbox.open()
+        trading = Trading(
+            settings, bus, self.book, outbox, self._codes, takeover, token, has_lease, self.accounts.check,
+            began_ns=began_ns, clock=clock,
+        )  # fmt: skip
+        commands = Commands(
+            bus, token, self.book, outbox, trading, self.contracts, deployment_id=settings.deployment_id,
+            source=self._source, has_lease=has_lease, clock=clock,
+        )  # fmt: skip
+        halt = HaltDesk(
+            bus, outbox, self.book, commands, trading, self.guard, mode=settings.mode, source=self._source,
+            has_lease=has_lease, clock=clock,
+        )  # fmt: skip
+        feed = FeedDesk(
+            bus, outbox, self.contracts, self._codes, source=self._source, session=lambda: self.watch.session,
+            clock=clock,
+        )  # fmt: skip
+        account = AccountDesk(
+            bus, outbox, settings.account, session=lambda: self.watch.session, limit_s=settings.answer_limit_s,
+            clock=clock,
+        )  # fmt: skip
+        requests = Requests(
+            bus, self.contracts, source=self._source, epoch=token.epoch, session=lambda: self.watch.session, clock=clock
+        )
+        others = Others(
+            self.watch, self.book, outbox, client_id=lambda: trading.client_id, every_s=settings.others_every_s,
+            limit_s=settings.answer_limit_s, clock=clock,
+        )  # fmt: skip
+        await halt.restore()
+        await self._tidy_open_orders()
+        self.trading, self.halt = trading, halt
+        self.watch.desk.feed, self.watch.desk.account = feed, account
+        loops: dict[str, Callable[[], Awaitable[None]]] = {
+            "lease": self._until_lost,
+            "outbox": lambda: outbox.run(token, has_lease),
+            "trading": trading.run,
+            "pacing": trading.run_pacing,
+            "commands": commands.run_commands,
+            "cancels": commands.run_cancels,
+            "halt": halt.run,
+            "wanted": feed.run_wanted,
+            "ticks": lambda: feed.run_ticks(token, has_lease),
+            "account": account.run,
+            "requests": requests.run,
+            "others": others.run,
+            "grace": self._resign_without_link,
+            "gauges": self._gauges,
+        }
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, loop in loops.items():
+                    group.create_task(_as_coroutine(loop()), name=name)
+        finally:
+            feed.stop()
+            account.stop()
+
+    async def _until_lost(self) -> None:
+        raise Fenced(await self.elector.lost())
+
+    async def _resign_without_link(self) -> None:
+        """Resign when this link stays down while a standby's is up (architecture §4)."""
+        while True:
+            await self._clock.sleep(1.0)
+            trading = self.trading
+            if trading is None or trading.not_ready_s < self._settings.link_grace_s:
+                continue
+            now_ns = self._clock.monotonic_ns()
+            if self._resigned_ns and now_ns - self._resigned_ns < RESIGN_EVERY_S * NS_PER_S:
+                continue
+            if await self._has_ready_standby():
+                self._resigned_ns = now_ns
+                raise Fenced(f"resigned: the link was {trading.state} for {trading.not_ready_s:.0f} s, a standby is up")
+
+    async def _has_ready_standby(self) -> bool:
+        try:
+            for key in await self._bus.scan(self._bus.keys.heartbeat("gateway", "*")):
+                text = await self._bus.get_text(key)
+                facts: dict[str, Any] = json.loads(text) if text else {}
+                is_other = facts.get("instance") != self._settings.instance
+                if is_other and facts.get("role") == "standby" and facts.get("data_link") == str(LinkState.READY):
+                    return True
+        except (TransientError, ValueError):
+            return False
+        return False
+
+    async def _tidy_open_orders(self) -> None:
+        """Make the `open-orders` hash what the book says: a predecessor may have died between stream and hash."""
+        keys = self._bus.keys
+        stored = await self._bus.hash_get_all(keys.open_orders)
+        now_ns = self._clock.wall_ns()
+        current = {track.key: encode_body(track.event(now_ns)) for track in self.book.open_tracks()}
+        self.outbox.delete_fields(keys.open_orders, [name for name in stored if name not in current])
+        self.outbox.put_hash(keys.open_orders, current)
+
+    async def _gauges(self) -> None:
+        while True:
+            tracks = self.book.open_tracks()
+            metrics.ORDERS_OPEN.set(len(tracks))
+            metrics.ORDERS_UNKNOWN.set(sum(1 for track in tracks if track.state is OrderState.UNKNOWN))
+            await self._clock.sleep(1.0)
+
+    def _step_down(self) -> None:
+        """Publish nothing any more; drop the trading session at once."""
+        self.outbox.close()
+        trading, self.trading, self.halt = self.trading, None, None
+        self.watch.desk.feed = self.watch.desk.account = None
+        if trading is not None and trading.session is not None:
+            trading.session.abort()
+        # What was not published any more is forgotten: the next leadership starts from the stream and the broker.
+        self.book = OrderBook(self._settings.deployment_id, self._settings.account)
+        self._follower = Follower(self._bus, self.book)
+        bind_epoch(0)
+
+
+async def _as_coroutine(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
+def _reason_of(group: BaseExceptionGroup[BaseException]) -> str:
+    """Return why a leader's loops ended; a mistake of ours or of the settings goes on to the runtime."""
+    flat: list[BaseException] = []
+    todo: list[BaseException] = [group]
+    while todo:
+        each = todo.pop(0)
+        if isinstance(each, BaseExceptionGroup):
+            todo += each.exceptions
+        else:
+            flat.append(each)
+    for each in flat:
+        if not isinstance(each, Fenced | TransientError | OutcomeUnknown) or isinstance(each, ConfigError):
+            raise each
+    fenced = [each for each in flat if isinstance(each, Fenced)]
+    return str((fenced or flat)[0])
