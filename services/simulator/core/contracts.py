@@ -12,9 +12,10 @@ Source: ib-facts B.5 (contractDetails), A.13 (market rules); conIds as IB publis
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
+from shared.money import decimal_of
 from shared.tws.contract import TwsContract
 
 _ROUTES = {"CASH": "IDEALPRO", "CRYPTO": "PAXOS"}
@@ -238,12 +239,12 @@ def _fits(instrument: Instrument, wanted: TwsContract) -> bool:
         and instrument.expiry.startswith(wanted.last_trade_date.split(" ")[0])
         and (not wanted.strike or wanted.strike == instrument.strike)
         and (not right or right == instrument.right)
-        and (
-            not wanted.multiplier or instrument.sec_type == "STK" or Decimal(wanted.multiplier) == instrument.multiplier
-        )
+        and (not wanted.multiplier or instrument.sec_type == "STK" or _is_multiplier(wanted.multiplier, instrument))
     )
 
 
-def with_price(instrument: Instrument, price: float) -> Instrument:
-    """Return the instrument with another base price."""
-    return replace(instrument, price=price)
+def _is_multiplier(text: str, instrument: Instrument) -> bool:
+    try:
+        return decimal_of(text) == instrument.multiplier
+    except ValueError:
+        return False

@@ -119,6 +119,7 @@ class Engine:
             self.data.forget(session)
             self.account_desk.forget(session)
             self.history.forget(session)
+            self._pacing.forget(session)
             self.floor.log("session_closed", session=session, client_id=entry.client_id)
         return self._finish()
 
@@ -128,6 +129,13 @@ class Engine:
         entry = self.floor.sessions.by_session.get(session)
         if entry is not None:
             self._admit(entry, request)
+        return self._finish()
+
+    def refuse(self, session: int, request: rq.Request | BadRequest, now_ns: int) -> Turn:
+        """Answer a request that could not be handled, as TWS does."""
+        self._run(now_ns)
+        number = request.request_id if isinstance(request, BadRequest) else rq.request_id(request)
+        self.floor.error(session, number, 322, "Error processing request. Internal error")
         return self._finish()
 
     def _admit(self, entry: Session, request: rq.Request | BadRequest) -> None:

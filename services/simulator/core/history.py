@@ -32,6 +32,8 @@ _DURATION = re.compile(r"(\d{1,5}) ?([SDWMY])")
 DAY_S = 86400
 MAX_BARS = 20_000
 MAX_SERIES = 64
+MAX_DURATION_S = 45 * 365 * 86400
+"""Nor does any request reach back beyond 1970."""
 PRICE_KINDS = frozenset({"TRADES", "MIDPOINT", "BID", "ASK", "BID_ASK", "ADJUSTED_LAST"})
 RECORDED_SECONDS = 2 * 86400
 
@@ -112,7 +114,7 @@ class History:
         Raises:
             ValueError: the request asks for more than `MAX_BARS` bars.
         """
-        if duration_s // bar_s > MAX_BARS:
+        if duration_s // bar_s > MAX_BARS or duration_s > min(MAX_DURATION_S, end_ns // NS_PER_S):
             raise ValueError("Time length exceed max.")
         if bar_s >= DAY_S:
             starts = _day_starts(instrument, end_ns, duration_s, bar_s)

@@ -37,6 +37,7 @@ NO_FUNDS = (
     "order: available {available} USD, initial margin of the order {needed} USD."
 )
 ZERO = Decimal(0)
+MAX_ORDER_ID = 2**31 - 1
 
 
 class OrderDesk:
@@ -70,6 +71,8 @@ class OrderDesk:
         )  # fmt: skip
         if floor.config.read_only:
             self._refuse(session, request, 321, READ_ONLY)
+        elif not 0 <= request.order_id <= MAX_ORDER_ID:
+            self._refuse(session, request, 320, f"Error reading request. For input string: {request.order_id}")
         elif known is not None:
             self._modify(session, known, request)
         elif not request.order.what_if and request.order_id < floor.sessions.next_order_id(client_id):

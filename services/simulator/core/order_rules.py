@@ -20,6 +20,7 @@ Complaint = tuple[int, str]
 ORDER_TYPES = frozenset({"MKT", "LMT", "STP", "STP LMT", "TRAIL", "TRAIL LIMIT", "MIT", "LIT", "MOC", "LOC"})
 STOP_TYPES = frozenset({"STP", "STP LMT", "MIT", "LIT"})
 TIFS = frozenset({"DAY", "GTC", "IOC", "FOK", "GTD", "OPG"})
+MAX_AMOUNT = Decimal(10_000_000_000)
 _MAY_CHANGE = frozenset(
     {
         "total_quantity", "lmt_price", "aux_price", "tif", "transmit", "trail_stop_price", "trailing_percent",
@@ -102,6 +103,12 @@ def _basics(order: TwsOrder, context: Context) -> Complaint | None:
         return 321, f"Error validating request.-'bW' : cause - Invalid order action '{order.action}'."
     if order.total_quantity <= 0:
         return 434, "The order size cannot be zero."
+    if order.total_quantity > MAX_AMOUNT or any(
+        abs(price) > MAX_AMOUNT
+        for price in (order.lmt_price, order.aux_price, order.trail_stop_price, order.trailing_percent)
+        if price is not None
+    ):
+        return 109, "The price or size is out of the range defined by the Precautionary Settings."
     if order.total_quantity % 1 and context.instrument.sec_type not in ("CRYPTO", "CASH"):
         return 10243, "Fractional-sized order cannot be placed via API. Please use desktop version to place this order."
     if not context.instrument.can_trade:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 NS_PER_S = 1_000_000_000
+LATEST_NS = 7_258_118_400 * NS_PER_S
 _ZONED = re.compile(r"(\d{8})[ -]+(\d{1,2}:\d{2}:\d{2})(?: +(\S+))?")
 _ZONE_ALIASES = {"EST": "America/New_York", "EDT": "America/New_York", "MET": "Europe/Berlin", "JST": "Asia/Tokyo"}
 
@@ -54,7 +55,7 @@ def parse_tws_time(text: str, zone: str) -> int | None:
         return None
     if re.fullmatch(r"\d{8}", stripped):
         moment = datetime.strptime(stripped, "%Y%m%d").replace(hour=23, minute=59, second=59, tzinfo=ZoneInfo(zone))
-        return to_ns(moment)
+        return _sensible(text, to_ns(moment))
     match = _ZONED.fullmatch(stripped)
     if match is None:
         raise ValueError(f"{text!r} is not a time like 20261123 15:30:00 US/Eastern")
@@ -65,4 +66,10 @@ def parse_tws_time(text: str, zone: str) -> int | None:
             where = ZoneInfo(_ZONE_ALIASES.get(name, name) if name else zone)
         except (KeyError, ValueError, OSError) as e:
             raise ValueError(f"time zone {name!r} is not known") from e
-    return to_ns(datetime.strptime(f"{day} {clock}", "%Y%m%d %H:%M:%S").replace(tzinfo=where))
+    return _sensible(text, to_ns(datetime.strptime(f"{day} {clock}", "%Y%m%d %H:%M:%S").replace(tzinfo=where)))
+
+
+def _sensible(text: str, at_ns: int) -> int:
+    if not 0 <= at_ns < LATEST_NS:
+        raise ValueError(f"{text!r} lies outside 1970 to 2199")
+    return at_ns

@@ -22,9 +22,10 @@ from services.simulator.core.times import zoned_text
 from services.simulator.shell.metrics import LATE, MESSAGES_SENT, REQUESTS_RECEIVED, SESSIONS_CUT
 from services.simulator.shell.store import Store
 from shared.clock import NS_PER_S, Clock
-from shared.errors import ConfigError
+from shared.errors import ConfigError, InvariantBroken
 from shared.logs import get_logger
 from shared.tws.connection import BadRequest, Hello, ProtocolError, ServerConnection, SessionState
+from shared.tws.requests import Request
 
 MAX_UNSENT = 16 << 20
 MAX_INBOX = 1000
@@ -53,6 +54,7 @@ class Exchange:
         self._server: asyncio.Server | None = None
         self._is_wanted = True
         self._changed = asyncio.Event()
+        self._failure: Exception | None = None
         self.log = get_logger()
 
     # -------------------------------------------------------------------------------------------- port
@@ -82,6 +84,8 @@ class Exchange:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
+                if self._failure is not None:
+                    raise InvariantBroken(f"the exchange failed: {self._failure}") from self._failure
                 if self._is_wanted and self._server is None:
                     await self._listen_again()
                 elif not self._is_wanted and self._server is not None:
@@ -146,6 +150,16 @@ class Exchange:
             asyncio.get_running_loop().call_soon(self._flush)
         self._arm()
 
+    def receive(self, session: int, request: Request | BadRequest) -> None:
+        """Let the engine answer a request; a request that breaks it is answered 322, and all others go on."""
+        now_ns = self.now_ns()
+        try:
+            turn = self.engine.receive(session, request, now_ns)
+        except Exception:  # one client's request must never end the others' sessions
+            self.log.exception("request.failed", session=session, request=type(request).__name__)
+            turn = self.engine.refuse(session, request, now_ns)
+        self.apply(turn)
+
     def inject_fault(self, name: str, parameters: dict[str, Any]) -> None:
         """Carry out a fault.
 
@@ -200,7 +214,11 @@ class Exchange:
         self._timer = None
         now_ns = self.now_ns()
         LATE.set(max(0.0, (now_ns - self._timer_ns) / NS_PER_S))
-        self.apply(self.engine.advance(now_ns))
+        try:
+            self.apply(self.engine.advance(now_ns))
+        except Exception as e:  # noqa: BLE001 - a bug of ours: `serve` raises it, and we start again with our books
+            self._failure = e
+            self._changed.set()
 
 
 class SessionProtocol(asyncio.Protocol):
@@ -263,7 +281,7 @@ class SessionProtocol(asyncio.Protocol):
             if isinstance(event, BadRequest) and self._codec.state is not SessionState.READY:
                 self.close(abrupt=False)
                 return
-            exchange.apply(exchange.engine.receive(self._session, event, exchange.now_ns()))
+            exchange.receive(self._session, event)
 
     def _open(self, hello: Hello) -> None:
         assert self._transport is not None
