@@ -89,15 +89,21 @@ class Pulse:
     def missing(self, heartbeats: Iterable[Mapping[str, Any]], now_ns: int, limit_s: float) -> list[tuple[str, str]]:
         """Return (service, instance) of processes that beat before and have not for `limit_s`.
 
-        One that is replaced (another of its service is alive) is forgotten after five minutes.
+        One that was replaced (another of its service started after its last beat) is forgotten at once, one that was
+        taken away while others of its service live, after five minutes.
         """
-        alive_services: dict[str, None] = {}
+        alive_services: dict[str, int] = {}
         for beat in heartbeats:
             service, instance = str(beat.get("service")), str(beat.get("instance"))
-            alive_services[service] = None
+            started_ns = beat.get("started_ns")
+            started_ns = started_ns if isinstance(started_ns, int) else 0
+            alive_services[service] = max(started_ns, alive_services.get(service, 0))
             self._seen[service, instance] = max(now_ns, self._seen.get((service, instance), 0))
         for key, seen_ns in list(self._seen.items()):
-            if key[0] in alive_services and now_ns - seen_ns > _FORGET_INSTANCE_NS:
+            if key[0] not in alive_services:
+                continue
+            is_replaced = seen_ns < now_ns and alive_services[key[0]] > seen_ns
+            if is_replaced or now_ns - seen_ns > _FORGET_INSTANCE_NS:
                 del self._seen[key]
         return [key for key, seen_ns in self._seen.items() if now_ns - seen_ns > limit_s * NS_PER_S]
 
@@ -111,9 +117,13 @@ def conditions(view: StatusView, pulse: Pulse, limits: Limits, now_ns: int) -> l
     ]
 
 
+def _named(service: str, instance: str) -> str:
+    return instance if instance.startswith(service) else f"{service} {instance}"
+
+
 def _process_conditions(view: StatusView, pulse: Pulse, limits: Limits, now_ns: int) -> list[Condition]:
     found = [
-        Condition(f"heartbeat:{service}:{instance}", "error", f"{service} {instance} has stopped beating")
+        Condition(f"heartbeat:{service}:{instance}", "error", f"{_named(service, instance)} has stopped beating")
         for service, instance in pulse.missing(view.heartbeats, now_ns, limits.heartbeat_s)
     ]
     alive = [beat.get("service") for beat in view.heartbeats]
@@ -125,7 +135,7 @@ def _process_conditions(view: StatusView, pulse: Pulse, limits: Limits, now_ns: 
     for beat in view.heartbeats:
         if not beat.get("ready", True):
             reasons = "; ".join(str(reason) for reason in dict(beat.get("failed") or {}).values())
-            name = f"{beat.get('service')} {beat.get('instance')}"
+            name = _named(str(beat.get("service")), str(beat.get("instance")))
             alert_id = f"not-ready:{beat.get('service')}:{beat.get('instance')}"
             found.append(Condition(alert_id, "warning", f"{name} is not ready: {reasons}", limits.start_s))
     return found

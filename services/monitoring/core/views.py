@@ -116,6 +116,7 @@ class StatusView:
             case HaltStatus():
                 self.halt = {**self.halt, **message.model_dump(mode="json", exclude={"ts_init_ns", "control_id"})}
             case PnlReport():
+                self.account = message.account
                 self.pnl = message
             case AccountSnapshot():
                 self.account = message.account

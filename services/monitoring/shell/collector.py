@@ -213,9 +213,11 @@ class Collector:
             for reader, value in (await self._bus.hash_get_all(keys.readers(stream))).items():
                 cursor = value.decode(errors="replace").split(" ")[0]
                 lags.append({"stream": short, "reader": reader, "lag": await self._bus.count_after(stream, cursor)})
-        for beat in self.view.heartbeats:
-            if beat.get("service") == "marketdata" and beat.get("role") == "leader":
-                lags.append({"stream": "ticks", "reader": "marketdata", "lag": f"{beat.get('lag_ms', 0)} ms"})
+        lags.extend(
+            {"stream": "ticks", "reader": "marketdata", "lag": f"{beat.get('lag_ms', 0)} ms"}
+            for beat in self.view.heartbeats
+            if beat.get("service") == "marketdata" and beat.get("role") == "leader"
+        )
         return lags
 
     # -------------------------------------------------------------------------------------------- alerts

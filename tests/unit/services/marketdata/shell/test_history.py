@@ -10,7 +10,8 @@ from services.marketdata.core.history import DAY_NS, BarCache, duration_text
 from services.marketdata.shell.history import History
 from services.marketdata.shell.questions import Questions
 from shared.bus.keys import Keys
-from shared.bus.memory import MemoryBus, MemoryServer
+from shared.bus.memory import MemoryBus
+from shared.bus.memory_server import MemoryServer
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import BadInput, BrokerUnavailable
 from shared.messages import decode_fields
