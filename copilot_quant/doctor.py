@@ -131,7 +131,7 @@ async def examine_bus(desk: Desk) -> list[Finding]:
         reasons = "; ".join(row["failed"].values())
         state: Literal["ok", "warn"] = "ok" if row["ready"] else "warn"
         findings.append(Finding(str(row["instance"]), state, reasons or "ready"))
-    if "gateway" in alive and not any(row.get("is_leader") for row in heartbeats):
+    if "gateway" in alive and not any(row.get("role") == "leader" for row in heartbeats):
         findings.append(Finding("leadership", "bad", "no gateway leads", "look at the gateways' reasons above"))
     halt = await desk.halt_status()
     if halt.get("stage") != "none":

@@ -47,7 +47,7 @@ async def read_status(desk: Desk, settings: BrokerSettings) -> dict[str, Any]:
     """Return what `cq status` shows, as plain values."""
     heartbeats = await desk.heartbeats()
     gateways = [row for row in heartbeats if row["service"] == "gateway"]
-    leader = next((row for row in gateways if row.get("is_leader")), None)
+    leader = next((row for row in gateways if row.get("role") == "leader"), None)
     open_orders = await desk.open_orders()
     protective = {
         event.con_id for event in open_orders if event.order_type in (OrderType.STOP.value, OrderType.STOP_LIMIT.value)

@@ -103,7 +103,7 @@ async def _wait_for_first_sign(session: _Session, console: Console, started_ns: 
     with console.status("waiting for a leading gateway") as waiting:
         while True:
             rows = await session.desk.heartbeats()
-            leaders = [row for row in rows if row["service"] == "gateway" and row.get("is_leader")]
+            leaders = [row for row in rows if row["service"] == "gateway" and row.get("role") == "leader"]
             if leaders and leaders[0].get("link") == "READY":
                 break
             ready = sum(bool(row["ready"]) for row in rows)
@@ -206,7 +206,7 @@ async def _watch_keys(session: _Session) -> None:
 
 async def _kill_leader(session: _Session) -> None:
     rows = await session.desk.heartbeats()
-    leader = next((row["instance"] for row in rows if row["service"] == "gateway" and row.get("is_leader")), None)
+    leader = next((row["instance"] for row in rows if row["service"] == "gateway" and row.get("role") == "leader"), None)
     if leader is None:
         session.note("no gateway leads right now")
         return

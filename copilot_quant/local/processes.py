@@ -51,6 +51,7 @@ class LocalPlan:
     limits_file: str = ""
     lease_ttl_s: float = 1.0
     web_token: str = ""
+    guard_token: str = ""
     gateways: int = GATEWAYS
     workers: int = STRATEGY_WORKERS
     passthrough: Mapping[str, str] = field(default_factory=dict)
@@ -111,6 +112,7 @@ def _guard_env(plan: LocalPlan) -> dict[str, str]:
         "GUARD_STATE_DIR": f"{plan.run_dir}/guard",
         "GUARD_TRADING_CLIENT_IDS": str(TRADING_CLIENT_ID),
         "GUARD_HTTP_PORT": str(plan.guard_http_port),
+        "GUARD_TOKEN": plan.guard_token,
     }
 
 
@@ -123,6 +125,6 @@ def _gateway_env(plan: LocalPlan, number: int) -> dict[str, str]:
         f"IB_{mode}_CLIENT_ID": str(first + number - 1),
         "GATEWAY_GUARD": f"127.0.0.1:{plan.guard_port}",
         "GATEWAY_GUARD_HTTP": f"http://127.0.0.1:{plan.guard_http_port}",
+        "GATEWAY_GUARD_TOKEN": plan.guard_token,
         "GATEWAY_TRADING_CLIENT_IDS": str(TRADING_CLIENT_ID),
-        "GATEWAY_STATE_DIR": f"{plan.run_dir}/gateway-{number}",
     }

@@ -111,6 +111,7 @@ class LocalSystem:
             limits_file=options.limits_file,
             lease_ttl_s=options.lease_ttl_s,
             web_token=self.web_token,
+            guard_token=random_token(24),
             gateways=options.gateways,
             workers=options.workers,
             passthrough=options.passthrough,

@@ -65,7 +65,7 @@ async def until(what: str, limit_s: float, look: Callable[[], Awaitable[Any]]) -
 async def leader_of(desk: Desk) -> dict[str, Any] | None:
     """Return the heartbeat of the gateway that leads and is READY."""
     for row in await desk.heartbeats():
-        if row["service"] == "gateway" and row.get("is_leader") and row.get("link") == "READY":
+        if row["service"] == "gateway" and row.get("role") == "leader" and row.get("link") == "READY":
             return row
     return None
 
