@@ -14,7 +14,6 @@ from services.risk.core.exposure import Book
 from services.risk.core.limits import Limits
 from services.risk.core.rule import Rule
 from services.risk.core.rules import MALFORMED, RULES
-from services.risk.core.rules_state import rates_of
 from shared.messages.orders import Command, Decision, Intent, RuleResult
 
 
@@ -74,7 +73,7 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: Seque
             risk_epoch=book.epoch,
             ts_init_ns=now_ns,
         )
-    return Verdict(decision, command, rates_of(case))
+    return Verdict(decision, command, case.limits.rates)
 
 
 def refuse_malformed(intent_id: str, error: str, account: str, now_ns: int) -> Decision:

@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 
+from services.risk.core.rates import UNLIMITED_RATE
 from shared.errors import ConfigError
 from shared.ids import MANUAL
 from shared.messages.orders import OrderType, TimeInForce
@@ -59,6 +60,14 @@ class LimitSet:
     order_types: tuple[str, ...]
     tifs: tuple[str, ...]
     strategies: tuple[str, ...]
+    rates: tuple[float, float, float, float] = field(init=False)
+    """Strategy's rate and burst, account's rate and burst, as the token buckets take them."""
+
+    def __post_init__(self) -> None:
+        """Turn the rates into floats, once."""
+        bounds = (self.strategy_rate_per_s, self.strategy_rate_burst, self.account_rate_per_s, self.account_rate_burst)
+        first, second, third, fourth = [UNLIMITED_RATE if bound is None else float(bound) for bound in bounds]
+        object.__setattr__(self, "rates", (first, second, third, fourth))
 
 
 def _profile(**values: object) -> LimitSet:
@@ -94,7 +103,7 @@ _LISTS = {
     "tifs": tuple(str(one) for one in TimeInForce),
     "strategies": None,
 }
-_ALL = tuple(one.name for one in fields(LimitSet))
+_ALL = tuple(one.name for one in fields(LimitSet) if one.init)
 _PER_STRATEGY = (
     "order_quantity_max", "order_notional_max", "price_collar_percent", "strategy_position_quantity_max",
     "strategy_position_notional_max", "strategy_rate_per_s", "strategy_rate_burst", "order_types", "tifs",

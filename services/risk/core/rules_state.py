@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from services.risk.core.case import Case
-from services.risk.core.rates import UNLIMITED_RATE
 from services.risk.core.rule import Finding, Rule, Scope, plain
 
 
@@ -189,11 +188,10 @@ class OrderRate(Rule):
     scope = Scope.STRATEGY
     limit_name = "strategy_rate_per_s, strategy_rate_burst, account_rate_per_s, account_rate_burst"
     citation = "RTS 6 article 15(1)(d); FIA 1.7"
-    is_strategy_scoped = False
 
     def check(self, case: Case) -> Finding | None:
         """Ask both buckets."""
-        rates = rates_of(case)
+        rates = case.limits.rates
         bucket = case.book.strategy_buckets.get(case.intent.strategy)
         if (bucket is not None and bucket.left(rates[0], rates[1], case.now_ns) < 1) or rates[1] < 1:
             return Finding(
@@ -205,16 +203,3 @@ class OrderRate(Rule):
                 f"the account sends more than {rates[2]:g} orders a second", f"{rates[2]:g}/s, burst {rates[3]:g}"
             )
         return None
-
-
-def rates_of(case: Case) -> tuple[float, float, float, float]:
-    """Return strategy's rate and burst, account's rate and burst."""
-    limits = case.limits
-    bounds = (
-        limits.strategy_rate_per_s,
-        limits.strategy_rate_burst,
-        limits.account_rate_per_s,
-        limits.account_rate_burst,
-    )
-    first, second, third, fourth = (UNLIMITED_RATE if bound is None else float(bound) for bound in bounds)
-    return first, second, third, fourth

@@ -17,7 +17,7 @@ from services.risk.core.exposure import Book
 from services.risk.metrics import MALFORMED, MISMATCHED, OPEN_ORDERS
 from shared.bus.ports import FIRST, Bus, Entry, entry_order
 from shared.clock import NS_PER_MS, Clock
-from shared.errors import BadInput, TransientError
+from shared.errors import BadInput, OutcomeUnknown, TransientError
 from shared.logs import get_logger
 from shared.messages import decode_fields
 from shared.messages.codec import decode_body
@@ -129,7 +129,7 @@ class Feed:
         try:
             await act()
             self._is_away = False
-        except TransientError as e:
+        except (TransientError, OutcomeUnknown) as e:
             if not self._is_away:
                 get_logger().warning("dependency.away", what="bus", error=str(e))
             self._is_away = True

@@ -112,6 +112,6 @@ class Leadership:
             try:
                 await restore(self._feed, self._bus, token, self._clock, is_warm=self._is_warm)
                 return
-            except TransientError:
+            except (TransientError, OutcomeUnknown):
                 self._is_warm = False
                 await self._clock.sleep(RETRY_S)

@@ -15,6 +15,7 @@ from shared.bus.keys import Keys, Role
 from shared.bus.ports import LeaseToken, LeaseView
 from shared.bus.redis_client import RedisBus, open_bus
 from shared.clock import SYSTEM_CLOCK
+from shared.errors import OutcomeUnknown, TransientError
 from shared.messages import decode_fields
 from shared.messages.account import AccountSnapshot, AccountTag, PositionsComplete
 from shared.messages.codec import encode_body
@@ -278,3 +279,39 @@ async def test_a_broken_limits_file_lets_only_reductions_pass(
     assert refused.code == "RISK_LIMITS_BROKEN" and "line 2" in refused.text
     await market.ask(market.intent(2, legs=(leg_of("BUY", 30, None),)))
     assert (await market.answer(2)).approved
+
+
+async def test_a_restarted_redis_is_another_incarnation_and_nothing_passes_before_reconciliation(
+    market: Market, redis_server: RedisServer, deployment: str, spawn: Spawner
+) -> None:
+    await market.reconciled()
+    start(spawn, redis_server, deployment, MAX_POSITION_SIZE="100")
+    await market.ask(market.intent(1, quantity=60))
+    assert (await market.answer(1)).approved
+    old = market.incarnation
+    redis_server.kill()
+    redis_server.restart()
+
+    async def reopened() -> bool:
+        try:
+            seen = await market.bus.lease_view(Role.GATEWAY)
+            token = await market.bus.lease_acquire(Role.GATEWAY, "g1", seen, at_least_epoch=seen.epoch)
+        except (TransientError, OutcomeUnknown):
+            return False
+        assert token is not None
+        market.token, market.incarnation = token, token.incarnation
+        await market.bus.raise_fence(token)
+        return True
+
+    await eventually(reopened)
+    assert market.incarnation != old
+    await market.price(100.0)
+    await market.ask(market.intent(2, quantity=10))
+    assert (await market.answer(2, 20.0)).code == "RISK_NOT_READY"
+    await market.reconciled()
+    await market.ask(market.intent(3, quantity=10, incarnation=old))
+    assert (await market.answer(3)).code == "RISK_INCARNATION"
+    await market.ask(market.intent(4, quantity=41))
+    assert (await market.answer(4)).code == "RISK_POSITION_MAX", "the reservation of the first life still counts"
+    await market.ask(market.intent(5, quantity=40))
+    assert (await market.answer(5)).approved

@@ -30,7 +30,7 @@ def test_quantity_leaves_working_only_into_position_whichever_message_comes_firs
         ]
         for step in steps if first == "event" else steps[::-1]:
             step()
-            assert (contract.total, contract.buys) == (4, 6)
+            assert (contract.total, contract.buys) == (D(4), D(6))
 
 
 def test_executions_count_once_and_corrections_replace() -> None:
@@ -38,7 +38,7 @@ def test_executions_count_once_and_corrections_replace() -> None:
     decided(intent_of(1, quantity=10), book, limits_with())
     for exec_id, quantity in (("a.b.01", 4), ("a.b.01", 4), ("a.b.02", 3), ("a.b.01", 4)):
         fill_of(book, 1, 1, "BUY", quantity, exec_id=exec_id)
-    assert (book.contract(1).total, book.contract(1).buys) == (3, 7)
+    assert (book.contract(1).total, book.contract(1).buys) == (D(3), D(7))
     book.apply(event_of(1, OrderState.WORKING, quantity=10, filled=D(3)), NOW)
     fill_of(book, 1, 1, "BUY", 0, exec_id="a.b.03")
     assert book.contract(1).total == 0, "what was reported included the execution that was taken back"
@@ -50,7 +50,7 @@ def test_late_executions_of_a_cancelled_order_move_the_position() -> None:
     book.apply(event_of(1, OrderState.CANCELLED, quantity=10), NOW)
     assert book.contract(1).buys == 0
     fill_of(book, 1, 1, "BUY", 2, exec_id="a.01")
-    assert (book.contract(1).total, book.contract(1).buys) == (2, 0)
+    assert (book.contract(1).total, book.contract(1).buys) == (D(2), D(0))
 
 
 def test_a_reappearing_order_counts_again() -> None:
@@ -67,7 +67,7 @@ def test_orders_that_are_not_ours_count_and_belong_to_nobody() -> None:
     book.apply(event.model_copy(update={"intent_id": ""}), NOW)
     fill_of(book, 0, 1, "BUY", 5, exec_id="x.01", intent_id="", perm_id=7, strategy="unassigned")
     contract = book.contract(1)
-    assert (contract.buys, contract.total, contract.by_strategy) == (25, 5, {"unassigned": D(5)})
+    assert (contract.buys, contract.total, contract.by_strategy) == (D(25), D(5), {"unassigned": D(5)})
 
 
 def test_the_stream_gives_the_same_reservations_as_deciding_did() -> None:

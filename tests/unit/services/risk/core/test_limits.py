@@ -42,7 +42,7 @@ def test_the_guides_variables_win() -> None:
     limits = parse_limits(
         "[limits]\nexposure_gross_max = 1", environment={"MAX_POSITION_SIZE": "1000", "MAX_TOTAL_EXPOSURE": "50000"}
     )
-    assert (limits.base.position_quantity_max, limits.base.exposure_gross_max) == (1000, 50_000)
+    assert (limits.base.position_quantity_max, limits.base.exposure_gross_max) == (Decimal(1000), Decimal(50_000))
 
 
 def test_every_mistake_is_named_at_once_with_its_line() -> None:

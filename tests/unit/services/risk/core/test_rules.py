@@ -206,7 +206,7 @@ def test_unknown_buying_power_refuses() -> None:
 def test_data_that_are_old_missing_or_delayed() -> None:
     book, limits = ready_book(), limits_with(data_age_max_s=60, delayed_data="warn")
     late = NOW + 60 * SECOND + 1
-    valid = {"valid_until_ns": late + SECOND}
+    valid: dict[str, Any] = {"valid_until_ns": late + SECOND}
     assert ask(intent_of(1, **valid), book, limits, late - 1).approved
     assert ask(intent_of(1, **valid), book, limits, late).code == "RISK_DATA_STALE"
     book.apply(info(9), NOW)
