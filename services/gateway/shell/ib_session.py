@@ -252,6 +252,7 @@ class IbSession:
                 self._transport.write(b"API\0" + _HEAD.pack(len(hello)) + hello)
                 await self._ready
         except TimeoutError as e:
+            self._ready.cancel()
             await self.close(at_once=True)
             raise BrokerUnavailable(
                 f"{host}:{port} accepted the connection but did not answer as TWS within {limit_s:g} s"
@@ -263,6 +264,7 @@ class IbSession:
                 f"nobody listens at {host}:{port} ({e.strerror or e}): does TWS or IB Gateway run with its API enabled?"
             ) from e
         except BaseException:
+            self._ready.cancel()
             await self.close(at_once=True)
             raise
 

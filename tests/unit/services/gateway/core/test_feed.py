@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+
+from services.gateway.core.feed import Feed
+from shared.messages.market import FLAG_SNAPSHOT, Tick, TickKind
+
+
+def feed_with(req_id: int = 1, con_id: int = 265598) -> Feed:
+    feed = Feed()
+    feed.subscribe(req_id, con_id, 5)
+    assert [tick.kind for tick in feed.take()] == [TickKind.MARKER]
+    return feed
+
+
+def quotes(ticks: list[Tick]) -> list[tuple[float, float, float, float]]:
+    return [(tick.a, tick.b, tick.c, tick.d) for tick in ticks if tick.kind == TickKind.QUOTE]
+
+
+def test_what_came_together_is_one_quote() -> None:
+    feed = feed_with()
+    feed.price(1, 1, 10.0, 3, 7)
+    feed.size(1, 0, 3, 7)
+    feed.price(1, 2, 10.1, 4, 7)
+    feed.size(1, 3, 4, 7)
+    feed.read_ended(7)
+    (tick,) = feed.take()
+    assert (tick.a, tick.b, tick.c, tick.d, tick.flags) == (10.0, 3, 10.1, 4, FLAG_SNAPSHOT)
+    feed.price(1, 1, 10.05, 3, 8)
+    feed.read_ended(8)
+    (tick,) = feed.take()
+    assert tick.a == 10.05 and tick.flags == 0 and tick.ts_event_ns == 8
+
+
+def test_a_side_that_changes_twice_is_two_quotes() -> None:
+    feed = feed_with()
+    feed.price(1, 1, 10.0, 3, 7)
+    feed.price(1, 2, 10.1, 4, 7)
+    feed.price(1, 1, 10.2, 5, 7)
+    feed.read_ended(7)
+    assert quotes(feed.take()) == [(10.0, 3, 10.1, 4), (10.2, 5, 10.1, 4)]
+
+
+def test_the_repeated_size_of_a_trade_is_no_second_trade() -> None:
+    feed = feed_with()
+    feed.price(1, 4, 10.0, 100, 7)
+    feed.size(1, 5, 100, 7)
+    feed.price(1, 4, 10.0, 50, 8)
+    feed.size(1, 5, 50, 8)
+    feed.size(1, 5, 70, 9)
+    trades = [(tick.a, tick.b, tick.flags) for tick in feed.take()]
+    assert trades == [(10.0, 100, FLAG_SNAPSHOT), (10.0, 50, 0), (10.0, 70, 0)]
+
+
+def test_delayed_types_mean_the_same_and_carry_their_quality() -> None:
+    feed = feed_with()
+    assert feed.data_type(1, 3) == 265598 and feed.data_type(1, 3) == 0
+    feed.price(1, 66, 10.0, 3, 7)
+    feed.price(1, 67, 10.1, 4, 7)
+    feed.read_ended(7)
+    (tick,) = feed.take()
+    assert tick.quality == 3 and (tick.a, tick.c) == (10.0, 10.1)
+
+
+def test_no_quote_is_nan_and_nonsense_is_counted() -> None:
+    feed = feed_with()
+    feed.price(1, 1, 10.0, 3, 7)
+    feed.price(1, 2, -1.0, 0, 7)
+    feed.read_ended(7)
+    (tick,) = feed.take()
+    assert math.isnan(tick.c) and tick.d == 0
+    feed.price(1, 4, math.inf, 1, 7)
+    assert feed.take() == [] and feed.rejected == 1
+
+
+def test_a_slow_reader_gets_the_newest_quote_and_a_count() -> None:
+    feed = Feed(limit=100)
+    feed.subscribe(1, 1, 0)
+    feed.subscribe(2, 2, 0)
+    for number in range(1000):
+        feed.price(1 + number % 2, 1, 10.0 + number, 1, number)
+        feed.read_ended(number)
+    assert feed.waiting <= 101 and feed.dropped > 0
+    last = {tick.con_id: tick.a for tick in feed.take() if tick.kind == TickKind.QUOTE}
+    assert last == {1: 1008.0, 2: 1009.0}
+
+
+def test_unknown_requests_and_types_are_ignored() -> None:
+    feed = feed_with()
+    feed.price(9, 1, 10.0, 3, 7)
+    feed.price(1, 37, 10.0, 3, 7)
+    feed.size(9, 0, 3, 7)
+    feed.read_ended(7)
+    feed.unsubscribe(1)
+    feed.price(1, 1, 10.0, 3, 7)
+    assert feed.take() == [] and feed.con_id_of(1) == 0

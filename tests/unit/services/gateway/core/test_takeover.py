@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from services.gateway.core.takeover import Part, Step, Takeover
+
+
+def test_the_steps_in_order() -> None:
+    takeover = Takeover()
+    seen = [takeover.step()]
+    takeover.fenced()
+    seen.append(takeover.step())
+    takeover.read()
+    seen.append(takeover.step())
+    takeover.connected()
+    for part in list(takeover.missing_parts()):
+        seen.append(takeover.step())
+        takeover.answered(part)
+    seen.append(takeover.step())
+    takeover.published()
+    seen.append(takeover.step())
+    takeover.announced()
+    seen.append(takeover.step())
+    assert seen == [
+        Step.FENCE, Step.READ_STREAMS, Step.CONNECT, Step.ASK, Step.ASK, Step.ASK, Step.PUBLISH, Step.ANNOUNCE,
+        Step.CONSUME,
+    ]  # fmt: skip
+    assert takeover.may_send
+
+
+def test_a_lost_session_goes_back_to_connecting_and_asks_everything_again() -> None:
+    takeover = Takeover()
+    takeover.fenced()
+    takeover.read()
+    takeover.connected()
+    takeover.answered(Part.OPEN_ORDERS)
+    takeover.disconnected()
+    assert takeover.step() is Step.CONNECT
+    takeover.connected()
+    assert takeover.missing_parts() == list(Part)
+
+
+def test_nothing_is_announced_before_every_part_ended() -> None:
+    takeover = Takeover()
+    takeover.fenced()
+    takeover.read()
+    takeover.connected()
+    takeover.answered(Part.OPEN_ORDERS)
+    with pytest.raises(AssertionError):
+        takeover.published()
