@@ -52,7 +52,7 @@ class MeanReversion(Strategy):
         if order is not None:
             self.state.working = order
             self.state.ordered_ns[con_id] = self.now_ns
-            self.set_timer("cancel", self.params.order_life_s)
+            self.set_timer("cancel", self.params.order_life_s, every_s=self.params.order_life_s)
 
     def _is_resting(self, con_id: int) -> bool:
         return self.now_ns - self.state.ordered_ns.get(con_id, 0) < self.params.pause_s * 1e9
@@ -70,7 +70,7 @@ class MeanReversion(Strategy):
             self.state.working = ""
             self.cancel_timer("cancel")
 
-    def on_timer(self, timer: Timer) -> None:
+    def on_timer(self, _: Timer) -> None:
         """Cancel an order that found nobody."""
         if self.state.working:
             self.cancel(self.state.working, reason=f"did not fill within {self.params.order_life_s:g} s")

@@ -73,6 +73,10 @@ class Watch:
         """Return whether a worker's lease was seen before."""
         return worker in self._seen
 
+    def known(self) -> list[str]:
+        """Return every worker whose lease was seen."""
+        return list(self._seen)
+
     def forget(self, worker: str) -> None:
         """Stop watching a worker that left the list."""
         self._seen.pop(worker, None)

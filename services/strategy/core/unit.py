@@ -30,6 +30,8 @@ from shared.money import ZERO
 
 ERROR_WINDOW_S = 60.0
 ERRORS_KEPT = 20
+MAX_UNANSWERED = 100
+"""A unit makes no further orders while risk owes it this many answers."""
 
 
 class HandlerBlocked(BaseException):
@@ -59,7 +61,8 @@ class SavedUnit(BaseModel):
 
     user: dict[str, Any] = {}
     book: BookState = BookState()
-    pending: dict[str, Intent] = {}
+    pending: dict[str, str] = {}
+    """Intents risk has not answered, as JSON: encoded once, whatever the number of commits."""
     gaps: list[tuple[str, str, str]] = []
     paused: str = ""
     errors: int = 0
@@ -199,6 +202,8 @@ class Unit:
             return self.saved.paused
         if self.saved.gaps:
             return f"missed entries of {self.saved.gaps[0][0]} and has not accepted the gap"
+        if len(self.saved.pending) >= MAX_UNANSWERED:
+            return f"{len(self.saved.pending)} intents without an answer from risk"
         return ""
 
     def accept_gap(self) -> None:
@@ -383,7 +388,7 @@ class Unit:
         if not (self.is_urgent or resent or (has_progress and (is_due or force)) or (force and not self._committed)):
             return None
         for intent in self.outbox.intents:
-            self.saved.pending[intent.intent_id] = intent
+            self.saved.pending[intent.intent_id] = intent.model_dump_json()
         self._save_user_state()
         self._in_flight = Commit(
             number=self._committed + 1,
@@ -419,12 +424,12 @@ class Unit:
     def _due_again(self, now_ns: int) -> list[Intent]:
         again: list[Intent] = []
         wait_ns = int(self.limits.resend_s * NS_PER_S)
-        for key, intent in self.saved.pending.items():
+        for key, text in self.saved.pending.items():
             resend = self._resend.setdefault(key, _Resend(now_ns + wait_ns, wait_ns))
             if resend.at_ns <= now_ns:
                 resend.wait_ns = min(resend.wait_ns * 2, 30 * NS_PER_S)
                 resend.at_ns = now_ns + resend.wait_ns
-                again.append(intent)
+                again.append(Intent.model_validate_json(text))
         return again
 
     @property

@@ -41,7 +41,9 @@ class Membership:
 
     async def observe(self) -> None:
         """Look at every listed worker's lease once, and at who is paused."""
-        for worker in await self._bus.hash_get_all(self._bus.keys.strategy_workers):
+        listed = list(await self._bus.hash_get_all(self._bus.keys.strategy_workers))
+        left = [worker for worker in self._watch.known() if worker not in listed]
+        for worker in [*listed, *left]:  # who left the list is watched on: its lease says whether it is gone
             await self._look_at(worker)
         live = self._watch.live()
         if live != self.live:

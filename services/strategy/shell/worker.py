@@ -180,8 +180,10 @@ class Worker:
         running.unit.start(now_ns, now_ns)
         for stream in running.streams:
             self._cursors.setdefault(stream, running.unit.cursors[stream])
+        if not await self._save_one(running, token, force=True):  # pins where a new unit began to read
+            return
         metrics.UNITS.set(len(self._units))
-        get_logger().info("unit.started", unit=unit_id, commit=record.commit, before=record.owner)
+        get_logger().info("unit.started", unit=unit_id, commit=record.commit)
 
     async def _tell_gaps(self, running: RunningUnit, stored: Mapping[str, str]) -> None:
         now_ns = self._clock.wall_ns()
@@ -381,7 +383,7 @@ class Worker:
             if cause_ns:
                 metrics.TICK_TO_INTENT.observe(max(0, self._clock.wall_ns() - cause_ns) / NS_PER_S)
             for intent in commit.intents:
-                get_logger().info("intent.committed", intent_id=intent.intent_id, unit=running.declared.unit_id)
+                get_logger().debug("intent.committed", intent_id=intent.intent_id, unit=running.declared.unit_id)
         unit = running.unit
         counted = self._error_counts.get(running.declared.unit_id, 0)
         if unit.saved.errors > counted:
