@@ -6,6 +6,10 @@ from shared.messages.control import LinkState
 S = 1_000_000_000
 
 
+def state(link: Link) -> LinkState:
+    return link.state
+
+
 def ready() -> Link:
     link = Link()
     link.connected(0)
@@ -15,17 +19,17 @@ def ready() -> Link:
 
 def test_from_down_to_ready() -> None:
     link = Link()
-    assert link.state is LinkState.DOWN and not link.is_undisturbed
+    assert state(link) is LinkState.DOWN and not link.is_undisturbed
     link.connected(0)
-    assert link.state is LinkState.RECONCILING
+    assert state(link) is LinkState.RECONCILING
     link.synced()
-    assert link.state is LinkState.READY and not link.reason
+    assert state(link) is LinkState.READY and not link.reason
 
 
 def test_lost_connectivity_degrades_and_its_return_asks_again() -> None:
     link = ready()
     assert link.told(1100, "lost") == []
-    assert link.state is LinkState.DEGRADED and not link.is_undisturbed
+    assert state(link) is LinkState.DEGRADED and not link.is_undisturbed
     assert link.told(1102, "back") == [LinkAct.RECONCILE]
     assert link.is_undisturbed
     link.told(1100, "lost")
@@ -35,15 +39,15 @@ def test_lost_connectivity_degrades_and_its_return_asks_again() -> None:
 def test_2110_heals_with_the_next_good_farm() -> None:
     link = ready()
     link.told(2110, "broken")
-    assert link.state is LinkState.DEGRADED
+    assert state(link) is LinkState.DEGRADED
     assert link.told(2104, "Market data farm connection is OK:usfarm") == [LinkAct.RECONCILE]
-    assert link.state is LinkState.READY
+    assert state(link) is LinkState.READY
 
 
 def test_a_broken_farm_does_not_stop_orders_and_its_return_resubscribes() -> None:
     link = ready()
     assert link.told(2103, "broken:usfarm") == []
-    assert link.state is LinkState.READY and link.broken_farms == ["usfarm"]
+    assert state(link) is LinkState.READY and link.broken_farms == ["usfarm"]
     assert link.told(2104, "OK:usfarm") == [LinkAct.RESUBSCRIBE]
     assert link.told(2104, "OK:usfarm") == []
 
@@ -52,9 +56,9 @@ def test_silence_is_asked_about_then_shown_then_given_up() -> None:
     link = ready()
     assert link.tick(2 * S) == []
     assert link.tick(3 * S) == [LinkAct.PROBE]
-    assert link.tick(6 * S) == [LinkAct.PROBE] and link.state is LinkState.DEGRADED
+    assert link.tick(6 * S) == [LinkAct.PROBE] and state(link) is LinkState.DEGRADED
     link.heard(7 * S)
-    assert link.state is LinkState.READY
+    assert state(link) is LinkState.READY
     assert link.tick(16 * S) == [LinkAct.CLOSE]
 
 
@@ -75,4 +79,4 @@ def test_a_closed_link_backs_off_with_jitter_and_starts_over_after_success() -> 
 def test_asking_again_leaves_ready() -> None:
     link = ready()
     link.asking()
-    assert link.state is LinkState.RECONCILING
+    assert state(link) is LinkState.RECONCILING

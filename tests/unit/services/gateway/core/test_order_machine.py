@@ -55,9 +55,9 @@ def test_an_unlisted_status_word_counts_as_working() -> None:
 def test_executions_fill_an_order_before_any_status() -> None:
     made = track()
     assert made.executed("a.01.01", Decimal(4), Decimal(5))
-    assert (made.state, made.filled, made.remaining) == (S.WORKING, 4, 6)
+    assert (made.state, made.filled, made.remaining) == (S.WORKING, Decimal(4), Decimal(6))
     assert made.executed("b.01.01", Decimal(6), Decimal(10))
-    assert (made.state, made.filled, made.average_price) == (S.FILLED, 10, Decimal(8))
+    assert (made.state, made.filled, made.average_price) == (S.FILLED, Decimal(10), Decimal(8))
 
 
 def test_a_correction_replaces_and_a_repeat_is_none() -> None:
@@ -71,7 +71,7 @@ def test_a_correction_replaces_and_a_repeat_is_none() -> None:
 def test_a_late_execution_amends_a_cancelled_order() -> None:
     made = track(state=S.CANCELLED)
     made.executed("a.01.01", Decimal(4), Decimal(5))
-    assert (made.state, made.filled) == (S.CANCELLED, 4)
+    assert (made.state, made.filled) == (S.CANCELLED, Decimal(4))
     made.executed("b.01.01", Decimal(6), Decimal(5))
     assert made.state is S.FILLED
 

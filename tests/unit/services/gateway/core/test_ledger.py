@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from services.gateway.core.ledger import (
+    MODIFY_CODE,
+    OrderIds,
+    claim_request,
+    claimed,
+    claimed_modify,
+    modify_request,
+    was_claimed_now,
+    why_not_modify,
+)
+from services.gateway.core.order_machine import OrderTrack
+from shared.bus.ports import ClaimResult, LedgerRow
+from shared.messages.orders import Command, Group, Intent, IntentAction, OrderLeg, OrderState, OrderType, Side
+
+IID = "abcdefghij234567abcd"
+
+
+def leg(number: int = 0, side: Side = Side.BUY, **more: Any) -> OrderLeg:
+    return OrderLeg(
+        leg=number, side=side, quantity=Decimal(10), order_type=OrderType.LIMIT, limit_price=Decimal(5), **more
+    )
+
+
+def command(*legs: OrderLeg, group: Group = Group.SINGLE, modifies: str = "") -> Command:
+    intent = Intent(
+        intent_id=IID, legs=legs or (leg(),), group=group, con_id=1, strategy="demo", account="DU1",
+        incarnation="x", valid_until_ns=100, modifies=modifies,
+        action=IntentAction.MODIFY if modifies else IntentAction.PLACE,
+    )  # fmt: skip
+    return Command(intent=intent, not_after_ns=100, incarnation="x", is_reducing=True)
+
+
+def target(**more: object) -> OrderTrack:
+    made = OrderTrack("ref", "m" * 20, 0, "demo", "DU1", 1, Side.BUY, Decimal(10), "LMT")
+    made.state, made.perm_id, made.shown_in, made.order_id, made.client_id = OrderState.WORKING, 7, 3, 12, 101
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_ids_exceed_everything_ever_seen_and_never_go_back() -> None:
+    ids = OrderIds()
+    ids.next_valid(10)
+    assert ids.take(2) == (10, 11)
+    ids.seen(40)
+    ids.next_valid(5)
+    assert ids.take(1) == (41,)
+
+
+def test_every_result_has_its_events() -> None:
+    request = claim_request(
+        command(), entry_id="1-1", deployment_id="sim", client_id=101, order_ids=(7,), now_ns=50, late_reason="away"
+    )
+    assert [event.state for event in request.if_claimed] == [OrderState.CLAIMED]
+    assert request.if_claimed[0].order_id == 7 and request.if_claimed[0].is_reducing
+    assert set(request.if_refused) == set(ClaimResult) - {ClaimResult.CLAIMED}
+    assert request.if_refused[ClaimResult.REFUSED_EXPIRED][0].state is OrderState.EXPIRED
+    assert "away" in request.if_refused[ClaimResult.REFUSED_EXPIRED][0].text
+    assert all(event.state.is_final for events in request.if_refused.values() for event in events)
+
+
+def test_only_rows_of_this_epoch_with_these_ids_are_sent() -> None:
+    request = claim_request(command(), entry_id="1-1", deployment_id="sim", client_id=101, order_ids=(7,), now_ns=50)
+    assert was_claimed_now([LedgerRow(0, ClaimResult.CLAIMED, 101, 7, 5, True)], request, 5)
+    assert was_claimed_now([LedgerRow(0, ClaimResult.CLAIMED, 101, 7, 5, False)], request, 5)
+    assert not was_claimed_now([LedgerRow(0, ClaimResult.CLAIMED, 101, 7, 4, False)], request, 5)
+    assert not was_claimed_now([LedgerRow(0, ClaimResult.CLAIMED, 101, 6, 5, False)], request, 5)
+    assert not was_claimed_now([LedgerRow(0, ClaimResult.REFUSED_HALTED)], request, 5)
+    assert not was_claimed_now([], request, 5)
+
+
+def test_a_bracket_is_held_until_its_last_leg() -> None:
+    bracket = command(leg(0), leg(1, Side.SELL, parent_leg=0), leg(2, Side.SELL, parent_leg=0), group=Group.BRACKET)
+    rows = [LedgerRow(number, ClaimResult.CLAIMED, 101, 20 + number, 5, True) for number in range(3)]
+    orders = claimed(bracket, rows, deployment_id="sim")
+    assert [order.transmit for order in orders] == [False, False, True]
+    assert [order.parent_id for order in orders] == [0, 20, 20]
+    assert len({order.order_ref for order in orders}) == 3 and all(order.account == "DU1" for order in orders)
+
+
+def test_an_oca_group_is_named_by_its_intent() -> None:
+    rows = [LedgerRow(number, ClaimResult.CLAIMED, 101, 20 + number, 5, True) for number in range(2)]
+    orders = claimed(command(leg(0), leg(1), group=Group.OCA), rows, deployment_id="sim")
+    assert all(order.oca_group == IID and order.transmit and not order.parent_id for order in orders)
+
+
+def test_a_modify_needs_this_sessions_word_on_the_order() -> None:
+    modify = command(modifies="m" * 20)
+    assert not why_not_modify(modify, target(), 3)
+    assert "session" in why_not_modify(modify, target(), 4)
+    assert "session" in why_not_modify(modify, target(perm_id=0), 3)
+    assert why_not_modify(modify, target(state=OrderState.FILLED), 3)
+    assert why_not_modify(modify, target(state=OrderState.UNKNOWN), 3)
+    assert why_not_modify(modify, None, 3)
+
+
+def test_a_modify_keeps_the_orders_id_and_reference() -> None:
+    modify = command(modifies="m" * 20)
+    request = modify_request(modify, target(), refusal="", entry_id="1-1", deployment_id="sim", now_ns=5)
+    assert request.order_ids == (12,) and request.if_claimed[0].code == MODIFY_CODE
+    assert request.if_claimed[0].text == "ref"
+    (order,) = claimed_modify(modify, [LedgerRow(0, ClaimResult.CLAIMED, 101, 12, 5, True)], target(), 0)
+    assert (order.order_id, order.order_ref, order.quantity) == (12, "ref", Decimal(10))
+
+
+def test_a_modify_that_cannot_be_sent_ends_in_its_claim() -> None:
+    modify = command(modifies="m" * 20)
+    request = modify_request(modify, None, refusal="gone", entry_id="1-1", deployment_id="sim", now_ns=5)
+    assert request.if_claimed[0].state is OrderState.REFUSED

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from services.gateway.core.book import OrderBook
+from services.gateway.core.evidence import BrokerExecution, BrokerOrder, Evidence
+from services.gateway.core.reconcile import Findings, missing_external, reconcile
+from shared.ids import IntentId, order_ref
+from shared.messages.orders import OrderEvent, OrderState, Side
+
+DEP = "sim:sim:DU1"
+IID = IntentId("abcdefghij234567abcd")
+REF = order_ref(DEP, IID, 0)
+S = 1_000_000_000
+EMPTY = Evidence(101, (), (), (), asked_ns=100 * S)
+
+
+def claimed(**more: object) -> OrderEvent:
+    fields: dict[str, object] = {
+        "intent_id": IID, "order_ref": REF, "state": OrderState.CLAIMED, "strategy": "demo", "account": "DU1",
+        "con_id": 1, "side": Side.BUY, "quantity": Decimal(10), "order_type": "LMT", "order_id": 7, "client_id": 101,
+    }  # fmt: skip
+    return OrderEvent.model_validate({**fields, **more})
+
+
+def shown(**more: object) -> BrokerOrder:
+    made = BrokerOrder(
+        account="DU1", con_id=1, side=Side.BUY, quantity=Decimal(10), order_type="LMT", perm_id=99, order_ref=REF,
+        order_id=7, client_id=101, status="Submitted",
+    )  # fmt: skip
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def book() -> OrderBook:
+    made = OrderBook(DEP, "DU1")
+    made.restore(claimed())
+    return made
+
+
+def run(book: OrderBook, evidence: Evidence, at_s: int = 101) -> Findings:
+    return reconcile(book, evidence, now_ns=1, monotonic_ns=at_s * S, quarantine_ns=3 * S, session=1)
+
+
+def states(findings: Findings) -> list[OrderState]:
+    return [event.state for event in findings.change.events]
+
+
+def test_an_absence_is_doubted_first_and_decided_after_the_quarantine(book: OrderBook) -> None:
+    first = run(book, EMPTY, 101)
+    assert states(first) == [OrderState.UNKNOWN] and len(first.in_doubt) == 1
+    assert states(run(book, replace(EMPTY, asked_ns=102 * S), 103)) == []
+    last = run(book, replace(EMPTY, asked_ns=104 * S), 105)
+    assert states(last) == [OrderState.NOT_SENT] and not last.in_doubt
+
+
+@pytest.mark.parametrize("more", [{"is_undisturbed": False}, {"client_id": 102}])
+def test_without_all_four_conditions_it_stays_unknown(book: OrderBook, more: dict[str, object]) -> None:
+    run(book, EMPTY, 101)
+    evidence = replace(EMPTY, asked_ns=200 * S, **more)  # type: ignore[arg-type]
+    assert run(book, evidence, 201).in_doubt
+    track = book.get(REF)
+    assert track is not None and track.state is OrderState.UNKNOWN
+
+
+def test_what_the_broker_once_showed_is_never_not_sent(book: OrderBook) -> None:
+    book.shown(shown(), 1, session=1)
+    run(book, EMPTY, 101)
+    findings = run(book, replace(EMPTY, asked_ns=900 * S), 901)
+    track = book.get(REF)
+    assert findings.in_doubt and track is not None and track.state is OrderState.UNKNOWN
+
+
+def test_an_order_sent_while_the_broker_was_asked_is_not_doubted(book: OrderBook) -> None:
+    track = book.get(REF)
+    assert track is not None
+    track.sent_ns = 100 * S
+    assert states(run(book, EMPTY)) == [] and track.state is OrderState.CLAIMED
+
+
+def test_everything_shown_is_taken_and_a_second_time_changes_nothing(book: OrderBook) -> None:
+    execution = BrokerExecution(
+        "a.01.01", "DU1", 1, Side.BUY, Decimal(4), Decimal(5), 1, perm_id=99, client_id=101, order_id=7, order_ref=REF
+    )
+    evidence = replace(EMPTY, open_orders=(shown(),), executions=(execution,))
+    findings = run(book, evidence)
+    assert findings.change.events[-1].filled == 4 and findings.change.fills[0].is_late
+    assert not run(book, evidence).change.events
+
+
+def test_a_listing_that_is_older_than_the_live_word_does_not_win(book: OrderBook) -> None:
+    book.shown(shown(is_listed=True), 1, session=1)
+    book.shown(shown(status="Cancelled"), 1, session=1)
+    run(book, replace(EMPTY, open_orders=(shown(is_listed=True),)))
+    track = book.get(REF)
+    assert track is not None and track.state is OrderState.CANCELLED
+
+
+def test_a_completed_order_ends_what_was_in_doubt(book: OrderBook) -> None:
+    completed = shown(status="Cancelled", order_id=0, client_id=0, quantity=Decimal(0), is_completed=True)
+    assert states(run(book, replace(EMPTY, completed_orders=(completed,)))) == [OrderState.CANCELLED]
+
+
+def test_orders_of_others_are_left_to_the_watch_session(book: OrderBook) -> None:
+    book.shown(shown(order_ref="", perm_id=5, client_id=9, order_id=0), 1, session=0)
+    run(book, EMPTY)
+    track = book.get("5")
+    assert track is not None and track.state is OrderState.WORKING
+    assert missing_external(book, {5}, 101) == [] and missing_external(book, set(), 101) == [track]
