@@ -251,7 +251,7 @@ class StatusView:
                     "instance": beat.get("instance"),
                     "epoch": beat.get("epoch"),
                     "link": beat.get("link") or (said.state.value if said else ""),
-                    "reason": beat.get("reason") or (said.reason if said else ""),
+                    "reason": beat.get("link_reason") or (said.reason if said else ""),
                 }
         return {"instance": None, "epoch": None, "link": None, "reason": "no gateway leads"}
 
@@ -310,7 +310,7 @@ class StatusView:
                 "currency": self.currency,
                 "commissions": _text(sum(self._commissions.values(), Decimal(0))),
             },
-            "account_values": {tag: self.account_values[tag] for tag in _SHOWN_TAGS if tag in self.account_values},
+            "account_values": self._account_values(),
             "intents": self._intents.newest(),
             "decisions": self._decisions.newest(),
             "orders": self._orders.newest(),
@@ -335,6 +335,18 @@ class StatusView:
             "dead_letter_last": self.dead_letters[-5:],
             "unexplained": [row.model_dump(mode="json") for row in self.unexplained.values()],
         }
+
+    def _account_values(self) -> dict[str, str]:
+        """Return the shown tags: as the account gives them without a currency, else in the base currency."""
+        found: dict[str, str] = {}
+        for tag in _SHOWN_TAGS:
+            in_base = f"{tag}:{self.currency or 'BASE'}"
+            same = [name for name in self.account_values if name.startswith(f"{tag}:")]
+            for name in (tag, in_base, f"{tag}:BASE", *(same if len(same) == 1 else ())):
+                if name in self.account_values:
+                    found[tag] = self.account_values[name]
+                    break
+        return found
 
     def chart(self, con_id: int) -> dict[str, Any]:
         """Return the bars of a contract, oldest first, and the fills to mark; times in whole seconds UTC."""

@@ -138,10 +138,11 @@ function drawTables() {
     ["", (r) => [r.late ? "late" : "", r.corrected ? "corrected" : ""].join(" ").trim(), "", () => "warn"],
   ], state.fills, "No fills yet.");
   table("strategies", [
-    ["unit", "unit"], ["worker", (r) => r.owner || r.worker || ""],
-    ["contracts", (r) => (Array.isArray(r.contracts) ? r.contracts.map(nameOf).join(", ") : ""), "text"],
-    ["lag", (r) => r.lag ?? r.lag_ms ?? "", "number"],
-    ["trouble", (r) => r.error || (Array.isArray(r.errors) ? r.errors.join("; ") : r.errors || ""), "text", () => "bad"],
+    ["unit", "unit"], ["worker", (r) => r.owner || ""],
+    ["state", (r) => r.state || "", "", (r) => (r.state === "running" ? "good" : "warn")],
+    ["contracts", (r) => (r.names && r.names.length ? r.names : (r.contracts || []).map(nameOf)).join(", "), "text"],
+    ["working", (r) => r.working ?? "", "number"], ["lag", (r) => (r.lag === undefined ? "" : `${r.lag} s`), "number"],
+    ["trouble", (r) => r.error || r.paused || "", "text", () => "bad"],
   ], state.strategies, "No strategy runs.");
   table("processes", [
     ["service", "service"], ["instance", "instance"], ["role", (r) => r.role || (r.is_leader ? "leader" : "")],

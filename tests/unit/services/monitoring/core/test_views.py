@@ -107,7 +107,7 @@ def test_the_leader_is_who_beats_as_leader() -> None:
     assert shown.leader()["instance"] is None
     shown.heartbeats = [
         {"service": "gateway", "instance": "gw-1"},
-        {"service": "gateway", "instance": "gw-2", "is_leader": True, "epoch": 7},
+        {"service": "gateway", "instance": "gw-2", "role": "leader", "epoch": 7},
     ]
     shown.apply(BrokerStatus(instance="gw-2", state=LinkState.DEGRADED, reason="farm 2103"))
     assert shown.leader() == {"instance": "gw-2", "epoch": 7, "link": "DEGRADED", "reason": "farm 2103"}
@@ -182,3 +182,16 @@ def test_the_whole_state_is_plain_json() -> None:
 def test_last_prices_that_are_not_text_do_not_break_the_page() -> None:
     row = price_row(5, {"bid": b"\xff1", "ts_ns": b"soon"})
     assert (row["contract"], row["ts_ns"]) == ("#5", 0)
+
+
+def test_account_values_are_shown_in_the_base_currency() -> None:
+    shown = view()
+    shown.account_values = {
+        "NetLiquidation:USD": "5",
+        "TotalCashValue:BASE": "4",
+        "TotalCashValue:EUR": "1",
+        "Other": "x",
+    }
+    assert shown.state(S)["account_values"] == {"NetLiquidation": "5", "TotalCashValue": "4"}
+    shown.account_values = {"NetLiquidation": "6", "NetLiquidation:USD": "5"}
+    assert shown.state(S)["account_values"] == {"NetLiquidation": "6"}
