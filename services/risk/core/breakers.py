@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from shared.messages.control import Control, ControlAction, HaltStage
+from shared.money import ZERO
 
 
 class Breakers:
     """What is stopped, and why; each reason is one sentence."""
 
-    __slots__ = ("_loss", "_paused", "_paused_shown", "_requested", "_scoped", "_stage", "_stage_reason")
+    __slots__ = ("_loss", "_lowest_pnl", "_paused", "_paused_shown", "_requested", "_scoped", "_stage", "_stage_reason")
 
     def __init__(self) -> None:
         self._stage = ""
@@ -25,6 +26,7 @@ class Breakers:
         self._paused: dict[str, str] = {}
         self._paused_shown: dict[str, str] = {}
         self._loss = ""
+        self._lowest_pnl = ZERO
 
     def apply(self, control: Control) -> None:
         """Take an act of control, in the stream's order."""
@@ -34,6 +36,7 @@ class Breakers:
             self._requested = reason
         elif control.action is ControlAction.RESUME and control.scope == "account":
             self._requested = self._loss = ""
+            self._lowest_pnl = ZERO
         elif control.action is ControlAction.HALT:
             self._scoped[control.scope] = reason
         elif control.action is ControlAction.RESUME:
@@ -53,10 +56,15 @@ class Breakers:
         """Take the pauses that are written in the snapshot hash."""
         self._paused_shown = dict(paused)
 
-    def check_loss(self, daily_pnl: Decimal | None, limit: Decimal | None) -> None:
-        """Latch when the account lost more today than the limit; only a resume by a person ends it."""
-        if daily_pnl is not None and limit is not None and -daily_pnl > limit and not self._loss:
-            self._loss = f"the account lost {-daily_pnl} today"
+    def note_pnl(self, daily: Decimal | None) -> None:
+        """Take the broker's profit and loss of the day; the lowest since the last resume counts."""
+        if daily is not None and daily < self._lowest_pnl:
+            self._lowest_pnl = daily
+
+    def check_loss(self, limit: Decimal | None) -> None:
+        """Latch when the account lost more in a day than the limit; only a resume by a person ends it."""
+        if limit is not None and -self._lowest_pnl > limit and not self._loss:
+            self._loss = f"the account lost {-self._lowest_pnl} in a day"
 
     def halted(self, con_id: int, strategy: str) -> str | None:
         """Return why new exposure in a contract by a strategy is halted, None if it is not."""

@@ -37,7 +37,7 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: Seque
         rules: in the order in which the first failure decides.
     """
     book.advance(now_ns)
-    book.breakers.check_loss(book.daily_pnl, limits.base.daily_loss_max)
+    book.breakers.check_loss(limits.base.daily_loss_max)
     case = Case(intent, book, limits, now_ns)
     failed: list[RuleResult] = []
     warned: list[RuleResult] = []

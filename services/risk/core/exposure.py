@@ -33,8 +33,11 @@ from shared.messages.account import (
 from shared.messages.base import Message
 from shared.messages.control import BrokerStatus, Control, HaltStatus, Reconciled
 from shared.messages.market import ContractInfo
-from shared.messages.orders import Command, Fill, Group, Intent, IntentAction, OrderEvent, Side
+from shared.messages.orders import Command, Fill, Group, Intent, IntentAction, OrderEvent, OrderState, Side
 from shared.money import ZERO, notional
+
+MODIFY_CLAIMED = "GATEWAY_MODIFY"
+"""Code of the gateway's claim of a MODIFY intent: such an event is no order."""
 
 
 class Book:
@@ -58,7 +61,6 @@ class Book:
         self.buying_power: Decimal | None = None
         self.filled_since: Decimal = ZERO
         """Base currency of fills that opened positions since the last buying power: it may not show them yet."""
-        self.daily_pnl: Decimal | None = None
         self.gross_worst = ZERO
         self.gross_position = ZERO
         self.unvalued: dict[int, None] = {}
@@ -137,9 +139,9 @@ class Book:
             group = self.groups.get(intent.modifies)
             terms = intent.legs[0]
             leg = group.legs.get(terms.leg) if group is not None else None
+            self.modifies[intent.intent_id] = (intent.modifies, terms.leg)
             if group is not None and leg is not None and leg.is_open:
                 leg.pending[intent.intent_id] = (terms.quantity, terms.limit_price, terms.stop_price)
-                self.modifies[intent.intent_id] = (intent.modifies, terms.leg)
                 self._recount(group)
             return
         group = self._group(intent.intent_id, intent.con_id, intent.strategy, intent.group)
@@ -151,9 +153,7 @@ class Book:
         """Take back a reservation whose approval was never written."""
         modified = self.modifies.pop(intent.intent_id, None)
         if modified is not None:
-            group = self.groups[modified[0]]
-            group.legs[modified[1]].pending.pop(intent.intent_id, None)
-            self._recount(group)
+            self._end_modify(intent.intent_id, modified, is_taken=False)
             return
         released = self.groups.get(intent.intent_id)
         if released is not None:
@@ -171,17 +171,27 @@ class Book:
         modified = self.modifies.get(event.intent_id)
         if modified is not None:
             if event.state.is_final:
-                self.groups[modified[0]].legs[modified[1]].pending.pop(event.intent_id, None)
-                self._recount(self.groups[modified[0]])
+                self._end_modify(event.intent_id, modified, is_taken=event.state is OrderState.MODIFIED)
             return
         key = event.intent_id or _foreign_key(event.perm_id, event.order_ref)
-        if not key:
+        if not key or event.code == MODIFY_CLAIMED:
             return
         group = self._group(key, event.con_id, event.strategy, event.group, is_external=event.is_external)
         leg = group.leg(event.leg, event.side.sign)
         before = leg.filled
         leg.apply_event(event)
         self._moved(group, leg, leg.filled - before, now_ns)
+
+    def _end_modify(self, intent_id: str, target: tuple[str, int], *, is_taken: bool) -> None:
+        """End the doubt about a modify; terms the broker took hold until the order's own event shows them."""
+        group = self.groups.get(target[0])
+        leg = group.legs.get(target[1]) if group is not None else None
+        if group is None or leg is None:
+            return
+        terms = leg.pending.pop(intent_id, None)
+        if is_taken and terms is not None:
+            leg.quantity, leg.limit_price, leg.stop_price = terms
+        self._recount(group)
 
     def _apply_fill(self, fill: Fill, now_ns: int) -> None:
         if fill.account != self.account:
@@ -314,7 +324,7 @@ class Book:
 
     def _apply_pnl(self, report: PnlReport, _: int) -> None:
         if report.account == self.account:
-            self.daily_pnl = report.daily
+            self.breakers.note_pnl(report.daily)
 
     def _apply_contract(self, info: ContractInfo, _: int) -> None:
         contract = self.contract(info.con_id)

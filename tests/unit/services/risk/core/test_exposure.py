@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from shared.messages.account import PnlReport
 from shared.messages.orders import OrderState
 from tests.risk_desk import (
+    ACCOUNT,
     NOW,
     SECOND,
     D,
@@ -121,3 +123,31 @@ def test_a_report_older_than_the_last_fills_is_no_difference_yet_and_a_lasting_o
     assert book.contract(1).is_mismatched
     report(book, 1, 20, NOW + 31 * SECOND)
     assert not book.contract(1).is_mismatched
+
+
+def test_a_confirmed_modify_counts_until_the_orders_own_event_shows_its_terms() -> None:
+    book, limits = ready_book(), limits_with()
+    decided(intent_of(1), book, limits)
+    book.apply(event_of(1, OrderState.WORKING), NOW)
+    decided(modify_of(2, 1, "BUY", 50), book, limits)
+    for state, code in ((OrderState.CLAIMED, "GATEWAY_MODIFY"), (OrderState.MODIFIED, "")):
+        book.apply(event_of(2, state, quantity=50, code=code), NOW)
+        assert book.contract(1).buys == 50 and book.open_orders == 1
+    book.apply(event_of(1, OrderState.WORKING, quantity=50), NOW)
+    assert book.contract(1).buys == 50
+
+
+def test_the_claim_of_a_modify_is_no_order() -> None:
+    book = ready_book()
+    book.apply(command_of(modify_of(2, 1, "BUY", 50)), NOW)  # its order is not in the retained streams
+    book.apply(event_of(2, OrderState.CLAIMED, quantity=50, code="GATEWAY_MODIFY"), NOW)
+    book.apply(event_of(2, OrderState.REJECTED, quantity=50), NOW)
+    book.apply(event_of(3, OrderState.CLAIMED, quantity=50, code="GATEWAY_MODIFY"), NOW)
+    assert book.contract(1).buys == 0 and book.open_orders == 0
+
+
+def test_a_loss_between_two_decisions_latches() -> None:
+    book, limits = ready_book(), limits_with(daily_loss_max=100)
+    for daily in (-50, -101, 20):
+        book.apply(PnlReport(account=ACCOUNT, daily=D(daily)), NOW)
+    assert decided(intent_of(1), book, limits).decision.code == "RISK_DAILY_LOSS_MAX"
