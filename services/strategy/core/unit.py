@@ -66,6 +66,7 @@ class SavedUnit(BaseModel):
     gaps: list[tuple[str, str, str]] = []
     paused: str = ""
     errors: int = 0
+    error_times_ns: list[int] = []
     is_started: bool = False
 
 
@@ -142,7 +143,6 @@ class Unit:
         self.operator_pause = ""
         self.recent_errors: list[HandlerError] = []
         self.reported = 0
-        self._error_times: list[int] = []
         self._committed = 0
         self._committed_at_ns = 0
         self._has_news = False
@@ -220,7 +220,7 @@ class Unit:
         """Make orders again; errors count anew and gaps are accepted."""
         self.saved.paused = ""
         self.saved.gaps.clear()
-        self._error_times.clear()
+        self.saved.error_times_ns.clear()
         self._has_news = True
 
     # -- events
@@ -452,6 +452,7 @@ class Unit:
         watched.event = event
         watched.unit = self.identity.unit
         watched.calls += 1
+        self._is_behind = True
         try:
             handler(*arguments)
         except Exception as e:  # noqa: BLE001 - user code: anything may come out, and nothing else may stop (P10)
@@ -476,10 +477,10 @@ class Unit:
         self.saved.errors += 1
         self._has_news = True
         now_ns = self.outbox.moment.now_ns
-        self._error_times = [at for at in self._error_times if now_ns - at < ERROR_WINDOW_S * NS_PER_S]
-        self._error_times.append(now_ns)
-        if len(self._error_times) >= self.limits.max_errors:
-            self.pause(f"{len(self._error_times)} errors within a minute, the last: {self.recent_errors[-1]}")
+        recent = [at for at in self.saved.error_times_ns if now_ns - at < ERROR_WINDOW_S * NS_PER_S]
+        self.saved.error_times_ns = [*recent, now_ns]
+        if len(recent) + 1 >= self.limits.max_errors:
+            self.pause(f"{len(recent) + 1} errors within a minute, the last: {self.recent_errors[-1]}")
 
     def summary(self) -> dict[str, dict[str, str]]:
         """Return position, average price and realised result by contract name, for people."""

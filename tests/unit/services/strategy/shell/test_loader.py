@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.strategy.shell.loader import load_strategies
+from shared.errors import ConfigError
+from tests.support import ROOT
+
+CODE = """
+from pydantic import BaseModel
+from services.strategy.api import Strategy
+
+class Mine(Strategy):
+    class Params(BaseModel):
+        quantity: int = 1
+"""
+TABLE = '[strategy.mine]\nfile = "mine.py"\nclass = "Mine"\ncontracts = ["aapl", "SAP@IBIS:EUR"]\n'
+
+
+def written(folder: Path, toml: str, code: str = CODE) -> Path:
+    (folder / "mine.py").write_text(code)
+    path = folder / "strategies.toml"
+    path.write_text(toml)
+    return path
+
+
+def test_one_unit_per_contract_or_one_for_all(tmp_path: Path) -> None:
+    loaded = load_strategies(written(tmp_path, TABLE))
+    assert list(loaded.units) == ["mine/AAPL", "mine/SAP@IBIS:EUR"] and not loaded.mistakes
+    loaded = load_strategies(written(tmp_path, TABLE + 'per = "all"\nbars = ["5s"]\nparams = { quantity = 3 }\n'))
+    unit = loaded.units["mine/all"]
+    assert unit.contracts == ("AAPL", "SAP@IBIS:EUR") and unit.strategy.bars == ("5s",)
+    assert unit.strategy.params.model_dump() == {"quantity": 3}
+
+
+def test_a_strategy_that_is_not_enabled_is_left_out(tmp_path: Path) -> None:
+    assert not load_strategies(written(tmp_path, TABLE + "enabled = false\n")).units
+
+
+@pytest.mark.parametrize(
+    "toml, code, words",
+    [
+        (TABLE.replace("mine.py", "other.py"), CODE, ["[strategy.mine]", "file", "other.py"]),
+        (TABLE.replace('"Mine"', '"Yours"'), CODE, ["class", "'Yours'", "it has Mine"]),
+        (TABLE + "params = { quantity = 'x' }\n", CODE, ["params.quantity", "integer"]),
+        (TABLE + "params = { quantitty = 1 }\n", CODE, ["params.quantitty"]),
+        (TABLE + 'bars = ["3s"]\n', CODE, ["bars", "'3s'", "1s, 5s"]),
+        (TABLE + "speed = 1\n", CODE, ["speed"]),
+        (TABLE.replace('"aapl"', '"A A:P:L"'), CODE, ["contracts", "is not a contract name"]),
+        (TABLE.replace('"aapl"', '"SAP@IBIS:EUR"'), CODE, ["contracts", "twice"]),
+        (TABLE, "x = 1\ny = 1 / 0\n", ["mine.py:2", "ZeroDivisionError"]),
+        (TABLE, "x = (\n", ["mine.py:1"]),
+        (TABLE.replace("strategy.mine", "strategy.Mine"), CODE, ["[strategy.Mine]", "lower-case"]),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_file_and_key_and_stops_only_its_strategy(
+    tmp_path: Path, toml: str, code: str, words: list[str]
+) -> None:
+    (tmp_path / "good.py").write_text(CODE)
+    good = TABLE.replace("mine.py", "good.py").replace("strategy.mine", "strategy.good")
+    loaded = load_strategies(written(tmp_path, toml + "\n" + good, code))
+    assert list(loaded.units) == ["good/AAPL", "good/SAP@IBIS:EUR"]
+    (sentence,) = loaded.mistakes.values()
+    assert "strategies.toml" in sentence
+    for word in words:
+        assert word in sentence
+
+
+@pytest.mark.parametrize("toml", ["[strategy", "strategy = 1\n", "[strategies.x]\n"])
+def test_what_is_no_strategies_file_refuses_the_start(tmp_path: Path, toml: str) -> None:
+    with pytest.raises(ConfigError, match="STRATEGIES_FILE"):
+        load_strategies(written(tmp_path, toml))
+
+
+def test_a_missing_file_refuses_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_strategies(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize("name", ["strategies.toml", "replay.toml"])
+def test_the_shipped_files_load(name: str) -> None:
+    loaded = load_strategies(ROOT / "strategies" / name)
+    assert not loaded.mistakes and len(loaded.units) >= 4
