@@ -306,7 +306,8 @@ class MemoryBus(MemoryGroups):
 
     async def _judge(self, token: LeaseToken, request: ClaimRequest) -> ClaimResult:
         stage = (await self.hash_get_all(self._keys.halt)).get("stage")
-        if self._server.ledgers.get(request.intent_id):
+        stored = self._server.ledgers.get(request.intent_id, {})
+        if any(leg in stored for leg in range(request.legs)):
             return ClaimResult.REFUSED_CANCELLED_FIRST
         if request.made_in != token.incarnation:
             return ClaimResult.REFUSED_STALE

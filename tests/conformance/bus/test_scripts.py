@@ -117,6 +117,29 @@ async def test_a_cancel_that_comes_first_closes_the_order_for_good(bus: Bus) -> 
     assert await bus.get_cursor("cancel-commands") == "9-9"
 
 
+async def test_a_group_of_which_one_leg_was_cancelled_first_does_not_go_out_in_part(bus: Bus) -> None:
+    token = await lead(bus)
+    await bus.hash_set(bus.keys.halt, {"stage": "none"})
+    event = an_event(OrderState.CANCELLED, leg=1)
+    await bus.cancel_first(token, intent_id="i" * 20, legs=[1], events=[event], entry_id="", source=SOURCE)
+    rows = await bus.claim(token, a_claim(token), source=SOURCE)
+    assert [(row.result, row.is_new) for row in rows] == [
+        (ClaimResult.REFUSED_CANCELLED_FIRST, True),
+        (ClaimResult.REFUSED_CANCELLED_FIRST, False),
+    ]
+    assert await states_of(bus) == ["cancelled", "refused"]
+    assert await bus.get_cursor("cancel-commands") == "0-0"
+    assert await bus.hash_get_all(bus.keys.order_ids) == {}
+
+
+async def test_the_highest_reserved_order_id_never_goes_down(bus: Bus) -> None:
+    token = await lead(bus)
+    await bus.hash_set(bus.keys.halt, {"stage": "none"})
+    for intent, first in (("a" * 20, 50), ("b" * 20, 9)):
+        await bus.claim(token, a_claim(token, intent, legs=1, order_ids=(first,)), source=SOURCE)
+    assert await bus.hash_get_all(bus.keys.order_ids) == {"101": b"50"}
+
+
 async def test_of_two_racing_claims_exactly_one_is_new(bus: Bus, bench: Bench) -> None:
     token = await lead(bus)
     await bus.hash_set(bus.keys.halt, {"stage": "none"})
