@@ -28,9 +28,9 @@ def test_only_valid_ticks_leave_and_the_last_quote_is_the_state(given_acts: list
     feed.subscribe(1, 42, 0)
     for act in given_acts:
         if act[0] == "price":
-            feed.price(1, *act[1:], 7)  # type: ignore[arg-type]
+            feed.price(1, *act[1:], 7)  # type: ignore[arg-type,call-arg]
         elif act[0] == "size":
-            feed.size(1, *act[1:], 7)  # type: ignore[arg-type]
+            feed.size(1, *act[1:], 7)  # type: ignore[arg-type,call-arg]
         else:
             feed.read_ended(7)
         assert feed.waiting <= 51
