@@ -92,10 +92,11 @@ class Intake:
         elif con_id <= 0:
             self.mark_gap(ts_ns)
 
-    def mark_gap(self, until_ns: int) -> None:
-        """Ticks of every contract up to `until_ns` may be missing."""
-        for built in self.bars.values():
-            built.mark_gap(until_ns)
+    def mark_gap(self, until_ns: int, is_touched: Callable[[int], bool] = lambda _: True) -> None:
+        """Ticks up to `until_ns` may be missing, of every contract or of those that `is_touched` names."""
+        for con_id, built in self.bars.items():
+            if is_touched(con_id):
+                built.mark_gap(until_ns)
 
     def advance(self, now_ns: int, out: list[Bar]) -> None:
         """Close what ended, in every contract."""

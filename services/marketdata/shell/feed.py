@@ -54,6 +54,7 @@ class Feed:
         self.ticks_read = 0
         self.lag_ms = 0
         self.is_caught_up = False
+        self._epochs: dict[str, bytes] = {}
         self._snapshot_due_ns = 0
         self._reference_due_ns = 0
 
@@ -83,6 +84,7 @@ class Feed:
             self._resumptions[partition] = Resumption(start_ns, tail)
             cursors[self._bus.keys.ticks(partition)] = cursor
         self.intake = self._new_intake()
+        self._epochs = {}
         await self._seed_days()
         self.is_caught_up = False
         get_logger().info("bars.resumed", cursors=list(cursors.values()))
@@ -145,7 +147,7 @@ class Feed:
         now_ns = self._clock.wall_ns()
         for gap in batch.gaps:
             get_logger().warning("ticks.gap_found", stream=gap.stream, after=gap.after_id, next=gap.next_id)
-            self.intake.mark_gap(int(gap.next_id.split("-")[0]) * NS_PER_MS)
+            self._mark_gap(gap.stream, gap.next_id)
         for entries in batch.entries.values():
             await self._take(entries, now_ns, out)
         self.is_caught_up = all(len(entries) < READ_ENTRIES for entries in batch.entries.values())
@@ -159,9 +161,20 @@ class Feed:
         if now_ns >= self._reference_due_ns:
             await self._refresh(now_ns)
 
+    def _mark_gap(self, stream: str, entry_id: str) -> None:
+        keys = self._bus.keys
+        until_ns = int(entry_id.split("-")[0]) * NS_PER_MS
+        self.intake.mark_gap(until_ns, lambda con_id: keys.ticks(keys.partition(con_id)) == stream)
+
     async def _take(self, entries: list[Entry], now_ns: int, out: list[Bar]) -> None:
         count = 0
         for entry in entries:
+            epoch = entry.fields.get(b"epoch", b"")
+            if self._epochs.get(entry.stream) != epoch:
+                # another leader writes: what happened between the two was seen by neither
+                if entry.stream in self._epochs:
+                    self._mark_gap(entry.stream, entry.entry_id)
+                self._epochs[entry.stream] = epoch
             body = entry.fields.get(b"body", b"")
             try:
                 count += self.intake.apply(body, out)

@@ -240,7 +240,7 @@ class StatusView:
 
     def name(self, con_id: int, given: str = "") -> str:
         """Return how a contract is shown."""
-        return given or self.names.get(con_id) or f"#{con_id}"
+        return self.names.get(con_id) or given or f"#{con_id}"
 
     def leader(self) -> dict[str, Any]:
         """Return the leading gateway: from its heartbeat, with the broker's state as it said last."""

@@ -48,6 +48,11 @@ function money(text, digits = 2) {
   return number.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
+// a price keeps its digits, and has two at least
+function price(text) {
+  return /^-?\d+(\.\d)?$/.test(text ?? "") ? money(text) : text ?? "";
+}
+
 const signed = (key) => (row) => (Number(row[key]) < 0 ? "bad" : Number(row[key]) > 0 ? "good" : "");
 const sideClass = (row) => (row.side === "BUY" ? "good" : "bad");
 
@@ -111,7 +116,8 @@ function drawAccount() {
 
 function drawTables() {
   table("prices", [
-    ["contract", "contract"], ["bid", "bid", "number"], ["ask", "ask", "number"], ["last", "last", "number"],
+    ["contract", "contract"], ["bid", (r) => price(r.bid), "number"], ["ask", (r) => price(r.ask), "number"],
+    ["last", (r) => price(r.last), "number"],
     ["volume", (row) => money(row.volume, 0), "number"],
     ["data", (row) => row.quality.toLowerCase(), "", (row) => (row.quality === "LIVE" ? "good" : "warn")],
   ], state.prices, "No prices yet.");
@@ -128,13 +134,13 @@ function drawTables() {
   ], state.intents, "No intents yet.");
   table("orders", [
     ["time", "time", "dim"], ["strategy", "strategy"], ["contract", "contract"], ["side", "side", "", sideClass],
-    ["qty", "quantity", "number"], ["type", "type"], ["price", "price", "number"], ["filled", "filled", "number"],
+    ["qty", "quantity", "number"], ["type", "type"], ["price", (r) => price(r.price), "number"], ["filled", "filled", "number"],
     ["state", (r) => (r.code ? `${r.state} ${r.code}` : r.state), "text",
       (r) => ({ filled: "good", rejected: "bad", unknown: "bad", refused: "warn" })[r.state] || ""],
   ], state.orders, "No orders yet.");
   table("fills", [
     ["time", "time", "dim"], ["strategy", "strategy"], ["side", "side", "", sideClass], ["qty", "quantity", "number"],
-    ["contract", "contract"], ["price", "price", "number"],
+    ["contract", "contract"], ["price", (r) => price(r.price), "number"],
     ["", (r) => [r.late ? "late" : "", r.corrected ? "corrected" : ""].join(" ").trim(), "", () => "warn"],
   ], state.fills, "No fills yet.");
   table("strategies", [
@@ -206,7 +212,7 @@ function openChart() {
       background: { color: colour("--card") }, textColor: colour("--dim"), attributionLogo: false, fontSize: 12,
     },
     grid: { vertLines: { color: colour("--line") }, horzLines: { color: colour("--line") } },
-    timeScale: { timeVisible: true, secondsVisible: true, borderColor: colour("--line") },
+    timeScale: { timeVisible: true, secondsVisible: true, borderColor: colour("--line"), maxBarSpacing: 14 },
     rightPriceScale: { borderColor: colour("--line") },
   });
   series = chart.addSeries(lib.CandlestickSeries, {
@@ -267,10 +273,9 @@ async function drawChart() {
   markers.setMarkers(marks);
   byId("chart-note").textContent = content.bars.length
     ? `${content.interval} bars, UTC; arrows are fills` : "no bars yet";
-  if (shownContract !== conId) {
-    shownContract = conId;
-    chart.timeScale().scrollToRealTime();
-  }
+  if (content.bars.length < 80) chart.timeScale().fitContent();
+  else if (shownContract !== conId) chart.timeScale().scrollToRealTime();
+  shownContract = conId;
 }
 
 // --------------------------------------------------------------------------------------------------- controls

@@ -216,3 +216,37 @@ async def test_a_standby_takes_over(
     now_ns = time.time_ns()
     await send(bus, gateway, [trade_tick(APPLE, now_ns, now_ns, 1, 10.0, 1)])
     await eventually(lambda: bars(bus), 10)
+
+
+async def test_bars_across_a_change_of_the_leading_gateway_are_incomplete(
+    bus: RedisBus, gateway: LeaseToken, redis_url: str, deployment: str, spawn: Spawner
+) -> None:
+    spawn("services.marketdata", env=environment(redis_url, deployment, MARKETDATA_BARS="1s"))
+    await eventually(lambda: heartbeat(bus), 20)
+
+    async def one_trade(token: LeaseToken) -> None:
+        now_ns = time.time_ns()
+        await send(bus, token, [trade_tick(con_id, now_ns, now_ns, 1, 10.0, 1) for con_id in (APPLE, SPY)])
+
+    async def at_second(fraction: float) -> None:
+        await asyncio.sleep((fraction - time.time() % 1) % 1)
+
+    await at_second(0.1)
+    await one_trade(gateway)  # the first second of a contract is never known whole
+    for _ in range(2):
+        await at_second(0.1)
+        await one_trade(gateway)
+    successor = await bus.lease_acquire("gateway", "gw2", await bus.lease_view("gateway"), at_least_epoch=1)
+    assert successor is not None
+    await bus.raise_fence(successor)
+    for _ in range(2):
+        await at_second(0.1)
+        await one_trade(successor)
+
+    async def five() -> list[bool]:
+        found = [bar.is_complete for bar in await bars(bus) if bar.con_id == APPLE]
+        return found if len(found) == 5 else []
+
+    complete = await eventually(five, 10)
+    # the third closed right around the change: either is true of it
+    assert [complete[0], complete[1], complete[3], complete[4]] == [False, True, False, True]
