@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.bus.keys import Keys
@@ -247,6 +248,15 @@ def _read_value_files(settings_class: type[CommonSettings]) -> None:
                     mistakes.append(f"{name}_FILE: {path!r} cannot be read ({e.strerror})")
     if mistakes:
         raise ConfigError(mistakes)
+
+
+def _field_of_variable(settings_class: type[CommonSettings], variable: str) -> FieldInfo | None:
+    """Return the field that a variable sets: errors name the variable, and a secret must be known as one."""
+    for field in settings_class.model_fields.values():
+        alias = field.validation_alias
+        if alias == variable or (isinstance(alias, AliasChoices) and variable in alias.choices):
+            return field
+    return None
 
 
 def _sentence(settings_class: type[CommonSettings], error: Any) -> str:
