@@ -12,6 +12,7 @@ from services.monitoring.shell.controls import Controls
 from services.monitoring.shell.notify import AppriseNotifier
 from services.monitoring.shell.web import Page, PageServer
 from shared.bus.redis_client import open_bus
+from shared.bus.retention import keep_bounded
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import ConfigError
 from shared.health import Health
@@ -33,7 +34,7 @@ async def build(settings: MonitoringSettings, resources: AsyncExitStack) -> App:
     resources.push_async_callback(bus.close)
     view = StatusView(settings.mode.value, settings.deployment)
     source = f"monitoring:{settings.instance}"
-    loops: dict[str, Loop] = {}
+    loops: dict[str, Loop] = {"retention": lambda: keep_bounded(bus, clock)}
     notifier: AppriseNotifier | None = None
     if settings.alert_urls is not None:
         notifier = AppriseNotifier(

@@ -86,7 +86,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "answers:*",
     ),
     "monitoring": ("control", "alerts", "paused", "halt", "cancels"),
-    "operator": ("intents", "cancels", "control", "queries", "answers:*", "paused", "strategies"),
+    "operator": ("intents", "cancels", "control", "queries", "answers:*", "paused", "strategies", "watches"),
 }
 
 

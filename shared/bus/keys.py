@@ -233,6 +233,11 @@ class Keys:
         """Hash: worker → wall ns of its start; whose leases workers watch to share the units."""
         return self._key("strategy-workers")
 
+    @property
+    def watches(self) -> str:
+        """Hash: conId → wall ns until which somebody outside the strategies wants its prices."""
+        return self._key("watches")
+
     def heartbeat(self, service: str, instance: str) -> str:
         """String with an expiry: JSON of pid, since, ports, state."""
         return self._key(f"heartbeat:{service}:{instance}")

@@ -8,7 +8,7 @@ Per stream three numbers decide, in this order:
 3. Between the two, entries go once every registered reader is past them. A reader whose registration is older than
    `reader_ttl_s` holds nothing back any more: it is gone.
 
-`plan_trim` decides, `trim_pass` reads and carries out. One process per deployment runs `trim_pass` (monitoring: its
+`plan_trim` decides, `trim_pass` reads and carries out. One process per deployment runs `keep_bounded` (monitoring: its
 Redis user may XTRIM what it may not write); two at once do no harm.
 """
 
@@ -19,7 +19,9 @@ from dataclasses import dataclass
 
 from shared.bus.keys import Keys
 from shared.bus.ports import FIRST, Bus, entry_order
-from shared.clock import NS_PER_MS, NS_PER_S
+from shared.clock import NS_PER_MS, NS_PER_S, Clock
+from shared.errors import OutcomeUnknown, Refused, TransientError
+from shared.logs import get_logger
 
 DAY_S = 86_400.0
 
@@ -151,3 +153,19 @@ async def _id_at(bus: Bus, stream: str, place: int) -> str:
             break  # the stream became shorter meanwhile
         left -= step
     return found
+
+
+async def keep_bounded(bus: Bus, clock: Clock, *, every_s: float = 60.0) -> None:
+    """Run `trim_pass` over every stream of the deployment for ever, once a minute."""
+    streams = retentions(bus.keys)
+    while True:
+        try:
+            trimmed = await trim_pass(bus, streams, clock.wall_ns())
+            if trimmed:
+                get_logger().info("streams.trimmed", entries=sum(trimmed.values()), streams=sorted(trimmed))
+        except (TransientError, OutcomeUnknown):
+            pass  # away: trimming is idempotent, the next pass does it
+        except Refused as e:
+            # A user without the right to trim: said each time, since an unbounded server fills up in days.
+            get_logger().error("retention.refused", error=str(e))
+        await clock.sleep(every_s)

@@ -7,9 +7,9 @@ import time
 
 from shared.bus.dead_letter import MAX_ERROR_CHARACTERS, decode_or_keep, is_order_path, original_fields
 from shared.bus.ports import Bus, Entry
-from shared.bus.retention import Retention, forget_reader, register_reader, retentions, trim_pass
+from shared.bus.retention import Retention, forget_reader, keep_bounded, register_reader, retentions, trim_pass
 from shared.bus.tail import TailReader
-from shared.clock import NS_PER_S
+from shared.clock import NS_PER_S, SystemClock
 from shared.messages import decode_fields
 from shared.messages.orders import CancelRequest
 from tests.conformance.bus.bench import SOURCE
@@ -146,3 +146,23 @@ async def test_every_stream_of_the_deployment_has_a_retention(bus: Bus) -> None:
     known = retentions(bus.keys)
     for stream in (bus.keys.intents, bus.keys.fills, bus.keys.ticks(3), bus.keys.bars(0), bus.keys.dead_letter):
         assert known[stream].max_entries > 0
+
+
+class NextMonth(SystemClock):
+    def wall_ns(self) -> int:
+        return time.time_ns() + 30 * 86_400 * NS_PER_S
+
+
+async def test_the_loop_keeps_streams_bounded(bus: Bus) -> None:
+    await fill_stream(bus, 3)
+    running = asyncio.create_task(keep_bounded(bus, NextMonth(), every_s=0.01))
+
+    async def is_empty() -> bool:
+        return await bus.stream_length(bus.keys.cancels) == 0
+
+    try:
+        await eventually(is_empty)
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
