@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from shared.bus.redis_client import open_bus
-
 from shared.bus.keys import Keys
 from shared.bus.ports import Bus
+from shared.bus.redis_client import open_bus
 from shared.clock import NS_PER_MS, NS_PER_S, SYSTEM_CLOCK, random_token
 from shared.contracts import parse_contract
 from shared.errors import BadInput, DecodeError, Refused, TimedOut, UnknownContract
@@ -45,6 +44,8 @@ from shared.settings import BrokerSettings
 
 VALID_MARKET_S = 5.0
 VALID_OTHER_S = 30.0
+WATCH_S = 60
+FRESH_S = 5
 SETTLED = frozenset({OrderState.WORKING, OrderState.UNKNOWN, OrderState.INACTIVE})
 
 
@@ -331,11 +332,26 @@ class Desk:
         await self.bus.append(self.keys.intents, intent, source=self.source)
         return intent
 
+    async def watch(self, con_id: int, *, wait_s: float = 5.0) -> None:
+        """Ask for a contract's prices for a minute and wait, at most `wait_s`, until there are any.
+
+        Risk refuses orders in contracts without a fresh price; a strategy's contracts always have one.
+        """
+        until_ns = SYSTEM_CLOCK.wall_ns() + WATCH_S * NS_PER_S
+        await self.bus.hash_set(self.keys.watches, {str(con_id): str(until_ns)})
+        deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(wait_s * NS_PER_S)
+        while SYSTEM_CLOCK.monotonic_ns() < deadline_ns:
+            last = await self.last_price(con_id)
+            if SYSTEM_CLOCK.wall_ns() - int(last.get("ts_ns", "0")) < FRESH_S * NS_PER_S:
+                return
+            await SYSTEM_CLOCK.sleep(0.1)
+
     async def place(self, contract: ContractInfo, ticket: OrderTicket, *, limit_s: float = 15.0) -> OrderResult:
-        """Submit an order and wait until risk or the broker has answered it.
+        """Submit an order and wait until risk or the broker has answered it; prices are asked for first.
 
         A market order is waited for until it ends, any other until the broker confirms that it works.
         """
+        await self.watch(contract.con_id)
         starts = {self.keys.decisions: "", self.keys.orders: ""}
         for stream in starts:
             starts[stream] = await self.bus.last_id(stream)

@@ -147,7 +147,7 @@ async def examine_data(desk: Desk) -> list[Finding]:
     """Say for each wanted contract which data flow, how old the last price is, and the cure where none does."""
     findings = []
     units = [json.loads(text) for text in (await desk.bus.hash_get_all(desk.keys.strategies)).values()]
-    wanted = sorted({int(con_id) for unit in units for con_id in unit.get("con_ids", [])})
+    wanted = sorted({int(con_id) for unit in units for con_id in unit.get("contracts", [])})
     now_ns = SYSTEM_CLOCK.wall_ns()
     for con_id in wanted:
         last = await desk.last_price(con_id)

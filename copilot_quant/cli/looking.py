@@ -220,13 +220,15 @@ def strategies(as_json: JsonOption = False) -> None:
     if as_json:
         print_json(rows)
         return
-    columns = ["unit", "owner", "contracts", "lag", "errors", "paused"]
+    columns = ["unit", "state", "owner", "names", "positions", "lag", "errors", "paused"]
     print_table(
         "strategy units", columns, [[_cell(row.get(name)) for name in columns] for row in rows], empty="no unit yet"
     )
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, dict):
+        return ", ".join(f"{held.get('position')} {name}" for name, held in value.items())
     return ", ".join(str(part) for part in value) if isinstance(value, list) else value
 
 

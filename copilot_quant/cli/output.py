@@ -13,8 +13,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+WIDTH_OF_A_FILE = 200
+"""Columns when the output is no terminal: a table in a log must not be cut to 80."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
 
 
 def plain(value: Any) -> Any:

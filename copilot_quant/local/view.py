@@ -63,6 +63,7 @@ def _header(frame: Frame) -> Panel:
     state = frame.state
     leader = state.get("leader") or {}
     halt = state.get("halt") or {}
+    pnl = state.get("pnl") or {}
     stage = str(halt.get("stage") or "-")
     line = Text()
     line.append("  S I M U L A T E D  ", style="bold black on yellow")
@@ -72,6 +73,7 @@ def _header(frame: Frame) -> Panel:
     second = Text(
         f"leader {leader.get('instance') or 'none'}   epoch {leader.get('epoch') or '-'}   "
         f"broker {leader.get('link') or '-'} {leader.get('reason') or ''}   "
+        f"P&L {pnl.get('daily') or '-'}   "
         f"ticks/s {_number(state.get('tick_rate'))}   bars {_number(state.get('bars_total'))}"
     )
     waiting = "" if state else "   (monitoring is starting)"

@@ -1,7 +1,7 @@
 """Collect who wants which contract, and tell the gateway leader when the set changes.
 
-Sources: the `strategies` hash (what units declare), the fixed list of the settings, and the account's positions, which
-risk needs prices for.
+Sources: the `strategies` hash (what units declare), the fixed list of the settings, the account's positions, which
+risk needs prices for, and the `watches` hash: what a person is about to order.
 """
 
 from __future__ import annotations
@@ -107,6 +107,10 @@ class Demand:
             if isinstance(report, PositionReport) and report.position != 0:
                 held.append(report.con_id)
         self.wants.set_source("positions", held)
+        now_ns = self._clock.wall_ns()
+        watches = await self._bus.hash_get_all(self._bus.keys.watches)
+        over = [name for name, until in watches.items() if not until.isdigit() or int(until) < now_ns]
+        self.wants.set_source("watches", [int(name) for name in watches if name not in over and name.isdigit()])
 
     async def _say(self, token: LeaseToken, may_act: Callable[[], bool]) -> None:
         request = self.wants.changed(self._clock.wall_ns())
