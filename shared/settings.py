@@ -252,11 +252,7 @@ def _read_value_files(settings_class: type[CommonSettings]) -> None:
 
 def _field_of_variable(settings_class: type[CommonSettings], variable: str) -> FieldInfo | None:
     """Return the field that a variable sets: errors name the variable, and a secret must be known as one."""
-    for field in settings_class.model_fields.values():
-        alias = field.validation_alias
-        if alias == variable or (isinstance(alias, AliasChoices) and variable in alias.choices):
-            return field
-    return None
+    return next((field for field in settings_class.model_fields.values() if variable in _names_of(field)), None)
 
 
 def _sentence(settings_class: type[CommonSettings], error: Any) -> str:
@@ -264,7 +260,7 @@ def _sentence(settings_class: type[CommonSettings], error: Any) -> str:
     if not error["loc"]:
         return message
     name = str(error["loc"][0])
-    field = settings_class.model_fields.get(name)
+    field = settings_class.model_fields.get(name) or _field_of_variable(settings_class, name)
     if field is not None:
         name = next(iter(_names_of(field)), name)
     is_secret = field is not None and "Secret" in str(field.annotation)
