@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from services.strategy.core.unit import Limits, Watched
+from services.strategy.core.saved import Limits, Watched
 from services.strategy.settings import StrategySettings
 from services.strategy.shell.contracts import ContractBook
 from services.strategy.shell.loader import load_strategies

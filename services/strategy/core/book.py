@@ -12,6 +12,7 @@ only if its first revision is still known; else it is ignored here and found by 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from pydantic import BaseModel
@@ -122,6 +123,17 @@ class Book:
         """Return filled plus working plus unknown: the position once everything on its way has filled."""
         on_the_way = sum((row.pending for row in self.state.orders.values() if row.con_id == con_id), ZERO)
         return self.position(con_id) + on_the_way
+
+    def summary(self, names: Mapping[int, str]) -> dict[str, dict[str, str]]:
+        """Return position, average price and realised result by contract name, for people."""
+        return {
+            names.get(con_id, f"#{con_id}"): {
+                "position": str(holding.quantity),
+                "average_price": str(round(holding.average_price, 4)),
+                "realized": str(round(holding.realized, 2)),
+            }
+            for con_id, holding in self.state.holdings.items()
+        }
 
     def open_orders(self, con_id: int | None = None) -> list[OrderRow]:
         """Return the orders that may still fill, oldest first."""

@@ -16,107 +16,31 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from services.strategy.core.book import Book, BookState
+from services.strategy.core.book import Book
 from services.strategy.core.events import Bar, FillEvent, Gap, OrderUpdate, Quote, Timer, Trade
 from services.strategy.core.ordering import NS_PER_S, Identity, Moment, Outbox
+from services.strategy.core.saved import (
+    Commit,
+    HandlerBlocked,
+    HandlerError,
+    Handlers,
+    Limits,
+    SavedTimers,
+    SavedUnit,
+    Watched,
+)
 from shared.errors import BadInput
 from shared.messages.market import ContractInfo
-from shared.messages.orders import CancelRequest, Decision, Fill, Intent, OrderEvent, OrderState
+from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderState
 from shared.money import ZERO
 
 ERROR_WINDOW_S = 60.0
 ERRORS_KEPT = 20
 MAX_UNANSWERED = 100
 """A unit makes no further orders while risk owes it this many answers."""
-
-
-class HandlerBlocked(BaseException):
-    """Raised into a handler that runs too long; no `except Exception` of a strategy swallows it."""
-
-
-class Handlers(Protocol):
-    """What a unit calls; `services.strategy.api.Strategy` has all of them."""
-
-    state: Any
-
-    def on_start(self) -> None: ...  # noqa: D102
-    def on_quote(self, quote: Quote) -> None: ...  # noqa: D102
-    def on_trade(self, trade: Trade) -> None: ...  # noqa: D102
-    def on_bar(self, bar: Bar) -> None: ...  # noqa: D102
-    def on_order(self, update: OrderUpdate) -> None: ...  # noqa: D102
-    def on_fill(self, fill: FillEvent) -> None: ...  # noqa: D102
-    def on_timer(self, timer: Timer) -> None: ...  # noqa: D102
-    def on_gap(self, gap: Gap) -> None: ...  # noqa: D102
-    def on_stop(self) -> None: ...  # noqa: D102
-
-
-class SavedUnit(BaseModel):
-    """The saved part of a unit beside cursors and timers; added to, never changed (release N reads N-1)."""
-
-    model_config = ConfigDict(ser_json_inf_nan="constants")
-
-    user: dict[str, Any] = {}
-    book: BookState = BookState()
-    pending: dict[str, str] = {}
-    """Intents risk has not answered, as JSON: encoded once, whatever the number of commits."""
-    gaps: list[tuple[str, str, str]] = []
-    paused: str = ""
-    errors: int = 0
-    error_times_ns: list[int] = []
-    is_started: bool = False
-
-
-class SavedTimers(BaseModel):
-    """Timers by name: when due, and every how many nanoseconds (0: once)."""
-
-    due: dict[str, tuple[int, int]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """Everything of one commit; the shell turns it into the port's `UnitCommit`."""
-
-    number: int
-    state: bytes
-    timers: bytes
-    cursors: Mapping[str, str]
-    intents: tuple[Intent, ...]
-    cancels: tuple[CancelRequest, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class HandlerError:
-    """An error of user code: what was raised, where, and in which event."""
-
-    event: str
-    where: str
-    error: str
-
-    def __str__(self) -> str:
-        """Return one sentence."""
-        return f"{self.event} raised {self.error} at {self.where}"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a unit commits, repeats and pauses."""
-
-    commit_every_s: float = 1.0
-    resend_s: float = 2.0
-    max_errors: int = 5
-
-
-@dataclass(slots=True)
-class Watched:
-    """Which handler runs now; the watchdog thread reads it, so that a blocked one is named."""
-
-    calls: int = 0
-    unit: str = ""
-    event: str = ""
 
 
 @dataclass(slots=True)
@@ -481,18 +405,6 @@ class Unit:
         self.saved.error_times_ns = [*recent, now_ns]
         if len(recent) + 1 >= self.limits.max_errors:
             self.pause(f"{len(recent) + 1} errors within a minute, the last: {self.recent_errors[-1]}")
-
-    def summary(self) -> dict[str, dict[str, str]]:
-        """Return position, average price and realised result by contract name, for people."""
-        rows: dict[str, dict[str, str]] = {}
-        for con_id, holding in self.saved.book.holdings.items():
-            name = self.contracts[con_id].name if con_id in self.contracts else f"#{con_id}"
-            rows[name] = {
-                "position": str(holding.quantity),
-                "average_price": str(round(holding.average_price, 4)),
-                "realized": str(round(holding.realized, 2)),
-            }
-        return rows
 
     def position(self, con_id: int) -> Decimal:
         """Return the signed filled quantity of a contract."""

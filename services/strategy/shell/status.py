@@ -62,7 +62,7 @@ class StatusRows:
             "errors": unit.saved.errors,
             "error": str(unit.recent_errors[-1]) if unit.recent_errors else "",
             "paused": unit.why_not_trading,
-            "positions": unit.summary(),
+            "positions": unit.book.summary({con_id: info.name for con_id, info in unit.contracts.items()}),
             "working": len(unit.book.open_orders()),
             "unanswered": len(unit.saved.pending),
             "stale_orders": unit.outbox.stale,

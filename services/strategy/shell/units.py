@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from services.strategy.core.ordering import Identity
-from services.strategy.core.unit import Limits, Unit, Watched
+from services.strategy.core.saved import Limits, Watched
+from services.strategy.core.unit import Unit
 from services.strategy.shell.feed import RunningUnit, streams_of
 from services.strategy.shell.loader import DeclaredUnit
 from shared.bus.ports import FIRST, Bus, UnitRecord, entry_order

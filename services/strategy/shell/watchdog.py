@@ -13,7 +13,7 @@ import signal
 import threading
 from types import FrameType
 
-from services.strategy.core.unit import HandlerBlocked, Watched
+from services.strategy.core.saved import HandlerBlocked, Watched
 from shared.logs import get_logger
 
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 
 from services.strategy import metrics
 from services.strategy.core.events import Gap
-from services.strategy.core.unit import Commit
 from services.strategy.shell.contracts import ContractBook
 from services.strategy.shell.feed import Dispatcher, RunningUnit, merged
 from services.strategy.shell.loader import Loaded
+from services.strategy.shell.measuring import CommitMeter
 from services.strategy.shell.membership import Membership
 from services.strategy.shell.status import StatusRows
 from services.strategy.shell.units import UnitMaker
@@ -27,7 +27,7 @@ from shared.clock import NS_PER_MS, NS_PER_S, Clock
 from shared.errors import BadInput, Fenced, OutcomeUnknown, TransientError
 from shared.leases.elector import Elector
 from shared.logs import get_logger
-from shared.runtime import bind_epoch, until_available
+from shared.runtime import bind_epoch
 
 READ_COUNT = 200
 BLOCK_MS = 50
@@ -72,7 +72,7 @@ class Worker:
         self._read_ns = 0
         self._registered_ns = 0
         self._lag_s = 0.0
-        self._error_counts: dict[str, int] = {}
+        self._meter = CommitMeter(clock)
 
     @property
     def units(self) -> Mapping[str, RunningUnit]:
@@ -96,8 +96,7 @@ class Worker:
                 token = await self._elector.win()
                 bind_epoch(token.epoch)
                 try:
-                    await until_available(lambda token=token: self._bus.raise_fence(token), what="redis")  # type: ignore[misc]
-                    await until_available(self._membership.join, what="redis")
+                    await self._take_office(token)
                     await self._lead(token)
                 except Fenced as e:
                     get_logger().warning("worker.fenced", reason=str(e))
@@ -106,6 +105,18 @@ class Worker:
                     self._drop_all()
         finally:
             self._stopped.set()
+
+    async def _take_office(self, token: LeaseToken) -> None:
+        """Raise the fence of our epoch and put this worker on the list; both may be repeated."""
+        while True:
+            try:
+                await self._bus.raise_fence(token)
+                await self._membership.join()
+                return
+            except (TransientError, OutcomeUnknown) as e:
+                if not self._elector.has_lease():
+                    raise Fenced("the lease was lost before the fence was raised") from e
+                await self._clock.sleep(RETRY_S)
 
     async def drain(self) -> None:
         """Give every unit up after its last commit, then the lease."""
@@ -120,7 +131,7 @@ class Worker:
                     await self._give_up_all(token)
                     return
                 await self._turn(token)
-            except TransientError as e:
+            except (TransientError, OutcomeUnknown) as e:  # all acts of a turn may be repeated
                 get_logger().debug("bus.away", error=str(e))
                 await self._clock.sleep(RETRY_S)
 
@@ -173,10 +184,12 @@ class Worker:
             self._taken[unit_id] = f"stopped: {e}"
             get_logger().error("unit.refused", unit=unit_id, error=str(e))
             return
-        self._units[unit_id] = running
+        gaps = await self._gaps_of(running, record.cursors)
+        self._units[unit_id] = running  # from here on nothing can fail in between: it starts whole or not at all
         self._taken.pop(unit_id, None)
-        await self._tell_gaps(running, record.cursors)
         now_ns = self._clock.wall_ns()
+        for gap in gaps:
+            running.unit.gap(gap, now_ns, now_ns)
         running.unit.start(now_ns, now_ns)
         for stream in running.streams:
             self._cursors.setdefault(stream, running.unit.cursors[stream])
@@ -185,15 +198,17 @@ class Worker:
         metrics.UNITS.set(len(self._units))
         get_logger().info("unit.started", unit=unit_id, commit=record.commit)
 
-    async def _tell_gaps(self, running: RunningUnit, stored: Mapping[str, str]) -> None:
-        now_ns = self._clock.wall_ns()
+    async def _gaps_of(self, running: RunningUnit, stored: Mapping[str, str]) -> list[Gap]:
+        """Return the gaps between where a unit stopped and what is retained."""
+        gaps = []
         for stream in running.streams:
             if stored.get(stream, FIRST) == FIRST:
                 continue
             found = await self._bus.gap_after(stream, running.unit.cursors[stream])
             if found is not None:
                 get_logger().warning("unit.missed_entries", unit=running.declared.unit_id, stream=stream)
-                running.unit.gap(Gap(stream, found.after_id, found.next_id, blocks=True), now_ns, now_ns)
+                gaps.append(Gap(stream, found.after_id, found.next_id, blocks=True))
+        return gaps
 
     async def _give_up(self, unit_id: str, token: LeaseToken) -> None:
         running = self._units[unit_id]
@@ -366,37 +381,13 @@ class Worker:
                 self._forget(running.declared.unit_id)
                 return False
         unit.committed(self._clock.wall_ns())
-        self._measure(running, commit, begun_ns)
+        self._meter.saved(running, commit, begun_ns)
         return True
 
     async def _is_still_leading(self, token: LeaseToken) -> bool:
         view = await self._bus.lease_view(token.role)
         is_ours = (view.owner, view.epoch, view.incarnation) == (token.owner, token.epoch, token.incarnation)
         return is_ours and self._elector.has_lease() and await self._bus.incarnation() == token.incarnation
-
-    def _measure(self, running: RunningUnit, commit: Commit, begun_ns: int) -> None:
-        metrics.COMMIT.observe((self._clock.monotonic_ns() - begun_ns) / NS_PER_S)
-        strategy = running.declared.strategy.name
-        if commit.intents:
-            metrics.INTENTS.labels(strategy).inc(len(commit.intents))
-            cause_ns = commit.intents[0].cause_ts_ns
-            if cause_ns:
-                metrics.TICK_TO_INTENT.observe(max(0, self._clock.wall_ns() - cause_ns) / NS_PER_S)
-            for intent in commit.intents:
-                get_logger().debug("intent.committed", intent_id=intent.intent_id, unit=running.declared.unit_id)
-        unit = running.unit
-        counted = self._error_counts.get(running.declared.unit_id, 0)
-        if unit.saved.errors > counted:
-            metrics.ERRORS.labels(strategy).inc(unit.saved.errors - counted)
-            last = str(unit.recent_errors[-1]) if unit.recent_errors else ""
-            get_logger().error(
-                "strategy.raised",
-                unit=running.declared.unit_id,
-                errors=unit.saved.errors,
-                last=last,
-                paused=unit.saved.paused,
-            )
-        self._error_counts[running.declared.unit_id] = unit.saved.errors
 
     async def _register(self) -> None:
         """Hold trimming back for what our units have not committed, within the retention."""
