@@ -1,0 +1,98 @@
+"""What a unit saves, what it is told about itself, and what it calls in a strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from services.strategy.core.book import BookState
+from services.strategy.core.events import Bar, FillEvent, Gap, OrderUpdate, Quote, Timer, Trade
+from shared.messages.orders import CancelRequest, Intent
+
+
+class HandlerBlocked(BaseException):
+    """Raised into a handler that runs too long; no `except Exception` of a strategy swallows it."""
+
+
+class Handlers(Protocol):
+    """What a unit calls; `services.strategy.api.Strategy` has all of them."""
+
+    state: Any
+
+    def on_start(self) -> None: ...  # noqa: D102
+    def on_quote(self, quote: Quote) -> None: ...  # noqa: D102
+    def on_trade(self, trade: Trade) -> None: ...  # noqa: D102
+    def on_bar(self, bar: Bar) -> None: ...  # noqa: D102
+    def on_order(self, update: OrderUpdate) -> None: ...  # noqa: D102
+    def on_fill(self, fill: FillEvent) -> None: ...  # noqa: D102
+    def on_timer(self, timer: Timer) -> None: ...  # noqa: D102
+    def on_gap(self, gap: Gap) -> None: ...  # noqa: D102
+    def on_stop(self) -> None: ...  # noqa: D102
+
+
+class SavedUnit(BaseModel):
+    """The saved part of a unit beside cursors and timers; added to, never changed (release N reads N-1)."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    user: dict[str, Any] = {}
+    book: BookState = BookState()
+    pending: dict[str, str] = {}
+    """Intents risk has not answered, as JSON: encoded once, whatever the number of commits."""
+    gaps: list[tuple[str, str, str]] = []
+    paused: str = ""
+    errors: int = 0
+    error_times_ns: list[int] = []
+    is_started: bool = False
+
+
+class SavedTimers(BaseModel):
+    """Timers by name: when due, and every how many nanoseconds (0: once)."""
+
+    due: dict[str, tuple[int, int]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Everything of one commit; the shell turns it into the port's `UnitCommit`."""
+
+    number: int
+    state: bytes
+    timers: bytes
+    cursors: Mapping[str, str]
+    intents: tuple[Intent, ...]
+    cancels: tuple[CancelRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerError:
+    """An error of user code: what was raised, where, and in which event."""
+
+    event: str
+    where: str
+    error: str
+
+    def __str__(self) -> str:
+        """Return one sentence."""
+        return f"{self.event} raised {self.error} at {self.where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a unit commits, repeats and pauses."""
+
+    commit_every_s: float = 1.0
+    resend_s: float = 2.0
+    max_errors: int = 5
+
+
+@dataclass(slots=True)
+class Watched:
+    """Which handler runs now; the watchdog thread reads it, so that a blocked one is named."""
+
+    calls: int = 0
+    unit: str = ""
+    event: str = ""
