@@ -65,6 +65,11 @@ class Market:
             info = contract_of(con_id)
             await bus.hash_set(bus.keys.contract_names, {info.name: str(con_id)})
             await bus.hash_set(bus.keys.contracts, {str(con_id): encode_body(info)})
+        await self.lead()
+
+    async def lead(self) -> None:
+        """Take the gateway's lease, again after a restart of the server."""
+        bus = self.bus
         self.token = await bus.lease_acquire("gateway", "g", await bus.lease_view("gateway"), at_least_epoch=1)
         assert self.token is not None
         await bus.raise_fence(self.token)

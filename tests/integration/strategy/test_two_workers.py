@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from shared.errors import BusUnavailable, OutcomeUnknown
 from tests.integration.strategy.market import Market, intents_of, strategies_file, worker_env
-from tests.support import Spawner, eventually
+from tests.support import RedisServer, Spawner, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(90)]
 CON_IDS = [1001, 1002, 1003, 1004, 1005, 1006]
@@ -83,7 +84,7 @@ async def test_a_killed_workers_units_go_on_elsewhere_with_nothing_skipped_and_n
 
     workers["w1"].signal(signal.SIGKILL)
     took_s = await quotes_until(market, lambda: owners_are(market, {"w2"}))
-    assert took_s < 4.0, f"{took_s:.2f} s for a lease of 1 s"
+    assert took_s < 10.0, f"{took_s:.2f} s for a lease of 1 s"  # 1.7 s on an idle machine
     await eventually(lambda: everything_was_sent_once(market), 10.0)
 
     spawn("services.strategy", env=worker_env(redis_url, deployment, "w1", file), name="w1-again")
@@ -93,6 +94,34 @@ async def test_a_killed_workers_units_go_on_elsewhere_with_nothing_skipped_and_n
     assert workers["w2"].terminate() == 0
     await quotes_until(market, lambda: owners_are(market, {"w1"}))
     await eventually(lambda: everything_was_sent_once(market), 10.0)
+
+
+async def test_units_go_on_after_redis_was_killed_and_came_back_with_its_data(
+    market: Market, redis_server: RedisServer, deployment: str, tmp_path: Path, spawn: Spawner
+) -> None:
+    file = strategies_file(tmp_path, TABLES)
+    spawn("services.strategy", env=worker_env(redis_server.url, deployment, "w1", file))
+    await eventually(lambda: owners_are(market, {"w1"}), 20.0)
+    for _ in range(20):
+        await market.quote_all()
+    redis_server.restart()
+    await eventually(lambda: leads_again(market))
+    await quotes_until(market, lambda: has_epoch_after(market, "w1"))
+    await eventually(lambda: everything_was_sent_once(market), 15.0)
+
+
+async def leads_again(market: Market) -> bool:
+    try:
+        await market.lead()
+    except (BusUnavailable, OutcomeUnknown):
+        return False  # connections of before the restart
+    return True
+
+
+async def has_epoch_after(market: Market, worker: str) -> bool:
+    """Say whether the worker leads under the server's new incarnation and its units run."""
+    view = await market.bus.lease_view(f"strategy.{worker}")
+    return view.incarnation == await market.bus.incarnation() and await owners_are(market, {worker})
 
 
 async def owners_are(market: Market, expected: set[str]) -> bool:

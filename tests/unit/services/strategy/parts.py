@@ -8,7 +8,8 @@ from typing import Any
 from services.strategy.api import Strategy
 from services.strategy.core.events import Quote
 from services.strategy.core.ordering import Identity
-from services.strategy.core.unit import Commit, Limits, Unit
+from services.strategy.core.saved import Commit, Limits
+from services.strategy.core.unit import Unit
 from shared.messages.market import ContractInfo, PriceIncrement
 from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderState, Side
 

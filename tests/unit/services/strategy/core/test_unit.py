@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from services.strategy.api import FillEvent, OrderUpdate, Quote, Strategy, Timer
 from services.strategy.core.events import Gap
-from services.strategy.core.unit import MAX_UNANSWERED, HandlerBlocked, Limits
+from services.strategy.core.saved import HandlerBlocked, Limits
+from services.strategy.core.unit import MAX_UNANSWERED
 from shared.errors import BadInput
 from shared.ids import intent_id
 from shared.messages.orders import Intent, OrderState
@@ -270,7 +271,12 @@ def test_paused_units_still_see_their_fills_and_may_cancel() -> None:
 
 def test_timers_fire_once_in_order_repeat_and_move_with_the_unit() -> None:
     unit, probe = started()
-    probe.script = lambda _: (probe.set_timer("b", 2), probe.set_timer("a", 1, every_s=1))
+
+    def set_both(_: Quote) -> None:
+        probe.set_timer("b", 2)
+        probe.set_timer("a", 1, every_s=1)
+
+    probe.script = set_both
     give_quote(unit)
     assert unit.deadline_ns() == T0 + NS
     commit = save(unit, force=True)
