@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from services.strategy.api import Quote, Strategy, Timer
-from services.strategy.core.unit import Commit, Unit
+from services.strategy.core.saved import Commit
+from services.strategy.core.unit import Unit
 from tests.unit.services.strategy.parts import IBM, NS, T0, unit_of
 
 
