@@ -84,7 +84,7 @@ async def test_a_killed_workers_units_go_on_elsewhere_with_nothing_skipped_and_n
 
     workers["w1"].signal(signal.SIGKILL)
     took_s = await quotes_until(market, lambda: owners_are(market, {"w2"}))
-    assert took_s < 10.0, f"{took_s:.2f} s for a lease of 1 s"  # 1.7 s on an idle machine
+    assert took_s < 10.0, f"{took_s:.2f} s for a lease of 1 s"  # 4.4 and 5.8 s were seen with load 9 on 2 cores
     await eventually(lambda: everything_was_sent_once(market), 10.0)
 
     spawn("services.strategy", env=worker_env(redis_url, deployment, "w1", file), name="w1-again")
