@@ -29,6 +29,12 @@ _WRITES = (
 )
 _COMMON_WRITES = ("dead-letter", "heartbeat:*", "*:readers", "*:trimmed")
 
+_TEMPLATE_HEAD = """\
+# Redis users of one deployment as `python -m shared.bus.acl --deployment NAME --dir DIR` writes them, with the name and
+# the passwords left open, for those who keep secrets elsewhere: replace @DEPLOYMENT@ and @PASSWORD_<ROLE>@, and remove
+# these lines (an ACL file takes no comments). Generated: python -m shared.bus.acl --write-template THIS_FILE
+"""
+
 _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
     "gateway": (
         "lease:gateway",
@@ -127,13 +133,23 @@ def write_acl_file(path: Path, keys: Keys) -> dict[str, str]:
     return passwords
 
 
+def template() -> str:
+    """Return `deploy/redis/users.acl.tmpl`."""
+    lines = acl_lines(Keys("deployment-name"), {role: f"@PASSWORD_{role.upper()}@" for role in ROLES})
+    return _TEMPLATE_HEAD + "".join(f"{line.replace('cq:deployment-name:', 'cq:@DEPLOYMENT@:')}\n" for line in lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write `users.acl`, and one `<role>.url` file beside it for each service's REDIS_URL."""
     parser = argparse.ArgumentParser(prog="python -m shared.bus.acl", description=main.__doc__)
-    parser.add_argument("--deployment", required=True, help="e.g. paper")
-    parser.add_argument("--dir", required=True, type=Path, help="where to write; must exist")
+    parser.add_argument("--deployment", default="paper", help="its name (%(default)s)")
+    parser.add_argument("--dir", default=Path(), type=Path, help="where to write; must exist (the current directory)")
+    parser.add_argument("--write-template", type=Path, help="write users.acl.tmpl there instead, and nothing else")
     parser.add_argument("--address", default="127.0.0.1:6379", help="host:port the services reach (%(default)s)")
     options = parser.parse_args(arguments)
+    if options.write_template is not None:
+        options.write_template.write_text(template())
+        return
     try:
         passwords = write_acl_file(options.dir / "users.acl", Keys(options.deployment))
     except FileExistsError:

@@ -58,8 +58,8 @@ class RedisBus(FencedWriter, GroupCommands):
 
     async def incarnation(self) -> str:
         """Return the server's incarnation."""
-        server, replication = await self._link.pipeline([("INFO", "server"), ("INFO", "replication")], writes=False)
-        return f"{info_value(server, 'run_id')}:{info_value(replication, 'master_replid')}"
+        info = await self._link.call("INFO", "server", "replication", writes=False)
+        return f"{info_value(info, 'run_id')}:{info_value(info, 'master_replid')}"
 
     async def close(self) -> None:
         """Close the connections."""

@@ -2,9 +2,8 @@
 -- Epochs are compared as text (they are exact there); as numbers only to find the larger (clock in us, below 2^53).
 
 local function incarnation()
-  local server = redis.call('INFO', 'server')
-  local replication = redis.call('INFO', 'replication')
-  return string.match(server, 'run_id:(%w+)') .. ':' .. string.match(replication, 'master_replid:(%w+)')
+  local info = redis.call('INFO', 'server', 'replication')
+  return string.match(info, 'run_id:(%w+)') .. ':' .. string.match(info, 'master_replid:(%w+)')
 end
 
 -- Returns nil if (owner, epoch, incarnation) leads and may publish, else the sentence of a FENCED error.
