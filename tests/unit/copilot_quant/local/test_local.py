@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from copilot_quant.local.books import Verdict
+from copilot_quant.local.bootstrap import GROUPS, guard_env
 from copilot_quant.local.bootstrap import main as bootstrap
 from copilot_quant.local.processes import LocalPlan, Process, services_of
 from copilot_quant.local.redis_process import find_redis, write_redis_config
@@ -18,7 +20,7 @@ from copilot_quant.local.supervision import ProcessInfo, Supervisor
 from copilot_quant.local.system import RESERVED_PORTS, free_ports
 from copilot_quant.local.view import Frame, render
 from shared.bus.acl import ROLES
-from shared.errors import ConfigError
+from shared.errors import ConfigError, CqError
 from shared.settings import Mode
 
 
@@ -132,20 +134,77 @@ def test_the_view_survives_a_monitoring_that_is_away() -> None:
     assert "monitoring is starting" in shown(Frame({}, [], None, "http://x/"))
 
 
-def test_passwords_are_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["passwords", "--dir", str(tmp_path), "--host", "redis", "--deployment", "sim"]
+PASSWORDS = ["--host", "redis", "--deployment", "sim"]
+
+
+def test_passwords_are_made_once_and_the_rights_written_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["passwords", "--dir", str(tmp_path), *PASSWORDS]
     assert bootstrap(arguments) == 0
     users = (tmp_path / "users.acl").read_text()
+    (tmp_path / "users.acl").chmod(0o600)
+    (tmp_path / "users.acl").write_text("the rights of an older release")
     assert bootstrap(arguments) == 0
     assert (tmp_path / "users.acl").read_text() == users
     assert (tmp_path / "risk.url").read_text().startswith("redis://risk:")
     assert "already" in capsys.readouterr().out
 
 
+def test_a_file_that_a_crash_left_out_is_made_and_the_others_kept(tmp_path: Path) -> None:
+    arguments = ["passwords", "--dir", str(tmp_path), *PASSWORDS]
+    assert bootstrap(arguments) == 0
+    kept = (tmp_path / "risk.url").read_text()
+    (tmp_path / "guard.token").unlink()
+    assert bootstrap(arguments) == 0
+    assert (tmp_path / "risk.url").read_text() == kept and len((tmp_path / "guard.token").read_text()) >= 32
+
+
+def test_only_the_rights_can_be_read_by_all_and_they_hold_no_password(tmp_path: Path) -> None:
+    assert bootstrap(["passwords", "--dir", str(tmp_path), *PASSWORDS]) == 0
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes.pop("users.acl") == 0o444
+    assert set(modes) == {*(f"{role}.url" for role in ROLES), "web.token", "guard.token"}
+    assert set(modes.values()) == {0o440}
+    rights = (tmp_path / "users.acl").read_text()
+    for role in ROLES:
+        password = (tmp_path / f"{role}.url").read_text().split(":")[2].split("@")[0]
+        assert password not in rights
+        assert f"user {role} on #{hashlib.sha256(password.encode()).hexdigest()} " in rights
+    assert ">" not in rights
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_each_password_belongs_to_the_group_of_its_role(tmp_path: Path) -> None:
+    assert bootstrap(["passwords", "--dir", str(tmp_path), *PASSWORDS]) == 0
+    groups = {role: (tmp_path / f"{role}.url").stat().st_gid for role in ROLES}
+    assert groups == {role: GROUPS[role] for role in ROLES} and len(set(groups.values())) == len(ROLES)
+
+
 def test_a_strategies_folder_whose_requirements_cannot_be_installed_stops_with_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "requirements.txt").write_text("./no-such-folder\n")
-    arguments = ["strategy", "--folder", str(tmp_path), "--target", str(tmp_path / "t")]
+    arguments = ["packages", "--folder", str(tmp_path), "--target", str(tmp_path / "t")]
     assert bootstrap(arguments) == 1
     assert "cannot be installed" in capsys.readouterr().err
+    assert bootstrap(arguments) == 1, "a failed installation is not taken for a finished one"
+
+
+def test_packages_that_no_longer_are_wanted_go(tmp_path: Path) -> None:
+    target = tmp_path / "t"
+    (target / "old").mkdir(parents=True)
+    arguments = ["packages", "--folder", str(tmp_path), "--target", str(target)]
+    assert bootstrap(arguments) == 0
+    assert [path.name for path in target.iterdir()] == [".installed"]
+
+
+def test_the_guard_stands_in_front_of_the_broker_of_the_mode() -> None:
+    assert guard_env({"CQ_MODE": "paper", "GUARD_UPSTREAM_HOST": ""})["GUARD_UPSTREAM_PORT"] == "4004"
+    assert guard_env({"CQ_MODE": "live"})["GUARD_UPSTREAM_HOST"] == "ib-gateway-live"
+    assert guard_env({"CQ_MODE": "sim", "GUARD_UPSTREAM_HOST": "tws", "GUARD_UPSTREAM_PORT": "1"}) == {}
+
+
+def test_half_an_address_of_the_broker_is_refused() -> None:
+    with pytest.raises(CqError, match="CQ_BROKER_PORT"):
+        guard_env({"CQ_MODE": "live", "GUARD_UPSTREAM_HOST": "tws"})
