@@ -40,8 +40,8 @@ if ! .venv/bin/python -c "$fits" 2>/dev/null || ! .venv/bin/python -m pip --vers
   "$chosen" -m venv --clear .venv
 fi
 
-total=$(grep -c '^[a-z]' "$lock")
-echo "setup: installing up to $total packages from $lock into .venv"
+total=$(grep '^[a-z]' "$lock" | sed 's/==.*//' | sort -u | wc -l | tr -d ' ')
+echo "setup: installing $total packages from $lock into .venv"
 {
   status=0
   # The lock is complete, so nothing needs resolving (--no-deps), and every file must have a known hash.
@@ -50,12 +50,12 @@ echo "setup: installing up to $total packages from $lock into .venv"
   echo "pip-status $status"
 } | tee "$log" | awk -v total="$total" -v tty="$([ -t 1 ] && echo 1 || echo 0)" '
   function say(text) { if (tty) printf "\r\033[K%s", text; else print text; fflush() }
-  /^Collecting / { say(sprintf("  [%2d/%d] %s", ++n, total, $2)); next }
+  /^(Collecting|Processing) / { sub(/.*\//, "", $2); say(sprintf("  [%2d/%d] %s", ++n, total, $2)); next }
   /^Requirement already satisfied/ { n++; next }
   /^Installing collected packages/ { say("  unpacking all of them ...") }
   END { if (tty) printf "\r\033[K" }'
 if ! tail -n 1 "$log" | grep -q '^pip-status 0$'; then
-  grep -v -e '^Collecting' -e '^  Using' -e '^  Downloading' -e '^pip-status' "$log" | tail -n 15 >&2
+  grep -v -e '^Collecting' -e '^Processing' -e '^  Using' -e '^  Downloading' -e '^pip-status' "$log" | tail -n 15 >&2
   echo "setup: the packages could not be installed; all of pip's output is in $log" >&2
   exit 1
 fi
