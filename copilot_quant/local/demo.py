@@ -206,7 +206,9 @@ async def _watch_keys(session: _Session) -> None:
 
 async def _kill_leader(session: _Session) -> None:
     rows = await session.desk.heartbeats()
-    leader = next((row["instance"] for row in rows if row["service"] == "gateway" and row.get("role") == "leader"), None)
+    leader = next(
+        (row["instance"] for row in rows if row["service"] == "gateway" and row.get("role") == "leader"), None
+    )
     if leader is None:
         session.note("no gateway leads right now")
         return

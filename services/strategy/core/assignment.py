@@ -1,8 +1,12 @@
-"""Spread units over live workers: rendezvous hashing, so that few units move when workers come and go.
+"""Spread units over live workers, evenly: rendezvous hashing with an equal share for each worker.
 
 Invariants:
 1. The answer depends on the names of units and live workers only: every worker computes the same one.
-2. When a worker goes, only its units move; when one comes, units move only to it.
+2. No worker has more than one unit more than another: a worker that was added never stays idle.
+3. Few units move when workers come or go: a unit stays with the worker that it prefers most and that has room.
+
+Known limit: workers that loaded different lists (while a changed TOML file is rolled out) may each take a unit for the
+other's; it waits until they agree. Two never run it: taking a unit is a compare-and-set on its record.
 """
 
 from __future__ import annotations
@@ -18,20 +22,26 @@ def score(unit: str, worker: str) -> int:
     return int.from_bytes(digest, "big")
 
 
-def worker_of(unit: str, workers: Iterable[str]) -> str | None:
-    """Return the worker a unit belongs to, None without workers; equal scores go to the later name."""
-    return max(workers, key=lambda worker: (score(unit, worker), worker), default=None)
-
-
 def assign(units: Iterable[str], workers: Iterable[str]) -> dict[str, list[str]]:
-    """Return worker → its units, each list in the order given."""
+    """Return worker → its units, each list sorted; every live worker is a key.
+
+    The best matching pairs are settled first, each worker up to an equal share.
+    """
     live = sorted(set(workers))
     plan: dict[str, list[str]] = {worker: [] for worker in live}
-    for unit in units:
-        worker = worker_of(unit, live)
-        if worker is not None:
-            plan[worker].append(unit)
-    return plan
+    wanted = sorted(set(units))
+    if not live:
+        return plan
+    share, larger_shares = divmod(len(wanted), len(live))
+    placed: set[str] = set()
+    for _, unit, worker in sorted(((score(unit, worker), unit, worker) for unit in wanted for worker in live), reverse=True):
+        load = len(plan[worker])
+        if unit in placed or load > share or (load == share and not larger_shares):
+            continue
+        larger_shares -= load == share
+        placed.add(unit)
+        plan[worker].append(unit)
+    return {worker: sorted(mine) for worker, mine in plan.items()}
 
 
 @dataclass(frozen=True, slots=True)

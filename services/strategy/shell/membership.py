@@ -1,8 +1,10 @@
-"""Know which workers live and whose a unit should be: leases watched on our own clock, units by rendezvous hashing."""
+"""Know which workers live and whose a unit should be: leases watched on our own clock, units spread evenly."""
 
 from __future__ import annotations
 
-from services.strategy.core.assignment import LeaseSeen, Watch, worker_of
+from collections.abc import Iterable
+
+from services.strategy.core.assignment import LeaseSeen, Watch, assign
 from shared.bus.keys import Role
 from shared.bus.ports import Bus, LeaseToken, UnitRecord
 from shared.clock import NS_PER_S, Clock
@@ -16,12 +18,15 @@ OBSERVE_PER_LEASE = 8
 class Membership:
     """The live workers as this worker sees them."""
 
-    def __init__(self, bus: Bus, worker: str, ttl_s: float, clock: Clock) -> None:
+    def __init__(self, bus: Bus, worker: str, ttl_s: float, clock: Clock, units: Iterable[str]) -> None:
+        """`units` are the names of all units of the deployment, whoever runs them."""
         self._bus = bus
         self._worker = worker
         self._ttl_s = ttl_s
         self._clock = clock
         self._watch = Watch(int(ttl_s * NS_PER_S))
+        self._units = tuple(units)
+        self._mine: frozenset[str] = frozenset()
         self.live: list[str] = []
         self.paused: dict[str, str] = {}
 
@@ -49,6 +54,7 @@ class Membership:
         if live != self.live:
             get_logger().info("workers.changed", live=live, before=self.live)
             self.live = live
+            self._mine = frozenset(assign(self._units, live).get(self._worker, ()))
         stored = await self._bus.hash_get_all(self._bus.keys.paused)
         self.paused = {name: reason.decode(errors="replace") for name, reason in stored.items()}
 
@@ -63,7 +69,7 @@ class Membership:
 
     def is_mine(self, unit_id: str) -> bool:
         """Return whether a unit should be on this worker."""
-        return worker_of(unit_id, self.live) == self._worker
+        return unit_id in self._mine
 
     async def may_take(self, record: UnitRecord, token: LeaseToken) -> bool:
         """Return whether a unit is free: given up, ours from before, or its owner's lease is gone."""

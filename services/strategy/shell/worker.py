@@ -396,7 +396,6 @@ class Worker:
             return
         self._registered_ns = now_ns
         for stream in list(self._cursors):
-            behind = [one.unit.cursors[stream] for one in self._units.values() if stream in one.unit.cursors]
-            if behind:
-                name = f"strategy.{self._elector.owner}"
-                await register_reader(self._bus, stream, name, min(behind, key=entry_order), self._clock.wall_ns())
+            if behind := [one.unit.cursors[stream] for one in self._units.values() if stream in one.unit.cursors]:
+                first = min(behind, key=entry_order)
+                await register_reader(self._bus, stream, self._elector.role, first, self._clock.wall_ns())
