@@ -37,7 +37,7 @@ class LateWorker:
         self._watched = watched
         self._loaded = load_strategies(Path(settings.strategies_file))
         self._source = f"strategy:{settings.instance}"
-        self.membership = Membership(bus, settings.instance, settings.lease_ttl_s, SYSTEM_CLOCK)
+        self.membership = Membership(bus, settings.instance, settings.lease_ttl_s, SYSTEM_CLOCK, self._loaded.units)
         client = f"strategy.{settings.instance}"
         self.contracts = ContractBook(bus, client=client, source=self._source, clock=SYSTEM_CLOCK)
         self._worker: Worker | None = None

@@ -34,7 +34,9 @@ def assign(units: Iterable[str], workers: Iterable[str]) -> dict[str, list[str]]
         return plan
     share, larger_shares = divmod(len(wanted), len(live))
     placed: set[str] = set()
-    for _, unit, worker in sorted(((score(unit, worker), unit, worker) for unit in wanted for worker in live), reverse=True):
+    for _, unit, worker in sorted(
+        ((score(unit, worker), unit, worker) for unit in wanted for worker in live), reverse=True
+    ):
         load = len(plan[worker])
         if unit in placed or load > share or (load == share and not larger_shares):
             continue

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from services.strategy.core.assignment import LeaseSeen, Watch, assign, worker_of
+import pytest
+
+from services.strategy.core.assignment import LeaseSeen, Watch, assign
 
 UNITS = [f"s/C{number}" for number in range(200)]
 
@@ -12,14 +14,22 @@ def test_every_unit_has_one_worker_and_the_order_of_workers_does_not_matter() ->
     assert min(len(units) for units in plan.values()) > 40
 
 
-def test_only_a_lost_workers_units_move_and_a_new_one_takes_only_its_own() -> None:
-    three = {unit: worker_of(unit, ["a", "b", "c"]) for unit in UNITS}
-    two = {unit: worker_of(unit, ["a", "b"]) for unit in UNITS}
-    assert all(two[unit] == worker for unit, worker in three.items() if worker != "c")
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 13])
+@pytest.mark.parametrize("units", [0, 1, 5, 6, 40])
+def test_no_worker_has_more_than_one_unit_more_than_another(units: int, count: int) -> None:
+    sizes = [len(mine) for mine in assign(UNITS[:units], [f"w{number}" for number in range(count)]).values()]
+    assert sum(sizes) == units and len(sizes) == count
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_few_units_move_when_a_worker_goes() -> None:
+    three, two = assign(UNITS, ["a", "b", "c"]), assign(UNITS, ["a", "b"])
+    stayed = sum(len(set(three[worker]) & set(two[worker])) for worker in two)
+    assert stayed > 100  # of the 133 units that did not lose their worker
 
 
 def test_without_workers_a_unit_is_nobodys() -> None:
-    assert worker_of("s/C1", []) is None
+    assert assign(["s/C1"], []) == {}
 
 
 def test_a_worker_is_dead_only_after_a_whole_lease_time_was_watched() -> None:

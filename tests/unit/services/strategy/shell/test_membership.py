@@ -19,7 +19,7 @@ async def lead(bus: MemoryBus, worker: str) -> LeaseToken:
 async def two() -> tuple[MemoryBus, ManualClock, Membership, LeaseToken, LeaseToken]:
     bus, clock = MemoryBus(MemoryServer(), Keys("x")), ManualClock()
     a, b = await lead(bus, "a"), await lead(bus, "b")
-    ours, others = Membership(bus, "a", 1.0, clock), Membership(bus, "b", 1.0, clock)
+    ours, others = Membership(bus, "a", 1.0, clock, ["s/u"]), Membership(bus, "b", 1.0, clock, ["s/u"])
     await ours.join()
     await others.join()
     await ours.observe()
