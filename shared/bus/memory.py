@@ -326,6 +326,10 @@ class MemoryBus(MemoryGroups):
         for leg in range(request.legs):
             if leg in ledger:
                 answer.append(replace(ledger[leg], is_new=False))
+                if result is ClaimResult.REFUSED_CANCELLED_FIRST and ledger[leg].order_id == -1 and leg < len(events):
+                    # A cancel closed it when its terms were not known: the claim that knows them writes its outcome.
+                    ledger[leg] = replace(ledger[leg], order_id=0)
+                    server.add(self._keys.orders, self._encode(events[leg], source, token.epoch))
                 continue
             order_id = request.order_ids[leg] if is_claimed else 0
             row = LedgerRow(leg, result, request.client_id if is_claimed else 0, order_id, token.epoch, is_new=True)
@@ -363,7 +367,10 @@ class MemoryBus(MemoryGroups):
             if leg in ledger:
                 answer.append(replace(ledger[leg], is_new=False))
                 continue
-            ledger[leg] = LedgerRow(leg, ClaimResult.REFUSED_CANCELLED_FIRST, epoch=token.epoch, is_new=True)
+            written = 0 if number < len(events) else -1  # -1: the claim that may come writes the outcome
+            ledger[leg] = LedgerRow(
+                leg, ClaimResult.REFUSED_CANCELLED_FIRST, order_id=written, epoch=token.epoch, is_new=True
+            )
             answer.append(ledger[leg])
             if number < len(events):
                 server.add(self._keys.orders, self._encode(events[number], source, token.epoch))

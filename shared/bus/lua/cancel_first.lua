@@ -13,7 +13,8 @@ for i = 1, tonumber(ARGV[6]) do
   local row = redis.call('HGET', KEYS[4], leg)
   local is_new = '0'
   if not row then
-    row = 'refused:cancelled_first|0|0|' .. ARGV[2]
+    -- Order id -1 until its outcome is in `orders`: without an event the claim that may come writes it.
+    row = 'refused:cancelled_first|0|' .. (#event > 0 and '0' or '-1') .. '|' .. ARGV[2]
     is_new = '1'
     redis.call('HSET', KEYS[4], leg, row)
     if #event > 0 then

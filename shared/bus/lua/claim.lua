@@ -39,6 +39,12 @@ for number = 1, 5 do
     event, at = packed(at)
     if number == chosen then
       if rows[leg + 1] then
+        if chosen == 4 and #event > 0 and string.find(rows[leg + 1], '|0|-1|', 1, true) then
+          -- A cancel closed it when its terms were not known: its outcome is written by the claim that knows them.
+          rows[leg + 1] = string.gsub(rows[leg + 1], '|0|%-1|', '|0|0|')
+          redis.call('HSET', KEYS[4], tostring(leg), rows[leg + 1])
+          redis.call('XADD', KEYS[7], '*', unpack(event))
+        end
         answer[leg + 1] = leg .. '|' .. rows[leg + 1] .. '|0'
       else
         local is_claimed = chosen == 1
