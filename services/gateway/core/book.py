@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerOrderStatus
 from services.gateway.core.ledger import MODIFY_CODE
 from services.gateway.core.order_machine import OrderFact, OrderTrack, status_fact, track_of
 from shared.ids import UNASSIGNED, deployment_tag, exec_stem, parse_order_ref
-from shared.messages.orders import Fill, OrderEvent, OrderState
+from shared.messages.orders import Commission, Fill, OrderEvent, OrderState
 from shared.money import ZERO
 
 _NEVER_THERE = (OrderState.NOT_SENT, OrderState.REFUSED, OrderState.EXPIRED)
@@ -57,6 +58,8 @@ class OrderBook:
         self._by_id: dict[tuple[int, int], OrderTrack] = {}
         self.modifies: dict[str, OrderEvent] = {}
         """orderRef of an order → the claimed event of the one modify that waits for the broker's word on it."""
+        self._published: dict[str, int] = {}
+        self._commissions: dict[str, bool] = {}
         self._strategy_of_exec: dict[str, tuple[str, int]] = {}
 
     # -- looking
@@ -119,6 +122,27 @@ class OrderBook:
             track.sent_ns, track.is_echoed, track.doubted_ns = known.sent_ns, known.is_echoed, known.doubted_ns
             track.reported = max(track.reported, known.reported)
         self.put(track)
+
+    def restore_fill(self, message: Fill | Commission) -> None:
+        """Take an entry of `fills` as published: the same execution is not offered again."""
+        if isinstance(message, Commission):
+            self._commissions[message.exec_id] = True
+            _shorten(self._commissions, self._keep_final * 4)
+            return
+        self._published[message.exec_stem] = max(message.revision, self._published.get(message.exec_stem, 0))
+        _shorten(self._published, self._keep_final * 4)
+        self._remember_exec(message.exec_id, message.strategy, message.con_id)
+
+    def is_commission_new(self, exec_id: str) -> bool:
+        """Return whether a commission is not on the bus as far as we know, and note it."""
+        is_new = exec_id not in self._commissions
+        self._commissions[exec_id] = True
+        _shorten(self._commissions, self._keep_final * 4)
+        return is_new
+
+    def _remember_exec(self, exec_id: str, strategy: str, con_id: int) -> None:
+        self._strategy_of_exec[exec_id] = (strategy, con_id)
+        _shorten(self._strategy_of_exec, self._keep_final * 4)
 
     def _end_modify(self, modify_ref: str) -> None:
         for target, waiting in list(self.modifies.items()):
@@ -269,17 +293,21 @@ class OrderBook:
         return self._noted(track, before, state_before, now_ns, Change())
 
     def executed(self, execution: BrokerExecution, now_ns: int, *, is_late: bool) -> Change:
-        """Take an execution; the fill is returned always: the index on the bus decides whether it is new (P3)."""
+        """Take an execution; its fill is returned unless it is known to be on the bus.
+
+        Whether a returned one is new is decided by the index on the bus (P3): a repeat there is none.
+        """
         change = Change()
         if execution.account and execution.account != self._account:
             return change
         track = self._track_of_execution(execution)
         strategy = track.strategy if track is not None else UNASSIGNED
-        self._strategy_of_exec[execution.exec_id] = (strategy, execution.con_id)
-        if len(self._strategy_of_exec) > self._keep_final * 2:
-            for old in list(self._strategy_of_exec)[: self._keep_final]:
-                del self._strategy_of_exec[old]
-        change.fills.append(self._fill(execution, track, now_ns, is_late=is_late))
+        self._remember_exec(execution.exec_id, strategy, execution.con_id)
+        stem, revision = exec_stem(execution.exec_id)
+        if self._published.get(stem, 0) < revision:
+            self._published[stem] = revision
+            _shorten(self._published, self._keep_final * 4)
+            change.fills.append(self._fill(execution, track, now_ns, is_late=is_late))
         if track is None:
             return change
         before, state_before = track.face(), track.state
@@ -330,3 +358,10 @@ class OrderBook:
         if state_before in _NEVER_THERE and track.is_open:
             change.reopened.append(track)
         return change
+
+
+def _shorten(known: dict[str, Any], limit: int) -> None:
+    """Forget the older half of a memory that has grown beyond its limit."""
+    if len(known) > limit:
+        for key in list(known)[: limit // 2]:
+            del known[key]

@@ -28,7 +28,7 @@ from services.gateway.core.pacing import Lane
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.trading import Trading
-from shared.bus.ports import Bus, ClaimRequest, ClaimResult, Entry, LeaseToken, LedgerRow
+from shared.bus.ports import Bus, ClaimRequest, Entry, LeaseToken, LedgerRow
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.errors import BadInput, BrokerUnavailable, CqError, Fenced, OutcomeUnknown, Refused, TransientError
 from shared.logs import get_logger
@@ -202,23 +202,15 @@ class Commands:
                     raise Fenced("the lease ran out during a claim") from e
                 await self._clock.sleep(0.05)
 
-    def _refused(self, request: ClaimRequest, rows: list[LedgerRow]) -> None:
+    @staticmethod
+    def _refused(request: ClaimRequest, rows: list[LedgerRow]) -> None:
+        """Note a claim that was refused; its outcome was written in the claim's script."""
         for row in rows:
             metrics.CLAIMS.labels(str(row.result)).inc()
             get_logger().info(
                 "order.refused" if row.is_new else "order.known", intent_id=request.intent_id, leg=row.leg,
                 result=str(row.result),
             )  # fmt: skip
-        if all(row.is_new for row in rows):
-            return
-        # A cancel had closed some legs before their terms were known: their outcome is written now.
-        missing = request.if_refused.get(ClaimResult.REFUSED_CANCELLED_FIRST, ())
-        late = [
-            event
-            for event, row in zip(missing, rows, strict=False)
-            if not row.is_new and row.result is ClaimResult.REFUSED_CANCELLED_FIRST
-        ]
-        self._outbox.put_orders(late)
 
     def _send(self, command: Command, orders: Sequence[ClaimedOrder], *, is_modify: bool) -> None:
         """Write orders that were claimed a moment ago; nothing awaits between the question and the write."""

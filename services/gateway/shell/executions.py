@@ -83,6 +83,7 @@ class OrderDesk(SessionListener):
     def take_execution(self, execution: BrokerExecution, *, is_late: bool) -> None:
         """Take an execution, live or asked for, and the commission that may have come before it."""
         self.publish(self.book.executed(execution, self._clock.wall_ns(), is_late=is_late))
+        self._release_commission(execution.exec_id)
 
     def _release_commission(self, exec_id: str) -> None:
         report = self._commissions.pop(exec_id, None)
@@ -96,6 +97,8 @@ class OrderDesk(SessionListener):
             self._commissions[report.exec_id] = report
             while len(self._commissions) > 10_000:
                 del self._commissions[next(iter(self._commissions))]
+            return
+        if not self.book.is_commission_new(report.exec_id):
             return
         self._outbox.put_fill(
             Commission(

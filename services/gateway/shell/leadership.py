@@ -38,46 +38,46 @@ from shared.leases.elector import Elector
 from shared.logs import get_logger
 from shared.messages.codec import decode_fields, encode_body
 from shared.messages.control import LinkState
-from shared.messages.orders import OrderEvent, OrderState
+from shared.messages.orders import Commission, Fill, OrderEvent, OrderState
 from shared.runtime import bind_epoch, until_available
 
-PAGE = 2000
+PAGE = 500
 RESIGN_EVERY_S = 30.0
 """Damping: a gateway resigns for its link at most this often, so that two do not throw the lease to and fro."""
 
 
 class Follower:
-    """Follows `orders` into the book, leading or not, up to wherever it was read."""
+    """Follows `orders` and `fills` into the book, up to wherever they were read."""
 
     def __init__(self, bus: RedisBus, book: OrderBook) -> None:
         self._bus = bus
         self._book = book
-        self._cursor = FIRST
+        self._cursors = {bus.keys.orders: FIRST, bus.keys.fills: FIRST}
         self._lock = asyncio.Lock()
         self.unreadable = 0
 
     async def read_to_end(self) -> None:
-        """Read everything up to the stream's end."""
+        """Read everything up to the streams' ends."""
         async with self._lock:
-            stream = self._bus.keys.orders
-            while True:
-                entries = (await self._bus.read({stream: self._cursor}, count=PAGE)).get(stream, [])
-                for entry in entries:
-                    self._cursor = entry.entry_id
-                    try:
-                        message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=stream).message
-                    except BadInput as e:
-                        self.unreadable += 1
-                        get_logger().error("order_event.unreadable", entry_id=entry.entry_id, error=str(e))
-                        continue
-                    if isinstance(message, OrderEvent):
-                        self._book.restore(message)
-                if len(entries) < PAGE:
-                    return
+            for stream in self._cursors:
+                while await self._read_page(stream) == PAGE:
+                    await SYSTEM_CLOCK.sleep(0)  # a long history does not stop the rest
 
-    def restart(self) -> None:
-        """Read from the start again: the server may have lost its end."""
-        self._cursor = FIRST
+    async def _read_page(self, stream: str) -> int:
+        entries = (await self._bus.read({stream: self._cursors[stream]}, count=PAGE)).get(stream, [])
+        for entry in entries:
+            self._cursors[stream] = entry.entry_id
+            try:
+                message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=stream).message
+            except BadInput as e:
+                self.unreadable += 1  # what it said is found out from the broker
+                get_logger().error("entry.unreadable", stream=stream, entry_id=entry.entry_id, error=str(e))
+                continue
+            if isinstance(message, OrderEvent):
+                self._book.restore(message)
+            elif isinstance(message, Fill | Commission):
+                self._book.restore_fill(message)
+        return len(entries)
 
 
 class Gateway:
@@ -185,8 +185,13 @@ class Gateway:
         found = await self._bus.incarnation()
         if found != self._incarnation:
             if self._incarnation:
-                self._follower.restart()
+                self._begin_anew()
             self._incarnation = found
+
+    def _begin_anew(self) -> None:
+        """Forget what was read: the server may have lost its end, or we did not publish what we knew."""
+        self.book = OrderBook(self._settings.deployment_id, self._settings.account)
+        self._follower = Follower(self._bus, self.book)
 
     async def _lead(self, token: LeaseToken, began_ns: int) -> str:
         try:
@@ -315,9 +320,7 @@ class Gateway:
         self.watch.desk.feed = self.watch.desk.account = None
         if trading is not None and trading.session is not None:
             trading.session.abort()
-        # What was not published any more is forgotten: the next leadership starts from the stream and the broker.
-        self.book = OrderBook(self._settings.deployment_id, self._settings.account)
-        self._follower = Follower(self._bus, self.book)
+        self._begin_anew()
         bind_epoch(0)
 
 

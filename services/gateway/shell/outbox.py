@@ -14,17 +14,18 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from services.gateway import metrics
 from shared.bus.ports import Bus, LeaseToken
 from shared.clock import SYSTEM_CLOCK, Clock
-from shared.errors import BusUnavailable, Fenced, OutcomeUnknown, TransientError
+from shared.errors import Fenced, OutcomeUnknown, TransientError
 from shared.logs import get_logger
 from shared.messages.base import Message
 from shared.messages.codec import encode_body
 from shared.messages.orders import Commission, Fill, OrderEvent
 
-BATCH = 200
+BATCH = 500
 RETRY_S = 0.05
 
 
@@ -142,51 +143,38 @@ class Outbox:
                 await self._publish(token, taken, has_lease)
 
     def _take(self) -> list[_Item]:
-        """Return the next run of items of one kind, without removing it."""
-        run: list[_Item] = []
-        for item in self._items:
-            if run and type(item) is not type(run[0]) and not (_is_fill(item) and _is_fill(run[0])):
-                break
-            if run and isinstance(item, _Set | _Delete) and item.key != run[0].key:  # type: ignore[union-attr]
-                break
-            run.append(item)
-            if len(run) >= BATCH:
-                break
-        return run
+        """Return what goes out in one turn, oldest first, without removing it."""
+        return list(islice(self._items, BATCH))
 
-    async def _publish(self, token: LeaseToken, run: list[_Item], has_lease: Callable[[], bool]) -> None:
+    async def _publish(self, token: LeaseToken, batch: list[_Item], has_lease: Callable[[], bool]) -> None:
         while True:
             try:
-                await self._send(token, run)
+                await self._send(token, batch)
             except (TransientError, OutcomeUnknown) as e:
                 if not has_lease():
                     raise Fenced("the lease ran out while Redis was away") from e
-                if isinstance(e, BusUnavailable):
-                    get_logger().warning("publish.retried", items=len(run), error=str(e))
+                get_logger().warning("publish.retried", items=len(batch), error=str(e))
                 await self._clock.sleep(RETRY_S)
                 continue
-            for _ in run:
-                if self._items:
-                    self._items.popleft()
-            self._done += len(run)
+            for _ in range(min(len(batch), len(self._items))):
+                self._items.popleft()
+            self._done += len(batch)
             self._progress.set()
             return
 
-    async def _send(self, token: LeaseToken, run: list[_Item]) -> None:
-        first = run[0]
-        if isinstance(first, _Set):
-            merged: dict[str, str | bytes] = {}
-            for item in run:
-                merged.update(item.values)  # type: ignore[union-attr]
-            await self._bus.hash_set(first.key, merged)
-        elif isinstance(first, _Delete):
-            names = [name for item in run for name in item.fields]  # type: ignore[union-attr]
-            await self._bus.hash_delete(first.key, list(dict.fromkeys(names)))
-        elif isinstance(first, Fill | Commission):
-            await self._send_fills(token, [item for item in run if isinstance(item, Fill | Commission)])
-        else:
-            entries = [item for item in run if isinstance(item, tuple)]
+    async def _send(self, token: LeaseToken, batch: list[_Item]) -> None:
+        """Write executions first, then the other streams, then the snapshots that follow from them."""
+        fills = [item for item in batch if isinstance(item, Fill | Commission)]
+        if fills:
+            await self._send_fills(token, fills)
+        entries = [item for item in batch if isinstance(item, tuple)]
+        if entries:
             await self._bus.publish(token, entries, source=self._source)
+        for key, values in _merged(batch).items():
+            kept = {name: value for name, value in values.items() if value is not None}
+            if kept:
+                await self._bus.hash_set(key, kept)
+            await self._bus.hash_delete(key, [name for name, value in values.items() if value is None])
 
     async def _send_fills(self, token: LeaseToken, fills: list[Fill | Commission]) -> None:
         new = await self._bus.publish_fills(token, fills, source=self._source)
@@ -200,5 +188,12 @@ class Outbox:
             )  # fmt: skip
 
 
-def _is_fill(item: _Item) -> bool:
-    return isinstance(item, Fill | Commission)
+def _merged(batch: Sequence[_Item]) -> dict[str, dict[str, bytes | str | None]]:
+    """Return the last word per snapshot field; None deletes it."""
+    merged: dict[str, dict[str, bytes | str | None]] = {}
+    for item in batch:
+        if isinstance(item, _Set):
+            merged.setdefault(item.key, {}).update(item.values)
+        elif isinstance(item, _Delete):
+            merged.setdefault(item.key, {}).update(dict.fromkeys(item.fields))
+    return merged

@@ -55,9 +55,9 @@ class Broker:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.control_port}/truth", timeout=5) as reply:
             return dict(json.load(reply))
 
-    def fault(self, name: str, **parameters: Any) -> None:
+    def fault(self, fault_name: str, /, **parameters: Any) -> None:
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.control_port}/faults/{name}",
+            f"http://127.0.0.1:{self.control_port}/faults/{fault_name}",
             data=json.dumps(parameters).encode(),
             headers={"Content-Type": "application/json"},
         )

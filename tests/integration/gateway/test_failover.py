@@ -33,7 +33,7 @@ async def _trade(desk: Any, legs: Any, stop: asyncio.Event, intents: list[Any]) 
         if kind >= 0.6:
             victim = dice.choice(intents)
             await desk.cancel(victim)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
 
 
 async def _kill_leaders(desk: Any, legs: Any, start: Callable[..., Any], kills: int, **env: str) -> dict[str, Any]:
@@ -63,7 +63,7 @@ async def _kill_leaders(desk: Any, legs: Any, start: Callable[..., Any], kills: 
         assert not missing and not doubtful, f"missing {missing[:3]}, in doubt {doubtful[:3]}"
         return True
 
-    await eventually(settled, 40.0)
+    await eventually(settled, 60.0, every_s=0.5)
     truth = desk.broker.truth()
 
     async def same_fills() -> bool:
@@ -73,7 +73,7 @@ async def _kill_leaders(desk: Any, legs: Any, start: Callable[..., Any], kills: 
         assert set(seen) == set(true), f"{len(set(true) - set(seen))} fills lost"
         return True
 
-    await eventually(same_fills, 20.0)
+    await eventually(same_fills, 30.0, every_s=0.5)
     truth = desk.broker.truth()
     assert truth["counts"]["orders_sent_twice"] == 0, truth["orders_sent_twice"]
     await _same_orders(desk, intents)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.errors import BusUnavailable
 from shared.messages.control import BrokerStatus, LinkState
 from shared.messages.orders import OrderState, Side
 from tests.support import RedisServer, eventually
@@ -182,6 +183,14 @@ async def test_a_restarted_redis_is_another_incarnation(
     await desk.until(intent, OrderState.WORKING)
     stale = await desk.intent(market(Side.BUY, 5))
     redis_server.restart()
+
+    async def answers() -> bool:
+        try:
+            return bool(await desk.bus.incarnation())
+        except BusUnavailable:
+            return False
+
+    await eventually(answers)
     await desk.ready_leader(30.0)
     await desk.lead_risk()
     refused = await desk.approve(stale.model_copy(update={"incarnation": await desk.bus.incarnation()}))
