@@ -1,0 +1,73 @@
+"""Orders through the real guard: the trading claim is taken, halt holds there too, a successor cuts its predecessor."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.messages.control import Control, ControlAction
+from shared.messages.orders import OrderState, Side
+from tests.support import Spawner, eventually, free_port
+
+pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(90)]
+
+
+@pytest.fixture
+def guard(spawn: Spawner, broker: Any, tmp_path: Path) -> dict[str, str]:
+    """A guard in front of the simulator; what a gateway's environment needs to use it."""
+    port, http = free_port(), free_port()
+    process = spawn(
+        "services.guard",
+        env={
+            "CQ_MODE": "sim", "GUARD_LISTEN_PORT": str(port), "GUARD_UPSTREAM_PORT": str(broker.port),
+            "GUARD_HTTP_PORT": str(http), "GUARD_STATE_DIR": str(tmp_path / "guard"), "CQ_HTTP_PORT": "0",
+        },
+        name="guard",
+    )  # fmt: skip
+    process.wait_for_output("service.started", 20.0)
+    return {"GATEWAY_GUARD": f"127.0.0.1:{port}", "GATEWAY_GUARD_HTTP": f"http://127.0.0.1:{http}"}
+
+
+def holds(guard: dict[str, str]) -> bool:
+    with urllib.request.urlopen(guard["GATEWAY_GUARD_HTTP"] + "/halt", timeout=5) as reply:
+        return bool(json.load(reply)["holding"])
+
+
+async def test_a_successor_trades_through_the_guard(
+    guard: dict[str, str], start_gateway: Callable[..., Any], desk: Any, legs: Any
+) -> None:
+    limit, market = legs
+    gateways = {"a": start_gateway("a", 1, **guard), "b": start_gateway("b", 2, **guard)}
+    leader = await desk.ready_leader(20.0)
+    filled = await desk.place(market(Side.BUY, 5))
+    await desk.until(filled, OrderState.FILLED)
+    resting = await desk.place(limit(Side.BUY, 10, "50"))
+    await desk.until(resting, OrderState.WORKING)
+    gateways[leader].kill()
+    await desk.ready_leader(20.0, not_=leader)
+    await desk.cancel(resting)
+    await desk.until(resting, OrderState.CANCELLED)
+    assert desk.broker.truth()["counts"]["orders_sent_twice"] == 0
+
+
+async def test_halt_and_resume_reach_the_guard(
+    guard: dict[str, str], start_gateway: Callable[..., Any], desk: Any, legs: Any
+) -> None:
+    start_gateway("a", 1, **guard)
+    await desk.ready_leader(20.0)
+    for action, stage, is_holding in ((ControlAction.HALT, b"clean", True), (ControlAction.RESUME, b"none", False)):
+        act = Control(control_id=str(action), action=action, who="test", reason="drill")
+        await desk.bus.append(desk.bus.keys.control, act, source="test")
+
+        async def reached(stage: bytes = stage) -> bool:
+            return (await desk.bus.hash_get_all(desk.bus.keys.halt)).get("stage") == stage
+
+        await eventually(reached)
+        assert holds(guard) is is_holding
+    intent = await desk.place(legs[1](Side.BUY, 5))
+    await desk.until(intent, OrderState.FILLED)
