@@ -16,7 +16,7 @@ from aiohttp import web
 
 from shared.bus.ports import Bus
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
-from shared.errors import TransientError
+from shared.errors import OutcomeUnknown, TransientError
 from shared.logs import get_logger
 from shared.metrics import LOOP_STALL
 
@@ -119,7 +119,7 @@ async def beat(
         try:
             await bus.set_text(key, json.dumps(content, default=str), expire_s=HEARTBEAT_EXPIRY_S)
             was_away = False
-        except TransientError as e:
+        except (TransientError, OutcomeUnknown) as e:
             if not was_away:
                 log.warning("heartbeat.missed", error=str(e))
             was_away = True
