@@ -12,11 +12,12 @@ from collections.abc import Callable
 from services.gateway import metrics
 from services.gateway.core.evidence import BrokerError
 from services.gateway.core.feed import Feed
-from services.gateway.core.pacing import Lane, Pacer
+from services.gateway.core.pacing import Lane
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.pace import Pace
 from shared.bus.ports import Bus, LeaseToken
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.errors import BadInput, BrokerUnavailable, CqError, Fenced, OutcomeUnknown, TransientError
@@ -33,7 +34,7 @@ class FeedDesk:
 
     def __init__(
         self, bus: Bus, outbox: Outbox, contracts: Contracts, codes: CodeTable, *, source: str,
-        session: Callable[[], IbSession | None], clock: Clock = SYSTEM_CLOCK,
+        session: Callable[[], IbSession | None], pace: Pace, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self.feed = Feed()
         self._bus = bus
@@ -48,7 +49,7 @@ class FeedDesk:
         self._retry_ns: dict[int, int] = {}
         self._more = asyncio.Event()
         self._renew = asyncio.Event()
-        self._pacer: Pacer[int] = Pacer()
+        self._pace = pace
         self._now_ns = 0
         self._counted = [0, 0]
         self._subscribed_on: IbSession | None = None
@@ -177,7 +178,7 @@ class FeedDesk:
     async def _subscribe(self, session: IbSession, con_id: int) -> None:
         try:
             contract = await self._contracts.get(con_id)
-            await self._slot()
+            await self._pace.slot(Lane.SUBSCRIPTION)
             if not session.is_open:
                 return
             req_id = session.subscribe(contract)
@@ -194,13 +195,6 @@ class FeedDesk:
         self._req_of[con_id] = req_id
         self.feed.subscribe(req_id, con_id, self._clock.wall_ns())
         self._more.set()
-
-    async def _slot(self) -> None:
-        """Keep subscriptions under their share of the message budget."""
-        self._pacer.submit(Lane.SUBSCRIPTION, 1)
-        while not self._pacer.take(self._clock.monotonic_ns()):
-            deadline_ns = self._pacer.deadline_ns() or 0
-            await self._clock.sleep(max(0.001, (deadline_ns - self._clock.monotonic_ns()) / NS_PER_S))
 
     async def run_ticks(self, token: LeaseToken, has_lease: Callable[[], bool]) -> None:
         """Publish ticks until cancelled.

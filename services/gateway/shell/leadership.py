@@ -25,6 +25,7 @@ from services.gateway.shell.guard import GuardControl
 from services.gateway.shell.halt import HaltDesk
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.pace import Pace
 from services.gateway.shell.requests import Requests
 from services.gateway.shell.trading import Trading
 from services.gateway.shell.watch import Others, Watch
@@ -225,17 +226,19 @@ class Gateway:
             bus, outbox, self.book, commands, trading, self.guard, mode=settings.mode, source=self._source,
             has_lease=has_lease, clock=clock,
         )  # fmt: skip
+        pace = Pace(clock=clock)
         feed = FeedDesk(
             bus, outbox, self.contracts, self._codes, source=self._source, session=lambda: self.watch.session,
-            clock=clock,
+            pace=pace, clock=clock,
         )  # fmt: skip
         account = AccountDesk(
             bus, outbox, settings.account, session=lambda: self.watch.session, limit_s=settings.answer_limit_s,
             clock=clock,
         )  # fmt: skip
         requests = Requests(
-            bus, self.contracts, source=self._source, epoch=token.epoch, session=lambda: self.watch.session, clock=clock
-        )
+            bus, self.contracts, source=self._source, epoch=token.epoch, session=lambda: self.watch.session,
+            pace=pace, clock=clock,
+        )  # fmt: skip
         others = Others(
             self.watch, self.book, outbox, client_id=lambda: trading.client_id, every_s=settings.others_every_s,
             limit_s=settings.answer_limit_s, clock=clock,

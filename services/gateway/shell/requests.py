@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Callable
 
 from services.gateway import metrics
-from services.gateway.core.pacing import HistoryPacer
+from services.gateway.core.pacing import HistoryPacer, Lane
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.ib_session import IbSession
+from services.gateway.shell.pace import Pace
 from shared.bus.ports import Bus, Entry
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.contracts import parse_contract
@@ -50,7 +51,7 @@ class Requests:
 
     def __init__(
         self, bus: Bus, contracts: Contracts, *, source: str, epoch: int, session: Callable[[], IbSession | None],
-        clock: Clock = SYSTEM_CLOCK,
+        pace: Pace, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._bus = bus
         self._contracts = contracts
@@ -61,6 +62,7 @@ class Requests:
         self._slots = asyncio.Semaphore(CONCURRENT)
         self._running = 0
         self._pacer = HistoryPacer()
+        self._pace = pace
 
     async def run(self) -> None:
         """Answer until cancelled; what was asked while nobody led is still answered if its deadline allows."""
@@ -140,6 +142,7 @@ class Requests:
                 return
 
     async def _answer(self, query: Query) -> Answer:
+        await self._pace.slot(Lane.HISTORY)
         if isinstance(query, ContractQuery):
             return await (self._search(query) if query.search else self._resolve(query))
         if isinstance(query, HistoryQuery):

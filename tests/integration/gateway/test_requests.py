@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from shared.errors import ExitCode
-from shared.messages.market import ContractInfo
 from shared.messages.requests import ContractAnswer, ContractQuery, HistoryAnswer, HistoryQuery
 from tests.support import eventually
 
@@ -40,9 +39,10 @@ def deadline(seconds: float = 10.0) -> int:
 
 async def test_a_name_becomes_a_contract(gateway: Any, desk: Any) -> None:
     answer = await ask(desk, ContractQuery(query_id="1", client="me", deadline_ns=deadline(), name="aapl"))
-    assert isinstance(answer, ContractAnswer) and not answer.error
+    assert isinstance(answer, ContractAnswer)
+    assert not answer.error
     (info,) = answer.contracts
-    assert isinstance(info, ContractInfo) and info.con_id == AAPL and info.name == "AAPL@NASDAQ" and info.increments
+    assert info.con_id == AAPL and info.name == "AAPL@NASDAQ" and info.increments
 
     async def noted() -> bool:
         names = await desk.bus.hash_get_all(desk.bus.keys.contract_names)

@@ -31,7 +31,7 @@ def test_lost_connectivity_degrades_and_its_return_asks_again() -> None:
     assert link.told(1100, "lost") == []
     assert state(link) is LinkState.DEGRADED and not link.is_undisturbed
     assert link.told(1102, "back") == [LinkAct.RECONCILE]
-    assert link.is_undisturbed
+    assert state(link) is LinkState.READY
     link.told(1100, "lost")
     assert link.told(1101, "back, data lost") == [LinkAct.RECONCILE, LinkAct.RESUBSCRIBE]
 
