@@ -7,6 +7,8 @@ Per stream three numbers decide, in this order:
    from the stream.
 3. Between the two, entries go once every registered reader is past them. A reader whose registration is older than
    `reader_ttl_s` holds nothing back any more: it is gone.
+4. The newest entry of a stream always stays: it is the state of `subscriptions`, whatever its age, and a stream's last
+   id must not seem to go back.
 
 `plan_trim` decides, `trim_pass` reads and carries out. One process per deployment runs `keep_bounded` (monitoring: its
 Redis user may XTRIM what it may not write); two at once do no harm.
@@ -133,7 +135,8 @@ async def trim_pass(bus: Bus, streams: Mapping[str, Retention], now_ns: int) -> 
             continue
         oldest = await _id_at(bus, stream, length - retention.max_entries)
         readers = parse_readers(await bus.hash_get_all(bus.keys.readers(stream)))
-        before = plan_trim(retention, readers, now_ns, oldest_by_length=oldest)
+        planned = plan_trim(retention, readers, now_ns, oldest_by_length=oldest)
+        before = min(planned, await bus.last_id(stream), key=entry_order)
         count = await bus.trim(stream, before=before)
         if count:
             trimmed[stream] = count

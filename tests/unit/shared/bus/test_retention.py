@@ -1,7 +1,12 @@
 from __future__ import annotations
 
-from shared.bus.retention import ReaderPosition, Retention, parse_readers, plan_trim
-from shared.clock import NS_PER_S
+from shared.bus.keys import Keys
+from shared.bus.memory import MemoryBus
+from shared.bus.memory_server import MemoryServer
+from shared.bus.retention import ReaderPosition, Retention, parse_readers, plan_trim, retentions, trim_pass
+from shared.clock import NS_PER_S, ManualClock
+from shared.messages import decode_fields
+from shared.messages.market import SubscriptionRequest
 
 NOW_NS = 1_700_000_000 * NS_PER_S
 NOW_MS = 1_700_000_000_000
@@ -42,3 +47,17 @@ def test_a_young_clock_keeps_everything() -> None:
 def test_registrations_that_cannot_be_read_are_ignored() -> None:
     stored = {"a": b"5-1 77", "b": b"x", "c": b"5-1", "d": b"\xff 1", "e": b"5-x 1"}
     assert parse_readers(stored) == (ReaderPosition("a", "5-1", 77),)
+
+
+async def test_the_newest_entry_stays_whatever_its_age_for_it_is_the_state() -> None:
+    clock = ManualClock()
+    bus = MemoryBus(MemoryServer(clock), Keys("sim"))
+    stream = bus.keys.subscriptions
+    messages = [SubscriptionRequest(con_ids=(1,), revision=revision) for revision in range(3)]
+    for message in messages:
+        await bus.append(stream, message, source="marketdata:1")
+        clock.advance(1.0)
+    clock.advance(10 * 24 * 3600.0)
+    assert await trim_pass(bus, retentions(bus.keys), clock.wall_ns()) == {stream: 2}
+    (last,) = await bus.read_last(stream, 10)
+    assert decode_fields(last.fields).message == messages[-1]
