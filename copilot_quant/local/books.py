@@ -37,6 +37,8 @@ class Verdict:
     cash_broker: Decimal | None = None
     cash_bus: Decimal | None = None
     differences: tuple[str, ...] = field(default=())
+    missing: frozenset[str] = frozenset()
+    """The execIds behind `fills_lost`: in a running system some may only be on their way."""
 
     @property
     def is_clean(self) -> bool:
@@ -69,6 +71,7 @@ async def judge(desk: Desk, simulator_http: str) -> Verdict:
         published[fill.exec_id] = published.get(fill.exec_id, 0) + 1
     executions = [str(row["exec_id"]) for row in truth["executions"]]
     known = set(executions)
+    missing = frozenset(one for one in executions if one not in published)
     differences: list[str] = []
     _compare_positions(truth, {report.con_id: report.position for report in await desk.positions()}, differences)
     values = await desk.account_values()
@@ -81,12 +84,13 @@ async def judge(desk: Desk, simulator_http: str) -> Verdict:
         orders=len(truth["orders"]),
         sent_twice=int(truth["counts"]["orders_sent_twice"]),
         executions=len(executions),
-        fills_lost=sum(1 for one in executions if one not in published),
+        fills_lost=len(missing),
         fills_twice=sum(1 for one, times in published.items() if times > 1 or one not in known),
         dead_letters=len(await desk.bus.read_range(desk.keys.dead_letter)),
         cash_broker=cash_broker,
         cash_bus=cash_bus,
         differences=tuple(differences),
+        missing=missing,
     )
 
 

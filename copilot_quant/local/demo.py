@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import aiohttp
@@ -141,9 +141,13 @@ async def _run_until_done(options: DemoOptions, session: _Session, console: Cons
 
 
 async def _judge_now_and_then(session: _Session) -> None:
+    missing_before: frozenset[str] = frozenset()
     while True:
         try:
-            session.verdict = await judge(session.desk, session.system.simulator_http)
+            verdict = await judge(session.desk, session.system.simulator_http)
+            lost = verdict.missing & missing_before  # what was missing only once was still on its way
+            missing_before = verdict.missing
+            session.verdict = replace(verdict, fills_lost=len(lost))
         except TransientError:
             pass  # a part is being killed or restarted: the view shows which
         await SYSTEM_CLOCK.sleep(JUDGE_PERIOD_S)
