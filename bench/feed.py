@@ -21,6 +21,7 @@ from services.gateway.ports import SessionListener
 from services.gateway.shell.feed import FeedDesk
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.pace import Pace
 from shared.bus.keys import Keys
 from shared.bus.ports import LeaseView
 from shared.bus.redis_client import open_bus
@@ -80,6 +81,7 @@ async def _ours(port: int, redis_url: str) -> tuple[float, float]:
         CodeTable(),
         source="gateway:bench",
         session=lambda: session,
+        pace=Pace(),
     )
     listener.desk = desk
     await session.open("127.0.0.1", port, limit_s=10)
