@@ -111,16 +111,22 @@ def install_packages(folder: Path, target: Path) -> str:
     stamp = target / ".installed"
     if stamp.is_file() and stamp.read_text() == mark:
         return "packages are there already"
-    target.mkdir(parents=True, exist_ok=True)
-    for old in target.iterdir():
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    fresh = target / ".fresh"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
     if any(line.split("#")[0].strip() for line in wanted.splitlines()):
-        constraints = target / ".constraints.txt"
+        constraints = fresh / ".constraints.txt"
         constraints.write_text(ours)
-        command = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--no-input", "--target", str(target)]
+        command = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--no-input", "--target", str(fresh)]
         command += ["-c", str(constraints), "-r", str(requirements)]
         if subprocess.run(command, check=False).returncode != 0:
             raise CqError(f"{requirements} cannot be installed: see the lines above, mend the file, and start again")
+    for old in target.iterdir():  # only now: a mistake in the file leaves running workers what they had
+        if old != fresh:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    for new in fresh.iterdir():
+        new.rename(target / new.name)
+    fresh.rmdir()
     stamp.write_text(mark)
     return f"packages of {requirements} installed" if wanted.strip() else "no packages wanted"
 

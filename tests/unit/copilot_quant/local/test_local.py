@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import stat
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 
@@ -189,6 +190,33 @@ def test_a_strategies_folder_whose_requirements_cannot_be_installed_stops_with_a
     assert bootstrap(arguments) == 1
     assert "cannot be installed" in capsys.readouterr().err
     assert bootstrap(arguments) == 1, "a failed installation is not taken for a finished one"
+
+
+def test_a_mistake_in_the_requirements_leaves_the_packages_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("./no-such-folder\n")
+    (tmp_path / "t" / "mine").mkdir(parents=True)
+    assert bootstrap(["packages", "--folder", str(tmp_path), "--target", str(tmp_path / "t")]) == 1
+    assert (tmp_path / "t" / "mine").is_dir()
+
+
+def test_packages_are_installed_into_the_folder(tmp_path: Path) -> None:
+    package = tmp_path / "own"
+    (package / "src").mkdir(parents=True)
+    (package / "src" / "cq_own_thing.py").write_text("VALUE = 1\n")
+    wheel = package / "cq_own_thing-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.write(package / "src" / "cq_own_thing.py", "cq_own_thing.py")
+        archive.writestr(
+            "cq_own_thing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: cq-own-thing\nVersion: 1.0\n"
+        )
+        archive.writestr(
+            "cq_own_thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("cq_own_thing-1.0.dist-info/RECORD", "")
+    (tmp_path / "requirements.txt").write_text(f"{wheel}\n")
+    arguments = ["packages", "--folder", str(tmp_path), "--target", str(tmp_path / "t")]
+    assert bootstrap(arguments) == 0
+    assert (tmp_path / "t" / "cq_own_thing.py").is_file() and not (tmp_path / "t" / ".fresh").exists()
 
 
 def test_packages_that_no_longer_are_wanted_go(tmp_path: Path) -> None:
