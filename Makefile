@@ -5,7 +5,7 @@ BIN := .venv/bin
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest -m "not bench and not docker"
 
-.PHONY: help demo test setup setup-dev fmt lint types imports check bench up down doctor docs lock clean
+.PHONY: help demo test setup setup-dev fmt lint types imports check chaos bench up down doctor docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -15,7 +15,7 @@ demo: setup ## run the whole system against the simulator, live [FOR=seconds] [R
 
 test: lint types imports ## everything that must hold before a commit: rules, types, imports, all tests [JOBS=2]
 	$(PYTEST) -q -n $(JOBS) tests/unit tests/property tests/conformance tests/tidy
-	$(PYTEST) -q tests/integration
+	$(PYTEST) -q -n $(JOBS) --dist loadfile tests/integration
 
 check: lint types imports ## the fast part of `test`, for every save
 	$(PYTEST) -q -n $(JOBS) tests/unit tests/tidy
@@ -39,6 +39,9 @@ types: setup-dev ## mypy --strict
 
 imports: setup-dev ## who may import whom
 	@$(BIN)/lint-imports
+
+chaos: setup-dev ## kill the leading gateway under order flow and compare with the broker's books [KILLS=20]
+	$(BIN)/python -m tests.chaos.leader_kills $(if $(KILLS),--kills $(KILLS))
 
 bench: setup-dev ## measure this machine and write the report
 	$(BIN)/python -m bench
