@@ -23,6 +23,11 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
 
+def pytest_report_header() -> str:
+    """Say what the tests of real servers run on."""
+    return f"servers: {', '.join(available_kinds()) or 'none'}"
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the settings of the person who runs it, nor their `.env`."""
@@ -80,9 +85,9 @@ def valkey_server(_valkey_kind: RedisServer) -> RedisServer:
     return _emptied(_valkey_kind)
 
 
-@pytest.fixture(params=["redis", "valkey"])
+@pytest.fixture(params=available_kinds() or ["redis"])
 def each_server(request: pytest.FixtureRequest) -> RedisServer:
-    """Run the test on Redis and again on Valkey; a kind that is not installed skips."""
+    """Run the test on every kind of server this machine has; with none it skips, or fails where CI is set."""
     return _emptied(request.getfixturevalue(f"_{request.param}_kind"))
 
 
