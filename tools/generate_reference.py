@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,11 +161,40 @@ def exit_codes_page() -> str:
     return "# Exit codes\n\n| status | meaning |\n|---|---|\n" + "\n".join(rows) + "\n"
 
 
+EVENT = re.compile(
+    r"\.(debug|info|warning|error|exception)\(\s*\"([a-z_]+\.[a-z_]+)\"((?:,\s*[a-z_]+=)?[^)]*)", re.DOTALL
+)
+
+
+def events_page() -> str:
+    """Return the list of log events, as the source writes them."""
+    found: dict[str, tuple[set[str], set[str], set[str]]] = {}
+    for folder in ("shared", "services", "copilot_quant"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for level, name, rest in EVENT.findall(path.read_text()):
+                where, levels, fields = found.setdefault(name, (set(), set(), set()))
+                parts = path.relative_to(ROOT).parts
+                where.add(parts[1] if parts[0] == "services" else parts[0])
+                levels.add("error" if level == "exception" else level)
+                fields.update(re.findall(r"\b([a-z_]+)=", rest))
+    rows = [
+        f"| `{name}` | {', '.join(sorted(where))} | {', '.join(sorted(levels))} | {', '.join(sorted(fields))} |"
+        for name, (where, levels, fields) in sorted(found.items())
+    ]
+    head = (
+        "# Log events\n\nOne JSON object a line on stderr. Every event also carries `service`, `instance`, `mode`, "
+        "`level` and `ts`; a leader's carry `epoch`. Account ids and secrets are masked.\n\n"
+        "| event | written by | level | fields |\n|---|---|---|---|\n"
+    )
+    return head + "\n".join(rows) + "\n"
+
+
 def pages() -> dict[str, str]:
     """Return every page by file name."""
     return {
         "settings.md": NOTE + settings_page(),
         "streams.md": NOTE + streams_page(),
+        "events.md": NOTE + events_page(),
         "metrics.md": NOTE + metrics_page(),
         "risk-rules.md": NOTE + rules_page(),
         "exit-codes.md": NOTE + exit_codes_page(),

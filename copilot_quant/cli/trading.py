@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated
 
@@ -84,13 +85,11 @@ def _show(result: OrderResult, *, as_json: bool) -> None:
         raise error(result.code or result.state, result.text or f"refused by the {result.by or 'system'}")
 
 
-def _order(side: Side, contract: str, quantity: str, yes: bool, as_json: bool, **fields: object) -> None:
-    ticket = OrderTicket(side=side, quantity=_number(quantity, "quantity") or Decimal(0), **fields)  # type: ignore[arg-type]
-
+def _order(contract: str, ticket: OrderTicket, yes: bool, as_json: bool) -> None:
     async def act(desk: Desk, settings: BrokerSettings) -> OrderResult:
         info = await desk.resolve(contract)
         amount = await _approximate_notional(desk, info, ticket)
-        _ask_if_live(settings, f"{side} {ticket.quantity} {info.name} {ticket.order_type}, {amount}", yes=yes)
+        _ask_if_live(settings, f"{ticket.side} {ticket.quantity} {info.name} {ticket.order_type}, {amount}", yes=yes)
         return await desk.place(info, ticket)
 
     _show(with_desk(act), as_json=as_json)
@@ -116,66 +115,39 @@ def _bracket(text: str | None) -> tuple[Decimal | None, Decimal | None]:
     return _number(profit, "take profit"), _number(loss, "stop loss")
 
 
-@order_app.command("buy")
-def buy(
-    contract: ContractArgument,
-    quantity: Annotated[str, typer.Argument(help="Shares or contracts.")],
-    limit: LimitOption = None,
-    stop: StopOption = None,
-    bracket: BracketOption = None,
-    tif: TifOption = TimeInForce.DAY,
-    outside_rth: OutsideOption = False,
-    strategy: StrategyOption = MANUAL,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Buy: at market, or with --limit and --stop; ends with exit status 77 when refused."""
-    profit, loss = _bracket(bracket)
-    _order(
-        Side.BUY,
-        contract,
-        quantity,
-        yes,
-        as_json,
-        limit_price=_number(limit, "--limit"),
-        stop_price=_number(stop, "--stop"),
-        take_profit=profit,
-        stop_loss=loss,
-        tif=tif,
-        outside_rth=outside_rth,
-        strategy=strategy,
-    )
+def _order_command(side: Side) -> Callable[..., None]:
+    def place(
+        contract: ContractArgument,
+        quantity: Annotated[str, typer.Argument(help="Shares or contracts.")],
+        limit: LimitOption = None,
+        stop: StopOption = None,
+        bracket: BracketOption = None,
+        tif: TifOption = TimeInForce.DAY,
+        outside_rth: OutsideOption = False,
+        strategy: StrategyOption = MANUAL,
+        yes: YesOption = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        profit, loss = _bracket(bracket)
+        ticket = OrderTicket(
+            side=side,
+            quantity=_number(quantity, "quantity") or Decimal(0),
+            limit_price=_number(limit, "--limit"),
+            stop_price=_number(stop, "--stop"),
+            take_profit=profit,
+            stop_loss=loss,
+            tif=tif,
+            outside_rth=outside_rth,
+            strategy=strategy,
+        )
+        _order(contract, ticket, yes, as_json)
+
+    place.__doc__ = f"{side.title()}: at market, or with --limit and --stop; ends with exit status 77 when refused."
+    return place
 
 
-@order_app.command("sell")
-def sell(
-    contract: ContractArgument,
-    quantity: Annotated[str, typer.Argument(help="Shares or contracts.")],
-    limit: LimitOption = None,
-    stop: StopOption = None,
-    bracket: BracketOption = None,
-    tif: TifOption = TimeInForce.DAY,
-    outside_rth: OutsideOption = False,
-    strategy: StrategyOption = MANUAL,
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Sell: at market, or with --limit and --stop; ends with exit status 77 when refused."""
-    profit, loss = _bracket(bracket)
-    _order(
-        Side.SELL,
-        contract,
-        quantity,
-        yes,
-        as_json,
-        limit_price=_number(limit, "--limit"),
-        stop_price=_number(stop, "--stop"),
-        take_profit=profit,
-        stop_loss=loss,
-        tif=tif,
-        outside_rth=outside_rth,
-        strategy=strategy,
-    )
+for _side in Side:
+    order_app.command(_side.lower())(_order_command(_side))
 
 
 def cancel(
