@@ -1,4 +1,4 @@
-"""The three buses every conformance test runs on."""
+"""The buses every conformance test runs on: in memory, and each kind of server this machine has."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 from shared.bus.keys import Keys
 from shared.bus.ports import Bus
 from tests.conformance.bus.bench import Bench
+from tests.support import available_kinds
 
 
-@pytest.fixture(params=["memory", "redis", "valkey"])
+@pytest.fixture(params=["memory", *(available_kinds() or ["redis"])])
 async def bench(request: pytest.FixtureRequest, deployment: str) -> AsyncIterator[Bench]:
     server = None
     if request.param != "memory":
