@@ -2,7 +2,8 @@
 
 Tick to order runs from the gateway's receipt of the quote that caused an intent (its `cause_ts_ns`) to the simulator's
 receipt of the order: gateway → Redis → strategy → Redis → risk → Redis → gateway → guard → simulator, with every check
-on. Both ends are wall times of one machine. Not in it: the quote's own way from the simulator through the guard.
+on, all ten processes on this machine. Both ends are wall times of one machine. Not in it: the quote's own way from the
+simulator through the guard.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from shared.messages import decode_fields
 from shared.messages.orders import Intent
 from shared.settings import BrokerSettings, load_settings
 
-STRATEGIES = Path("strategies/strategies.toml")
+STRATEGIES = Path("bench/strategies.toml")
 
 
 def memory_mb(pid: int) -> float:

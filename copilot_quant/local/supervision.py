@@ -144,9 +144,20 @@ class Supervisor:
             try:
                 self._child.wait(limit_s)
             except subprocess.TimeoutExpired:
-                os.killpg(self._child.pid, signal.SIGKILL)
+                # supervisord gives every process a group of its own: those that are left are killed one by one.
+                left = [info.pid for info in self.processes() if info.pid]
+                self._child.kill()
                 self._child.wait(5)
+                for pid in left:
+                    _kill_group(pid)
         self._child = None
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it ended meanwhile
 
 
 def _config_text(socket: Path, run_dir: Path, directory: Path, processes: Sequence[Process]) -> str:
