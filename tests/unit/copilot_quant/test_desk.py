@@ -9,11 +9,13 @@ from copilot_quant.desk import Desk, OrderTicket
 from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
+from shared.clock import SYSTEM_CLOCK
 from shared.errors import Refused, TimedOut, UnknownContract
 from shared.messages import decode_fields
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Decision, Fill, Group, Intent, OrderEvent, OrderState, OrderType, Side
 from shared.messages.requests import ContractAnswer, ContractQuery
+from tests.support import eventually
 
 APPLE = ContractInfo(con_id=265598, name="AAPL", symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD")
 BUY_ONE = OrderTicket(Side.BUY, Decimal(1))
@@ -27,6 +29,7 @@ def bus() -> MemoryBus:
 @pytest.fixture
 async def desk(bus: MemoryBus) -> Desk:
     await bus.hash_set(bus.keys.identity, {"mode": "sim", "account": "DUSIM0001", "id": "abc"})
+    await bus.hash_set(bus.keys.last(APPLE.con_id), {"ts_ns": str(SYSTEM_CLOCK.wall_ns())})
     return Desk(bus, "DUSIM0001")
 
 
@@ -82,6 +85,16 @@ async def test_an_order_is_followed_to_its_answer(
         result = await desk.place(APPLE, ticket, limit_s=5)
     assert result.state == expected
     assert result.is_refused is (expected in ("rejected", "expired"))
+
+
+async def test_prices_are_asked_for_before_an_order_and_waited_for_a_while(bus: MemoryBus, desk: Desk) -> None:
+    await bus.hash_delete(bus.keys.last(APPLE.con_id), ["ts_ns"])
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(desk.watch(APPLE.con_id, wait_s=5))
+        await eventually(lambda: bus.hash_get_all(bus.keys.watches))
+        assert not waiting.done()
+        await bus.hash_set(bus.keys.last(APPLE.con_id), {"ts_ns": str(SYSTEM_CLOCK.wall_ns())})
+    await desk.watch(1, wait_s=0.05)
 
 
 async def test_no_answer_is_said_to_be_none(desk: Desk) -> None:
