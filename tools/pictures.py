@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -43,7 +44,9 @@ async def draw(seconds: float) -> None:
         console = Console(width=WIDTH, height=HEIGHT, record=True, file=io.StringIO(), force_terminal=True)
         console.print(render(frame), height=HEIGHT)
         TARGET.parent.mkdir(exist_ok=True)
-        console.save_svg(str(TARGET), title="make demo")
+        text = console.export_svg(title="make demo")
+        # The fonts of a content network are not fetched to show a picture: any monospaced one will do.
+        TARGET.write_text(re.sub(r"@font-face \{.*?\}\n", "", text, flags=re.DOTALL))
     finally:
         await asyncio.to_thread(system.stop)
 

@@ -147,8 +147,8 @@ def _fills(state: Mapping[str, Any]) -> Table:
 
 
 def _lags(state: Mapping[str, Any]) -> Table:
-    rows = [[row.get("stream"), row.get("reader"), row.get("lag")] for row in _rows(state, "lags", 12)]
-    return _table(["stream", "reader", "lag"], rows, right=frozenset({"lag"}))
+    rows = [[row.get("lag"), row.get("stream"), row.get("reader")] for row in _rows(state, "lags", 12)]
+    return _table(["lag", "stream", "reader"], rows, right=frozenset({"lag"}))
 
 
 def _books(frame: Frame) -> Panel:

@@ -238,6 +238,13 @@ class StatusView:
 
     # ------------------------------------------------------------------------------------------- out
 
+    def learn_names(self) -> None:
+        """Take the names of contracts from what the units declare; marketdata's snapshots may not know them yet."""
+        for row in self.strategies:
+            for con_id, name in zip(row.get("contracts") or (), row.get("names") or (), strict=False):
+                if isinstance(con_id, int) and isinstance(name, str):
+                    self.names.setdefault(con_id, name)
+
     def name(self, con_id: int, given: str = "") -> str:
         """Return how a contract is shown."""
         return self.names.get(con_id) or given or f"#{con_id}"
@@ -295,7 +302,7 @@ class StatusView:
             "halt": self.halt,
             "tick_rate": self.tick_rate(),
             "bars_total": self.bars_seen,
-            "prices": self.prices,
+            "prices": [self._named(row) for row in self.prices],
             "positions": [
                 _position_row(
                     report, self.name(report.con_id, report.contract), is_protected=report.con_id in protected
@@ -347,6 +354,10 @@ class StatusView:
                     found[tag] = self.account_values[name]
                     break
         return found
+
+    def _named(self, row: dict[str, Any]) -> dict[str, Any]:
+        given = str(row["contract"])
+        return row if not given.startswith("#") else {**row, "contract": self.name(int(row["con_id"]))}
 
     def chart(self, con_id: int) -> dict[str, Any]:
         """Return the bars of a contract, oldest first, and the fills to mark; times in whole seconds UTC."""

@@ -141,8 +141,9 @@ class Collector:
         view.account_values = {name: value.decode(errors="replace") for name, value in values.items()}
         identity = await self._bus.hash_get_all(keys.identity)
         view.account = identity.get("account", b"").decode() or view.account
-        view.prices = await self._prices()
         view.strategies = _rows(await self._bus.hash_get_all(keys.strategies))
+        view.learn_names()
+        view.prices = await self._prices()
         view.lags = await self._lags()
         view.dead_letter_count = await self._bus.stream_length(keys.dead_letter)
         view.dead_letters = [_plain(entry.fields) for entry in await self._bus.read_last(keys.dead_letter, 5)]

@@ -195,3 +195,11 @@ def test_account_values_are_shown_in_the_base_currency() -> None:
     assert shown.state(S)["account_values"] == {"NetLiquidation": "5", "TotalCashValue": "4"}
     shown.account_values = {"NetLiquidation": "6", "NetLiquidation:USD": "5"}
     assert shown.state(S)["account_values"] == {"NetLiquidation": "6"}
+
+
+def test_a_price_whose_snapshot_has_no_name_yet_takes_it_from_a_units_declaration() -> None:
+    view = StatusView("sim", "sim")
+    view.strategies = [{"unit": "s/AAPL", "contracts": [265598], "names": ["AAPL@NASDAQ"]}, {"unit": "broken"}]
+    view.prices = [{"con_id": 265598, "contract": "#265598"}, {"con_id": 7, "contract": "#7"}]
+    view.learn_names()
+    assert [row["contract"] for row in view.state(0)["prices"]] == ["AAPL@NASDAQ", "#7"]
