@@ -23,12 +23,14 @@ CASH_TOLERANCE = Decimal("0.01")
 class Verdict:
     """The comparison at one moment.
 
-    `orders` counts orders that reached the broker, `sent_twice` orderRefs with more than one order there, `executions`
-    the broker's executions, `fills_lost` those missing in `fills`, `fills_twice` those there more than once or unknown
+    `orders` counts orders that reached the broker, `order_refs` their different orderRefs, `sent_twice` orderRefs with
+    more than one order there, `executions` the broker's executions, `fills_lost` those missing in `fills`,
+    `fills_twice` those there more than once or unknown
     to the broker. `differences` says in sentences what does not add up.
     """
 
     orders: int = 0
+    order_refs: int = 0
     sent_twice: int = 0
     executions: int = 0
     fills_lost: int = 0
@@ -82,6 +84,7 @@ async def judge(desk: Desk, simulator_http: str) -> Verdict:
         differences.append(f"cash: broker {cash_broker}, bus {cash_bus}")
     return Verdict(
         orders=len(truth["orders"]),
+        order_refs=len({str(row["order_ref"]) for row in truth["orders"]}),
         sent_twice=int(truth["counts"]["orders_sent_twice"]),
         executions=len(executions),
         fills_lost=len(missing),

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 
 from copilot_quant.desk import Desk, open_desk
-from copilot_quant.local.books import Verdict, fetch_truth, judge
+from copilot_quant.local.books import Verdict, judge
 from copilot_quant.local.keyboard import read_keys
 from copilot_quant.local.system import LocalOptions, LocalSystem
 from copilot_quant.local.view import Frame, render
@@ -250,12 +250,10 @@ async def _settle_and_judge(session: _Session, console: Console) -> ExitCode:
     deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(SETTLE_LIMIT_S * NS_PER_S)
     while True:
         verdict = await judge(session.desk, session.system.simulator_http)
-        truth = await fetch_truth(session.system.simulator_http)
         if (verdict.is_clean and verdict.executions) or SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
             break
         await SYSTEM_CLOCK.sleep(0.5)
-    refs = {str(row["order_ref"]) for row in truth["orders"]}
-    print_verdict(verdict, len(refs), console)
+    print_verdict(verdict, console)
     if verdict.is_clean and verdict.executions:
         return ExitCode.OK
     _print_logs(session.system, console)
@@ -263,11 +261,11 @@ async def _settle_and_judge(session: _Session, console: Console) -> ExitCode:
     return ExitCode.FAILED
 
 
-def print_verdict(verdict: Verdict, order_refs: int, console: Console) -> None:
+def print_verdict(verdict: Verdict, console: Console) -> None:
     """Print the summary of a run."""
     console.rule("[bold]what the broker's own books show[/bold]")
     console.print(
-        f"orders {verdict.orders} (of {order_refs} orderRefs), sent twice {verdict.sent_twice}\n"
+        f"orders {verdict.orders} (of {verdict.order_refs} orderRefs), sent twice {verdict.sent_twice}\n"
         f"executions {verdict.executions}, fills lost {verdict.fills_lost}, fills twice {verdict.fills_twice}\n"
         f"dead-letter entries {verdict.dead_letters}\n"
         f"cash: broker {verdict.cash_broker}, bus {verdict.cash_bus}",

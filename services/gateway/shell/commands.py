@@ -28,7 +28,7 @@ from services.gateway.core.pacing import Lane
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.trading import Trading
-from shared.bus.ports import Bus, ClaimRequest, Entry, LeaseToken, LedgerRow
+from shared.bus.ports import Bus, ClaimRequest, Entry, LeaseToken, LedgerRow, entry_order
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.errors import BadInput, BrokerUnavailable, CqError, Fenced, OutcomeUnknown, Refused, TransientError
 from shared.logs import get_logger
@@ -273,7 +273,7 @@ class Commands:
         except TransientError:
             return
         for entry in recent:
-            if _id_key(entry.entry_id) > _id_key(cursor):
+            if entry_order(entry.entry_id) > entry_order(cursor):
                 break
             try:
                 message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=stream).message
@@ -362,8 +362,3 @@ class Commands:
 
 def _body(track: OrderTrack, now_ns: int) -> bytes:
     return encode_body(track.event(now_ns))
-
-
-def _id_key(entry_id: str) -> tuple[int, int]:
-    milliseconds, _, sequence = entry_id.partition("-")
-    return int(milliseconds), int(sequence or 0)
