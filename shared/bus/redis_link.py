@@ -12,40 +12,43 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-import redis.asyncio as aioredis
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ClusterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+import hiredis
+from redis.asyncio.connection import SSLConnection, parse_url
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from shared.bus.redis_connection import Address, Argument, ConnectionLost, RedisConnection, open_connection
 from shared.bus.scripts import Script, script
-from shared.errors import BusUnavailable, ConfigError, Fenced, GroupMissing, OutcomeUnknown, Refused
+from shared.errors import BusUnavailable, ConfigError, CqError, Fenced, GroupMissing, OutcomeUnknown, Refused
 
 CONNECT_LIMIT_S = 2.0
 REPLY_LIMIT_S = 5.0
 POOL_SIZE = 16
 
-Argument = str | bytes | int
+
+def address_of(url: str) -> Address:
+    """Return what a `redis://`, `rediss://` or `unix://` URL says.
+
+    Raises:
+        ConfigError: it says nothing of that kind.
+    """
+    try:
+        parts: dict[str, Any] = dict(parse_url(url))
+    except ValueError as e:
+        raise ConfigError(f"REDIS_URL is not a Redis address ({e}): write redis://user:password@host:port/0") from e
+    return Address(
+        host=parts.get("host", "127.0.0.1"),
+        port=int(parts.get("port", 6379)),
+        path=parts.get("path", ""),
+        username=parts.get("username", ""),
+        password=parts.get("password", ""),
+        database=int(parts.get("db", 0)),
+        tls=parts.get("connection_class") is SSLConnection,
+    )
 
 
 class RedisLink:
-    """A pool of connections to one server; every call borrows one and gives it back.
+    """The connections to one server: one that all calls share, and one per read that blocks.
 
     Args:
         url: `redis://user:password@host:port/db`.
@@ -53,37 +56,33 @@ class RedisLink:
     """
 
     def __init__(self, url: str, client_name: str) -> None:
-        try:
-            parts = urlsplit(url)
-            self.address = f"{parts.hostname or '127.0.0.1'}:{parts.port or 6379}"
-            self._pool: Any = aioredis.ConnectionPool.from_url(
-                url,
-                max_connections=POOL_SIZE,
-                protocol=2,
-                client_name=client_name,
-                socket_connect_timeout=CONNECT_LIMIT_S,
-                socket_timeout=None,
-                retry_on_timeout=False,
-                retry=None,
-                decode_responses=False,
-            )
-        except ValueError as e:
-            raise ConfigError(f"REDIS_URL is not a Redis address ({e}): write redis://user:password@host:port/0") from e
+        self._address = address_of(url)
+        self.address = str(self._address)
+        self._client_name = client_name
+        self._shared: RedisConnection | None = None
+        self._opening = asyncio.Lock()
+        self._idle: list[RedisConnection] = []
         self._slots = asyncio.Semaphore(POOL_SIZE)
+        self._blocked: set[RedisConnection] = set()
 
     async def call(
-        self, *command: Argument, limit_s: float = REPLY_LIMIT_S, writes: bool = True, ignore: str = ""
+        self,
+        *command: Argument,
+        limit_s: float = REPLY_LIMIT_S,
+        writes: bool = True,
+        ignore: str = "",
+        blocks: bool = False,
     ) -> Any:
         """Send one command and return its reply (bytes, ints, lists); None for the error whose first word is
-        `ignore`.
+        `ignore`. A command that `blocks` at the server gets a connection of its own.
         """
-        try:
-            replies = await self.pipeline([command], limit_s=limit_s, writes=writes)
-        except Refused as e:
-            if ignore and _word(e.__cause__) == ignore:
+        replies = await (self._block if blocks else self._send)([command], limit_s, writes)
+        reply = replies[0]
+        if isinstance(reply, hiredis.ReplyError):
+            if ignore and _word(reply) == ignore:
                 return None
-            raise
-        return replies[0]
+            raise _ours(reply, self.address)
+        return reply
 
     async def pipeline(
         self, commands: Sequence[Sequence[Argument]], *, limit_s: float = REPLY_LIMIT_S, writes: bool = True
@@ -95,49 +94,59 @@ class RedisLink:
             OutcomeUnknown: the commands were sent and a reply did not come.
             Fenced: a script said so.
         """
-        async with self._slots:
-            connection = await self._borrow()
-            is_sent = False
-            is_done = False
-            try:
-                packed = connection.pack_commands(commands)
-                is_sent = True
-                async with asyncio.timeout(limit_s):
-                    await connection.send_packed_command(packed, check_health=False)
-                    replies = [await self._reply(connection) for _ in commands]
-                is_done = True
-            except (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError) as e:
-                if is_sent and writes:
-                    raise OutcomeUnknown(
-                        f"Redis at {self.address} did not answer a write: {str(e) or 'timed out'}"
-                    ) from e
-                raise BusUnavailable(f"Redis at {self.address} does not answer: {str(e) or 'timed out'}") from e
-            finally:
-                if not is_done:
-                    await connection.disconnect(nowait=True)
-                await self._pool.release(connection)
+        replies = await self._send(commands, limit_s, writes)
         for reply in replies:
-            if isinstance(reply, Exception):
+            if isinstance(reply, hiredis.ReplyError):
                 raise _ours(reply, self.address)
         return replies
 
-    async def _borrow(self) -> Any:
-        try:
-            async with asyncio.timeout(CONNECT_LIMIT_S + 1):
-                return await self._pool.get_connection()
-        except (AuthenticationError, NoPermissionError) as e:
-            raise ConfigError(f"REDIS_URL: Redis at {self.address} refuses this user or password: {e}") from e
-        except (RedisError, TimeoutError, OSError) as e:
-            raise BusUnavailable(f"Redis at {self.address} cannot be reached: {str(e) or 'timed out'}") from e
+    async def _send(self, commands: Sequence[Sequence[Argument]], limit_s: float, writes: bool) -> list[Any]:  # noqa: FBT001
+        connection = self._shared
+        if connection is None or not connection.is_open:
+            async with self._opening:
+                connection = self._shared
+                if connection is None or not connection.is_open:
+                    connection = self._shared = await self._open()
+        return await self._replies(connection, commands, limit_s, writes)
 
-    @staticmethod
-    async def _reply(connection: Any) -> Any:
+    async def _block(self, commands: Sequence[Sequence[Argument]], limit_s: float, writes: bool) -> list[Any]:  # noqa: FBT001
+        async with self._slots:
+            connection = self._idle.pop() if self._idle else None
+            if connection is None or not connection.is_open:
+                connection = await self._open()
+            self._blocked.add(connection)
+            try:
+                return await self._replies(connection, commands, limit_s, writes)
+            finally:
+                self._blocked.discard(connection)
+                if connection.waiting:
+                    connection.close()  # the caller was cancelled: its reply would come to the next one
+                elif connection.is_open:
+                    self._idle.append(connection)
+
+    async def _replies(
+        self,
+        connection: RedisConnection,
+        commands: Sequence[Sequence[Argument]],
+        limit_s: float,
+        writes: bool,  # noqa: FBT001
+    ) -> list[Any]:
+        if not connection.is_open:
+            raise BusUnavailable(f"Redis at {self.address} closed the connection")
         try:
-            return await connection.read_response()
-        except ResponseError as e:
-            return e
-        except (AuthenticationError, BusyLoadingError) as e:
-            return e  # connection errors by class, but answers: nothing was written
+            return await connection.call(commands, limit_s)
+        except ConnectionLost as e:
+            if writes:
+                raise OutcomeUnknown(f"Redis at {self.address} did not answer a write: {e}") from e
+            raise BusUnavailable(f"Redis at {self.address} does not answer: {e}") from e
+
+    async def _open(self) -> RedisConnection:
+        try:
+            return await open_connection(self._address, self._client_name, CONNECT_LIMIT_S)
+        except hiredis.ReplyError as e:
+            raise _ours(e, self.address) from e
+        except (ConnectionLost, OSError) as e:
+            raise BusUnavailable(f"Redis at {self.address} cannot be reached: {str(e) or 'timed out'}") from e
 
     async def run(
         self,
@@ -157,7 +166,11 @@ class RedisLink:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._pool.disconnect()
+        for connection in [self._shared, *self._idle, *self._blocked]:
+            if connection is not None:
+                connection.close()
+        self._shared = None
+        self._idle.clear()
 
 
 class _Unloaded(BusUnavailable):
@@ -169,11 +182,17 @@ def _word(error: BaseException | None) -> str:
     return getattr(error, "status_code", None) or str(error).split(" ", 1)[0]
 
 
-def _ours(error: Exception, address: str) -> Exception:
-    text = str(error)
-    word = _word(error)
-    made: Exception
-    if isinstance(error, NoScriptError):
+_AWAY = frozenset(
+    {"LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "CLUSTERDOWN", "MISCONF", "OOM", "READONLY"}
+)
+_REFUSED = frozenset({"WRONGPASS", "NOAUTH"})
+
+
+def _ours(error: Exception, address: str) -> CqError:
+    """Return an error reply as one of ours, by its first word."""
+    text, word = str(error), _word(error)
+    made: CqError
+    if word == "NOSCRIPT" or isinstance(error, NoScriptError):
         made = _Unloaded(text)
     elif word == "FENCED":
         made = Fenced(text.removeprefix("FENCED ").split(" script:")[0])
@@ -181,22 +200,16 @@ def _ours(error: Exception, address: str) -> Exception:
         made = GroupMissing(text)
     elif word == "STALE":
         made = Refused("RISK_INCARNATION", text.removeprefix("STALE ").split(" script:")[0])
-    elif isinstance(error, NoPermissionError):
+    elif word == "NOPERM":
         made = Refused("BUS_NO_PERMISSION", f"this Redis user may not do that: {text}")
-    elif isinstance(error, _AWAY_CLASSES) or word in _AWAY:
+    elif word in _AWAY:
         made = BusUnavailable(f"Redis at {address} cannot take writes now: {text}")
-    elif isinstance(error, AuthenticationError):
+    elif word in _REFUSED:
         made = ConfigError(f"REDIS_URL: Redis at {address} refuses this user or password: {text}")
     else:
         made = Refused("BUS_ERROR", f"Redis at {address} answered: {text}")
     made.__cause__ = error
     return made
-
-
-_AWAY_CLASSES = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
-_AWAY = frozenset(
-    {"LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "CLUSTERDOWN", "MISCONF", "OOM", "READONLY"}
-)
 
 
 class BlockingLink:
