@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from copilot_quant.local.ports import reserve_ports
 from copilot_quant.local.processes import LocalPlan, Process, services_of
 from copilot_quant.local.redis_process import find_redis, write_redis_config
 from copilot_quant.local.run_file import RunningSystem, remove_run_file, write_run_file
@@ -26,8 +26,6 @@ from shared.errors import BusUnavailable, TimedOut
 from shared.settings import Mode
 
 Progress = Callable[[str], None]
-RESERVED_PORTS = frozenset({7496, 7497, 4001, 4002})
-"""A real TWS or IB Gateway listens there: a local system never binds or reaches them in sim mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +49,6 @@ class LocalOptions:
     passthrough: Mapping[str, str] = field(default_factory=dict)
 
 
-def free_ports(count: int) -> list[int]:
-    """Return loopback ports that are free now, none of them one that a TWS uses."""
-    held: list[socket.socket] = []
-    ports: list[int] = []
-    try:
-        while len(ports) < count:
-            one = socket.socket()
-            held.append(one)
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            if port not in RESERVED_PORTS:
-                ports.append(port)
-    finally:
-        for one in held:
-            one.close()
-    return ports
-
-
 class LocalSystem:
     """A running local system; make it with `LocalSystem(options)`, then `await start(...)` and at the end `stop()`."""
 
@@ -77,7 +57,7 @@ class LocalSystem:
         self.options = options
         self.run_dir = Path(tempfile.mkdtemp(prefix="cq-"))
         self.deployment = options.deployment or options.mode.value
-        ports = free_ports(7)
+        ports = reserve_ports(6)
         self.redis_port, self.guard_port, self.guard_http_port, self.monitoring_port = ports[:4]
         simulator_port, self.simulator_http_port = ports[4:6]
         passwords = {role: random_token(24) for role in ROLES}
