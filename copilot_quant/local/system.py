@@ -47,6 +47,7 @@ class LocalOptions:
     gateways: int = 2
     workers: int = 2
     passthrough: Mapping[str, str] = field(default_factory=dict)
+    keep_files: bool = False
 
 
 class LocalSystem:
@@ -101,7 +102,7 @@ class LocalSystem:
         config = write_redis_config(self.run_dir, self.redis_port, lines)
         redis = Process("redis", (self.redis.path, str(config)), 10)
         self._services = services_of(self.plan)
-        self.supervisor = Supervisor(self.run_dir, [redis, *self._services], directory)
+        self.supervisor = Supervisor(self.run_dir, [redis, *self._services], directory, keep_files=options.keep_files)
 
     @property
     def status_page(self) -> str:
@@ -170,8 +171,8 @@ class LocalSystem:
             await SYSTEM_CLOCK.sleep(0.1)
 
     def stop(self, *, keep_files: bool = False) -> None:
-        """Stop everything and remove the run directory (unless `keep_files`) and the run file."""
+        """Stop everything and remove the run directory (unless files are to be kept) and the run file."""
         self.supervisor.stop()
-        remove_run_file(self._directory)
-        if not keep_files:
+        remove_run_file(self._directory, self.run_dir)
+        if not (keep_files or self.options.keep_files):
             shutil.rmtree(self.run_dir, ignore_errors=True)

@@ -86,9 +86,9 @@ def test_a_running_system_is_found_from_below_and_forgotten_when_it_is_gone(tmp_
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     assert read_run_file(below) == system
-    write_run_file(RunningSystem(2**22 + 1, "", "", "", "", "", {}), tmp_path)
+    write_run_file(RunningSystem(2**22 + 1, ".", "", "", "", "", {}), tmp_path)
     assert read_run_file(below) is None
-    remove_run_file(tmp_path)
+    remove_run_file(tmp_path, Path())
     assert not (tmp_path / ".cq").exists()
 
 
