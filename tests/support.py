@@ -162,13 +162,15 @@ class RedisServer:
     host: str = "127.0.0.1"
     port: int = 0
     options: tuple[str, ...] = ()
+    password: str = ""
     directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="cq-test-redis-")))
     _process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Return the URL of database 0."""
-        return f"redis://{self.host}:{self.port}/0"
+        login = f":{self.password}@" if self.password else ""
+        return f"redis://{login}{self.host}:{self.port}/0"
 
     @property
     def pid(self) -> int:
@@ -196,6 +198,7 @@ class RedisServer:
             *("--bind", self.host, "--port", str(self.port), "--dir", str(self.directory)),
             *("--daemonize", "no", "--logfile", "server.log", "--save", ""),
             *("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"),
+            *(("--requirepass", self.password, "--masterauth", self.password) if self.password else ()),
             *self.options,
         ]
         process = subprocess.Popen(
@@ -216,7 +219,8 @@ class RedisServer:
 
     def client(self, **options: Any) -> redis.Redis:
         """Return a plain redis-py client for looking around; close it, or use it in a `with`."""
-        return redis.Redis(host=self.host, port=self.port, socket_timeout=5.0, **options)
+        login = {"password": self.password or None}
+        return redis.Redis(host=self.host, port=self.port, socket_timeout=5.0, **{**login, **options})
 
     def flush(self) -> None:
         """Empty the server: keys, functions and script cache."""

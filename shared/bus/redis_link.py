@@ -3,8 +3,7 @@
 Three outcomes, everywhere: done; `BusUnavailable`, nothing was written; `OutcomeUnknown`, a write was sent and its
 reply did not come. The library never repeats anything by itself: a repeated append is a second entry.
 
-Known limits: one server, or a Sentinel-managed pair behind one address, for order flow; ticks may live on a second
-server.
+Known limit: order flow lives on one server, or on the master that Sentinels name; ticks may live elsewhere.
 """
 
 from __future__ import annotations
@@ -12,9 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
-import redis.asyncio as aioredis
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -34,12 +31,12 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from shared.bus.addresses import parse_address
+from shared.bus.redis_pools import CONNECT_LIMIT_S, POOL_SIZE, close_pool, open_pool, redis_sync
 from shared.bus.scripts import Script, script
 from shared.errors import BusUnavailable, ConfigError, Fenced, GroupMissing, OutcomeUnknown, Refused
 
-CONNECT_LIMIT_S = 2.0
 REPLY_LIMIT_S = 5.0
-POOL_SIZE = 16
 
 Argument = str | bytes | int
 
@@ -48,25 +45,15 @@ class RedisLink:
     """A pool of connections to one server; every call borrows one and gives it back.
 
     Args:
-        url: `redis://user:password@host:port/db`.
+        url: see `shared.bus.addresses`.
         client_name: shown by `CLIENT LIST`.
     """
 
     def __init__(self, url: str, client_name: str) -> None:
+        found = parse_address(url)
+        self.address = found.text
         try:
-            parts = urlsplit(url)
-            self.address = f"{parts.hostname or '127.0.0.1'}:{parts.port or 6379}"
-            self._pool: Any = aioredis.ConnectionPool.from_url(
-                url,
-                max_connections=POOL_SIZE,
-                protocol=2,
-                client_name=client_name,
-                socket_connect_timeout=CONNECT_LIMIT_S,
-                socket_timeout=None,
-                retry_on_timeout=False,
-                retry=None,
-                decode_responses=False,
-            )
+            self._pool: Any = open_pool(found, client_name)
         except ValueError as e:
             raise ConfigError(f"REDIS_URL is not a Redis address ({e}): write redis://user:password@host:port/0") from e
         self._slots = asyncio.Semaphore(POOL_SIZE)
@@ -157,7 +144,7 @@ class RedisLink:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._pool.disconnect()
+        await close_pool(self._pool)
 
 
 class _Unloaded(BusUnavailable):
@@ -206,7 +193,7 @@ class BlockingLink:
     """
 
     def __init__(self, url: str, *, client_name: str, limit_s: float) -> None:
-        self._client = redis_sync(url, client_name, limit_s)
+        self._client = redis_sync(parse_address(url), client_name, limit_s)
 
     def run(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run a script of ours and return its reply.
@@ -229,20 +216,3 @@ class BlockingLink:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
-
-
-def redis_sync(url: str, client_name: str, limit_s: float) -> Any:
-    """Return a synchronous client without retries."""
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    return redis.Redis.from_url(
-        url,
-        protocol=2,
-        client_name=client_name,
-        socket_connect_timeout=limit_s,
-        socket_timeout=limit_s,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=False,
-    )
