@@ -151,6 +151,10 @@ class Keys:
         """String: the highest epoch of the role that may publish."""
         return self._key(f"fence:{role}")
 
+    def fence_beside(self, role: str, stream: str) -> str:
+        """String: the same for one stream of a Cluster; the braces put it on the stream's own node."""
+        return self._key(f"fence:{role}:{{{stream}}}")
+
     def cursor(self, stream_name: str) -> str:
         """String: the last entry that the one fenced reader of `intents`, `commands` and their like took."""
         return self._key(f"cursor:{stream_name}")

@@ -29,8 +29,8 @@ class ConnectionLost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server listens and as whom to greet it.
+class Server:
+    """Where one server listens and as whom to greet it.
 
     Args:
         host: name or address; empty with `path`.
@@ -177,7 +177,7 @@ class RedisConnection(asyncio.Protocol):
             self._end(f"the server closed the connection{f': {exc}' if exc else ''}")
 
 
-async def open_connection(address: Address, client_name: str, limit_s: float) -> RedisConnection:
+async def open_connection(server: Server, client_name: str, limit_s: float) -> RedisConnection:
     """Connect and greet; at most `limit_s`.
 
     Raises:
@@ -187,12 +187,12 @@ async def open_connection(address: Address, client_name: str, limit_s: float) ->
     """
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(limit_s):
-        if address.path:
-            _, connection = await loop.create_unix_connection(RedisConnection, address.path)
+        if server.path:
+            _, connection = await loop.create_unix_connection(RedisConnection, server.path)
         else:
-            tls = True if address.tls else None
-            _, connection = await loop.create_connection(RedisConnection, address.host, address.port, ssl=tls)
-    greeting = address.greeting(client_name)
+            tls = True if server.tls else None
+            _, connection = await loop.create_connection(RedisConnection, server.host, server.port, ssl=tls)
+    greeting = server.greeting(client_name)
     try:
         for reply in await connection.call(greeting, limit_s) if greeting else ():
             if isinstance(reply, hiredis.ReplyError):

@@ -3,8 +3,7 @@
 Three outcomes, everywhere: done; `BusUnavailable`, nothing was written; `OutcomeUnknown`, a write was sent and its
 reply did not come. The library never repeats anything by itself: a repeated append is a second entry.
 
-Known limits: one server, or a Sentinel-managed pair behind one address, for order flow; ticks may live on a second
-server.
+Known limit: order flow lives on one server, or on the master that Sentinels name; ticks may live elsewhere.
 """
 
 from __future__ import annotations
@@ -14,55 +13,40 @@ from collections.abc import Sequence
 from typing import Any
 
 import hiredis
-from redis.asyncio.connection import SSLConnection, parse_url
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from shared.bus.redis_connection import Address, Argument, ConnectionLost, RedisConnection, open_connection
+from shared.bus.addresses import Kind, parse_address
+from shared.bus.redis_connection import Argument, ConnectionLost, RedisConnection
+from shared.bus.redis_servers import check, connect, redis_sync
 from shared.bus.scripts import Script, script
 from shared.errors import BusUnavailable, ConfigError, CqError, Fenced, GroupMissing, OutcomeUnknown, Refused
 
-CONNECT_LIMIT_S = 2.0
 REPLY_LIMIT_S = 5.0
-POOL_SIZE = 16
-
-
-def address_of(url: str) -> Address:
-    """Return what a `redis://`, `rediss://` or `unix://` URL says.
-
-    Raises:
-        ConfigError: it says nothing of that kind.
-    """
-    try:
-        parts: dict[str, Any] = dict(parse_url(url))
-    except ValueError as e:
-        raise ConfigError(f"REDIS_URL is not a Redis address ({e}): write redis://user:password@host:port/0") from e
-    return Address(
-        host=parts.get("host", "127.0.0.1"),
-        port=int(parts.get("port", 6379)),
-        path=parts.get("path", ""),
-        username=parts.get("username", ""),
-        password=parts.get("password", ""),
-        database=int(parts.get("db", 0)),
-        tls=parts.get("connection_class") is SSLConnection,
-    )
+MAX_BLOCKED = 16
+"""Reads of one link that may block at the server at the same time, each on a connection of its own."""
+_NO_MASTER = frozenset({"READONLY", "NOREPLICAS", "MASTERDOWN"})
 
 
 class RedisLink:
     """The connections to one server: one that all calls share, and one per read that blocks.
 
     Args:
-        url: `redis://user:password@host:port/db`.
+        url: see `shared.bus.addresses`.
         client_name: shown by `CLIENT LIST`.
     """
 
     def __init__(self, url: str, client_name: str) -> None:
-        self._address = address_of(url)
-        self.address = str(self._address)
+        self._given = parse_address(url)
+        self.address = self._given.text
+        try:
+            check(self._given)
+        except ValueError as e:
+            raise ConfigError(f"REDIS_URL is not a Redis address ({e}): write redis://user:password@host:port/0") from e
         self._client_name = client_name
         self._shared: RedisConnection | None = None
         self._opening = asyncio.Lock()
         self._idle: list[RedisConnection] = []
-        self._slots = asyncio.Semaphore(POOL_SIZE)
+        self._slots = asyncio.Semaphore(MAX_BLOCKED)
         self._blocked: set[RedisConnection] = set()
 
     async def call(
@@ -134,15 +118,20 @@ class RedisLink:
         if not connection.is_open:
             raise BusUnavailable(f"Redis at {self.address} closed the connection")
         try:
-            return await connection.call(commands, limit_s)
+            replies = await connection.call(commands, limit_s)
         except ConnectionLost as e:
             if writes:
                 raise OutcomeUnknown(f"Redis at {self.address} did not answer a write: {e}") from e
             raise BusUnavailable(f"Redis at {self.address} does not answer: {e}") from e
+        if self._given.kind is Kind.SENTINEL and any(
+            isinstance(reply, hiredis.ReplyError) and _word(reply) in _NO_MASTER for reply in replies
+        ):
+            connection.close("its server is not the master")  # the next one asks the Sentinels anew
+        return replies
 
     async def _open(self) -> RedisConnection:
         try:
-            return await open_connection(self._address, self._client_name, CONNECT_LIMIT_S)
+            return await connect(self._given, self._client_name)
         except hiredis.ReplyError as e:
             raise _ours(e, self.address) from e
         except (ConnectionLost, OSError) as e:
@@ -219,7 +208,7 @@ class BlockingLink:
     """
 
     def __init__(self, url: str, *, client_name: str, limit_s: float) -> None:
-        self._client = redis_sync(url, client_name, limit_s)
+        self._client = redis_sync(parse_address(url), client_name, limit_s)
 
     def run(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run a script of ours and return its reply.
@@ -242,20 +231,3 @@ class BlockingLink:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
-
-
-def redis_sync(url: str, client_name: str, limit_s: float) -> Any:
-    """Return a synchronous client without retries."""
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    return redis.Redis.from_url(
-        url,
-        protocol=2,
-        client_name=client_name,
-        socket_connect_timeout=limit_s,
-        socket_timeout=limit_s,
-        retry=Retry(NoBackoff(), 0),
-        decode_responses=False,
-    )

@@ -9,10 +9,10 @@ from typing import Any
 import hiredis
 import pytest
 
-from shared.bus.redis_connection import Address, ConnectionLost, RedisConnection, open_connection
+from shared.bus.redis_connection import ConnectionLost, RedisConnection, Server, open_connection
 
 
-class Server:
+class Listener:
     """Collects what arrives; the test decides what is sent back, and when."""
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class Server:
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    made = Server()
+async def server() -> AsyncIterator[Listener]:
+    made = Listener()
     listening = await asyncio.start_server(made.handle, "127.0.0.1", 0)
     made.port = listening.sockets[0].getsockname()[1]
     yield made
@@ -54,13 +54,13 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def connection(server: Server) -> AsyncIterator[RedisConnection]:
-    made = await open_connection(Address(port=server.port), "", 5.0)
+async def connection(server: Listener) -> AsyncIterator[RedisConnection]:
+    made = await open_connection(Server(port=server.port), "", 5.0)
     yield made
     made.close()
 
 
-async def test_callers_share_it_and_each_gets_its_own_replies(server: Server, connection: RedisConnection) -> None:
+async def test_callers_share_it_and_each_gets_its_own_replies(server: Listener, connection: RedisConnection) -> None:
     first = asyncio.ensure_future(connection.call([("A",), ("B",)], 5.0))
     second = asyncio.ensure_future(connection.call([("C",)], 5.0))
     await server.saw(b"C\r\n")
@@ -71,7 +71,7 @@ async def test_callers_share_it_and_each_gets_its_own_replies(server: Server, co
     assert connection.waiting == 0
 
 
-async def test_an_error_reply_is_a_value_beside_the_others(server: Server, connection: RedisConnection) -> None:
+async def test_an_error_reply_is_a_value_beside_the_others(server: Listener, connection: RedisConnection) -> None:
     call = asyncio.ensure_future(connection.call([("A",), ("B",)], 5.0))
     await server.saw(b"B\r\n")
     server.send(b"-ERR no\r\n+b\r\n")
@@ -80,7 +80,7 @@ async def test_an_error_reply_is_a_value_beside_the_others(server: Server, conne
     assert good == b"b"
 
 
-async def test_a_cancelled_caller_leaves_its_reply_to_nobody(server: Server, connection: RedisConnection) -> None:
+async def test_a_cancelled_caller_leaves_its_reply_to_nobody(server: Listener, connection: RedisConnection) -> None:
     gone = asyncio.ensure_future(connection.call([("A",)], 5.0))
     await server.saw(b"A\r\n")
     gone.cancel()
@@ -91,7 +91,7 @@ async def test_a_cancelled_caller_leaves_its_reply_to_nobody(server: Server, con
 
 
 async def test_a_late_reply_ends_the_connection_and_every_call_on_it(
-    server: Server, connection: RedisConnection
+    server: Listener, connection: RedisConnection
 ) -> None:
     patient = asyncio.ensure_future(connection.call([("B",)], 0.05))
     other = asyncio.ensure_future(connection.call([("C",)], 60.0))
@@ -104,7 +104,7 @@ async def test_a_late_reply_ends_the_connection_and_every_call_on_it(
         await connection.call([("D",)], 1.0)
 
 
-async def test_bytes_that_are_no_reply_end_it(server: Server, connection: RedisConnection) -> None:
+async def test_bytes_that_are_no_reply_end_it(server: Listener, connection: RedisConnection) -> None:
     call = asyncio.ensure_future(connection.call([("A",)], 5.0))
     await server.saw(b"A\r\n")
     server.send(b"?what\r\n")
@@ -113,7 +113,7 @@ async def test_bytes_that_are_no_reply_end_it(server: Server, connection: RedisC
     assert not connection.is_open
 
 
-async def test_a_reply_that_nobody_asked_for_ends_it(server: Server, connection: RedisConnection) -> None:
+async def test_a_reply_that_nobody_asked_for_ends_it(server: Listener, connection: RedisConnection) -> None:
     call = asyncio.ensure_future(connection.call([("A",)], 5.0))
     await server.saw(b"A\r\n")
     server.send(b"+a\r\n+more\r\n")
@@ -123,7 +123,7 @@ async def test_a_reply_that_nobody_asked_for_ends_it(server: Server, connection:
     assert not connection.is_open
 
 
-async def test_a_server_that_closes_ends_what_waits(server: Server, connection: RedisConnection) -> None:
+async def test_a_server_that_closes_ends_what_waits(server: Listener, connection: RedisConnection) -> None:
     call = asyncio.ensure_future(connection.call([("A",)], 5.0))
     await server.saw(b"A\r\n")
     assert server.writer is not None
@@ -132,9 +132,9 @@ async def test_a_server_that_closes_ends_what_waits(server: Server, connection: 
         await call
 
 
-async def test_the_greeting_names_user_client_and_database(server: Server) -> None:
+async def test_the_greeting_names_user_client_and_database(server: Listener) -> None:
     server.greeting_reply = b"+OK\r\n+OK\r\n+OK\r\n"
-    address = Address(port=server.port, username="risk", password="p", database=3)
+    address = Server(port=server.port, username="risk", password="p", database=3)
     made = await open_connection(address, "cq", 5.0)
     pack: Any = hiredis.pack_command
     assert pack(("AUTH", "risk", "p")) in server.received
@@ -144,7 +144,7 @@ async def test_the_greeting_names_user_client_and_database(server: Server) -> No
     made.close()
 
 
-async def test_a_refused_password_is_raised_and_the_socket_closed(server: Server) -> None:
+async def test_a_refused_password_is_raised_and_the_socket_closed(server: Listener) -> None:
     server.greeting_reply = b"-WRONGPASS no\r\n"
     with pytest.raises(hiredis.ReplyError, match="WRONGPASS"):
-        await open_connection(Address(port=server.port, password="p"), "", 5.0)
+        await open_connection(Server(port=server.port, password="p"), "", 5.0)
