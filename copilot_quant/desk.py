@@ -172,10 +172,14 @@ class Desk:
         return sorted(rows, key=lambda row: (row["service"], row["instance"]))
 
     async def positions(self) -> list[PositionReport]:
-        """Return the broker's positions as last reported, flat ones left out."""
+        """Return the broker's positions as last reported; flat ones only where the books do not add up."""
         stored = await self.bus.hash_get_all(self.keys.positions)
         reports = [decode_body(PositionReport.TYPE, body) for body in stored.values()]
-        return [report for report in reports if isinstance(report, PositionReport) and report.position != 0]
+        return [
+            report
+            for report in reports
+            if isinstance(report, PositionReport) and (report.position != 0 or report.unexplained != 0)
+        ]
 
     async def open_orders(self) -> list[OrderEvent]:
         """Return the last event of every order that is not final, unknown ones included."""

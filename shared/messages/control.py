@@ -18,6 +18,8 @@ class ControlAction(StrEnum):
     PAUSE_STRATEGY = "pause_strategy"
     RESUME_STRATEGY = "resume_strategy"
     HANDOVER = "handover"
+    ACCEPT_POSITION = "accept_position"
+    """Give an unexplained difference of `contract:<conId>` to `unassigned` (P11)."""
 
 
 @register

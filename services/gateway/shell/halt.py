@@ -57,6 +57,8 @@ class HaltDesk:
         self._cancel_ns = 0
         self._guard_holds = False
         self._cursor = "0-0"
+        self.on_other: Callable[[Control], None] = lambda _control: None
+        """Takes every control that is no halt or resume; `control` has one reader here, and one cursor."""
 
     async def restore(self) -> None:
         """Read the stored state before any command is consumed; a missing one is set up."""
@@ -126,15 +128,15 @@ class HaltDesk:
         except BadInput as e:
             await self._unreadable(entry, str(e))
             return
-        if not isinstance(message, Control) or message.scope != "account":
+        if not isinstance(message, Control):
             await self._retry(self._keep_cursor)
-            return
-        if message.action is ControlAction.HALT:
+        elif message.action is ControlAction.HALT and message.scope == "account":
             await self.halt(message.control_id, message.who, message.reason, everything=message.everything)
-        elif message.action is ControlAction.RESUME:
+        elif message.action is ControlAction.RESUME and message.scope == "account":
             await self._resume(message)
         else:
-            await self._retry(self._keep_cursor)
+            await self._retry(self._keep_cursor)  # first, so that a successor does not carry it out again
+            self.on_other(message)
 
     async def _keep_cursor(self) -> dict[str, bytes]:
         await self._bus.hash_set(self._bus.keys.halt, {"cursor": self._cursor})

@@ -18,6 +18,7 @@ from services.gateway.core.takeover import Takeover
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.account import AccountDesk
+from services.gateway.shell.books import BooksDesk
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.feed import FeedDesk
@@ -38,7 +39,7 @@ from shared.leases.core import LeaseTiming
 from shared.leases.elector import Elector
 from shared.logs import get_logger
 from shared.messages.codec import decode_fields, encode_body
-from shared.messages.control import LinkState
+from shared.messages.control import Control, ControlAction, LinkState
 from shared.messages.orders import Commission, Fill, OrderEvent, OrderState
 from shared.runtime import bind_epoch, until_available
 
@@ -235,6 +236,7 @@ class Gateway:
             bus, outbox, settings.account, session=lambda: self.watch.session, limit_s=settings.answer_limit_s,
             clock=clock,
         )  # fmt: skip
+        books = BooksDesk(bus, outbox, account, trading, account_id=settings.account, clock=clock)
         requests = Requests(
             bus, self.contracts, source=self._source, epoch=token.epoch, session=lambda: self.watch.session,
             pace=pace, clock=clock,
@@ -243,6 +245,7 @@ class Gateway:
             self.watch, self.book, outbox, client_id=lambda: trading.client_id, every_s=settings.others_every_s,
             limit_s=settings.answer_limit_s, clock=clock,
         )  # fmt: skip
+        halt.on_other = lambda control: self._controlled(control, books)
         await halt.restore()
         await self._tidy_open_orders()
         self.trading, self.halt = trading, halt
@@ -258,6 +261,7 @@ class Gateway:
             "wanted": feed.run_wanted,
             "ticks": lambda: feed.run_ticks(token, has_lease),
             "account": account.run,
+            "books": books.run,
             "requests": requests.run,
             "others": others.run,
             "grace": self._resign_without_link,
@@ -270,6 +274,11 @@ class Gateway:
         finally:
             feed.stop()
             account.stop()
+
+    def _controlled(self, control: Control, books: BooksDesk) -> None:
+        """Take what an operator asks of this gateway beside halt and resume."""
+        if control.action is ControlAction.ACCEPT_POSITION:
+            books.accept(control)
 
     async def _until_lost(self) -> None:
         raise Fenced(await self.elector.lost())

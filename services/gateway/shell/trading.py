@@ -63,6 +63,8 @@ class Trading:
         )  # fmt: skip
         self.session: IbSession | None = None
         self.session_number = 0
+        self.rounds = 0
+        """How many times the broker has told everything that is asked for after a loss; the books count on it."""
         self._pacer: Pacer[asyncio.Future[None]] = Pacer()
         self._pace = asyncio.Event()
         self._wanted: list[str] = []
@@ -321,6 +323,7 @@ class Trading:
         for part in Part:
             self._takeover.answered(part)
         self._takeover.published()
+        self.rounds += 1
         self._schedule(findings)
         if must_announce:
             self._announce(findings, started_ns)
