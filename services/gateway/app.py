@@ -31,7 +31,12 @@ async def build(settings: GatewaySettings, resources: AsyncExitStack) -> App:
     health = Health(ready={"broker": gateway.not_ready}, facts=gateway.facts)
     return App(
         service="gateway",
-        loops={"leadership": gateway.run, "data_session": gateway.watch.run, "guard": gateway.run_guard},
+        loops={
+            "leadership": gateway.run,
+            "data_session": gateway.watch.run,
+            "guard": gateway.run_guard,
+            "window_clock": gateway.windows.run,
+        },
         health=health,
         bus=bus,
         drain=gateway.stop,

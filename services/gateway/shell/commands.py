@@ -130,6 +130,7 @@ class Commands:
             request = claim_request(
                 command, entry_id=entry.entry_id, deployment_id=self._deployment_id, client_id=trading.client_id,
                 order_ids=trading.ids.take(legs), now_ns=self._clock.wall_ns(), late_reason=late_reason,
+                window=trading.window(command),
             )  # fmt: skip
             rows = await self._claim(request)
             if not was_claimed_now(rows, request, self._token.epoch):
@@ -145,7 +146,7 @@ class Commands:
         late_reason = await self._wait_for_turn(command, Lane.ORDER, 1)
         async with self.sending:
             trading = self._trading
-            refusal = late_reason or why_not_modify(command, target, trading.session_number)
+            refusal = late_reason or trading.window(command) or why_not_modify(command, target, trading.session_number)
             if not refusal and target is not None and target.order_ref in self._book.modifies:
                 refusal = "another change of this order waits for the broker's word"
             request = modify_request(
@@ -178,7 +179,7 @@ class Commands:
     async def _wait_for_turn(self, command: Command, lane: Lane, cost: int) -> str:
         """Wait for a READY session and for room in the budget, at most until the command is too old; say why not."""
         left_s = (command.not_after_ns - self._clock.wall_ns()) / NS_PER_S
-        if left_s <= 0:
+        if left_s <= 0 or self._trading.window(command):
             return ""
         trading = self._trading
         if not trading.can_send and not await trading.wait_ready(left_s + 0.001):

@@ -30,6 +30,7 @@ from services.gateway.shell.pace import Pace
 from services.gateway.shell.requests import Requests
 from services.gateway.shell.trading import Trading
 from services.gateway.shell.watch import Others, Watch
+from services.gateway.shell.windows import WindowDesk
 from shared.bus.keys import Role
 from shared.bus.ports import FIRST, LeaseToken
 from shared.bus.redis_client import RedisBus
@@ -103,6 +104,7 @@ class Gateway:
         self.outbox = Outbox(bus, self._source, clock=clock)
         self.book = OrderBook(settings.deployment_id, settings.account)
         self._follower = Follower(bus, self.book)
+        self.windows = WindowDesk(settings, bus, self.outbox, self._is_link_ready, clock=clock)
         self.contracts = Contracts(bus, self.outbox, lambda: self.watch.session, limit_s=settings.answer_limit_s)
         self.trading: Trading | None = None
         self.halt: HaltDesk | None = None
@@ -128,7 +130,11 @@ class Gateway:
             "step": str(trading.step) if trading is not None else "",
             "orders_open": len(self.book.open_tracks()),
             "halt": str(self.halt.stage) if self.halt is not None else "",
+            "window": self.windows.text(),
         }
+
+    def _is_link_ready(self) -> bool:
+        return self.trading.state is LinkState.READY if self.trading is not None else self.watch.is_ready
 
     def not_ready(self) -> str | None:
         """Return why this gateway does not do its work now: a leader trades, a standby is warm."""
@@ -217,6 +223,7 @@ class Gateway:
         outbox.open()
         trading = Trading(
             settings, bus, self.book, outbox, self._codes, takeover, token, has_lease, self.accounts.check,
+            self.windows.windows,
             began_ns=began_ns, clock=clock,
         )  # fmt: skip
         commands = Commands(
@@ -266,6 +273,7 @@ class Gateway:
             "others": others.run,
             "grace": self._resign_without_link,
             "gauges": self._gauges,
+            "windows": self.windows.show,
         }
         try:
             async with asyncio.TaskGroup() as group:

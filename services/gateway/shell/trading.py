@@ -19,6 +19,7 @@ from services.gateway.core.pacing import Lane, Pacer
 from services.gateway.core.reconcile import Findings, reconcile
 from services.gateway.core.takeover import Part, Step, Takeover
 from services.gateway.core.tws_codes import CodeTable
+from services.gateway.core.windows import Windows
 from services.gateway.ports import ClientIdInUse
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.executions import OrderDesk
@@ -29,7 +30,7 @@ from shared.clock import NS_PER_MS, NS_PER_S, SYSTEM_CLOCK, Clock, random_fracti
 from shared.errors import BrokerUnavailable, TransientError
 from shared.logs import get_logger
 from shared.messages.control import BrokerStatus, LinkState, Reconciled
-from shared.messages.orders import OrderState
+from shared.messages.orders import Command, OrderState
 from shared.tws.hello import TradingClaim
 
 TURN_S = 0.2
@@ -43,7 +44,7 @@ class Trading:
     def __init__(
         self, settings: GatewaySettings, bus: Bus, book: OrderBook, outbox: Outbox, codes: CodeTable,
         takeover: Takeover, token: LeaseToken, has_lease: Callable[[], bool], check_accounts: Callable[..., str],
-        *, began_ns: int, clock: Clock = SYSTEM_CLOCK,
+        windows: Windows, *, began_ns: int, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._bus = bus
@@ -53,6 +54,7 @@ class Trading:
         self._token = token
         self._has_lease = has_lease
         self._check_accounts = check_accounts
+        self._windows = windows
         self._clock = clock
         self._began_ns = began_ns
         self.link = Link(LinkTiming(settings.probe_every_s, settings.silence_limit_s))
@@ -108,6 +110,10 @@ class Trading:
         if self.link.state is LinkState.READY:
             return 0.0
         return (self._clock.monotonic_ns() - self._not_ready_since_ns) / NS_PER_S
+
+    def window(self, command: Command) -> str:
+        """Return the broker's window for which this command is refused, or nothing: what reduces goes through."""
+        return "" if command.is_reducing else self._windows.refusal(self._clock.wall_ns())
 
     async def wait_ready(self, limit_s: float) -> bool:
         """Wait until orders may be written, at most `limit_s`."""
