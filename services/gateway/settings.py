@@ -111,6 +111,11 @@ class GatewaySettings(BrokerSettings):
         description="how often the orders of other clients and by hand are looked at",
     )
 
+    state_dir: Path = Field(
+        default=Path(".run/gateway"),
+        validation_alias="GATEWAY_STATE_DIR",
+        description="directory that keeps the halt beside Redis; gateways of one deployment may share it",
+    )
     broker_windows: str = Field(
         default="",
         validation_alias="GATEWAY_BROKER_WINDOWS",

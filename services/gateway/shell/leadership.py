@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
+from services.gateway.core.halt_memory import HaltMemory
 from services.gateway.core.takeover import Takeover
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.settings import GatewaySettings
@@ -22,7 +24,8 @@ from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.feed import FeedDesk
 from services.gateway.shell.follower import Follower
 from services.gateway.shell.guard import GuardControl
-from services.gateway.shell.halt import HaltDesk
+from services.gateway.shell.halt import HaltDesk, hash_memory
+from services.gateway.shell.halt_file import HaltFile
 from services.gateway.shell.handover import HandedOver, Handover, has_ready_standby
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.outbox import Outbox
@@ -40,7 +43,7 @@ from shared.leases.core import LeaseTiming
 from shared.leases.elector import Elector
 from shared.logs import get_logger
 from shared.messages.codec import encode_body
-from shared.messages.control import Control, ControlAction, LinkState
+from shared.messages.control import Control, ControlAction, HaltStage, LinkState
 from shared.messages.orders import OrderState
 from shared.runtime import bind_epoch, until_available
 
@@ -69,6 +72,7 @@ class Gateway:
         self.outbox = Outbox(bus, self._source, clock=clock)
         self.book = OrderBook(settings.deployment_id, settings.account)
         self._follower = Follower(bus, self.book)
+        self.halt_file = HaltFile(settings.state_dir, settings.deployment)
         self.windows = WindowDesk(settings, bus, self.outbox, self._is_link_ready, clock=clock)
         self.contracts = Contracts(bus, self.outbox, lambda: self.watch.session, limit_s=settings.answer_limit_s)
         self.trading: Trading | None = None
@@ -182,9 +186,17 @@ class Gateway:
             try:
                 await self._check_incarnation()
                 await self._follower.read_to_end()
+                await self._remember_halt()
             except TransientError:
                 pass
             await self._clock.sleep(0.25)
+
+    async def _remember_halt(self) -> None:
+        """Keep on disk what Redis says, so that a successor knows of a halt, and of a leader, that Redis then loses."""
+        stored = {name: value.decode() for name, value in (await self._bus.hash_get_all(self._bus.keys.halt)).items()}
+        found = hash_memory(stored)
+        if found is not None:
+            self.halt_file.keep(replace(found, epoch=await self._epoch_on_redis()))
 
     async def _check_incarnation(self) -> None:
         found = await self._bus.incarnation()
@@ -202,12 +214,13 @@ class Gateway:
         try:
             await check_identity(self._bus, self._settings)
             takeover = Takeover()
+            redis_epoch = await self._epoch_on_redis()
             await self._bus.raise_fence(token)
             takeover.fenced()
             await self._check_incarnation()
             await self._follower.read_to_end()
             takeover.read()
-            await self._run_leader(token, takeover, began_ns)
+            await self._run_leader(token, takeover, began_ns, redis_epoch)
         except (Fenced, TransientError, OutcomeUnknown) as e:
             return str(e)
         except BaseExceptionGroup as group:
@@ -215,7 +228,11 @@ class Gateway:
             return _reason_of(group)
         return self.elector.loss_reason or "the loops ended"
 
-    async def _run_leader(self, token: LeaseToken, takeover: Takeover, began_ns: int) -> None:
+    async def _epoch_on_redis(self) -> int:
+        """Return the highest epoch that ever led, as far as Redis knows; less than the disk's means it lost some."""
+        return int(await self._bus.get_text(self._bus.keys.fence(Role.GATEWAY)) or 0)
+
+    async def _run_leader(self, token: LeaseToken, takeover: Takeover, began_ns: int, redis_epoch: int) -> None:
         bus, settings, clock, outbox = self._bus, self._settings, self._clock, self.outbox
         has_lease = self.elector.has_lease
         outbox.open()
@@ -229,8 +246,8 @@ class Gateway:
             source=self._source, has_lease=has_lease, clock=clock,
         )  # fmt: skip
         halt = HaltDesk(
-            bus, outbox, self.book, commands, trading, self.guard, mode=settings.mode, source=self._source,
-            has_lease=has_lease, clock=clock,
+            bus, outbox, self.book, commands, trading, self.guard, self.halt_file, mode=settings.mode,
+            source=self._source, has_lease=has_lease, clock=clock,
         )  # fmt: skip
         pace = Pace(clock=clock)
         feed = FeedDesk(
@@ -252,7 +269,8 @@ class Gateway:
         )  # fmt: skip
         handover = Handover(bus, settings.instance, began_wall_ns=clock.wall_ns(), clock=clock)
         halt.on_other = lambda control: _controlled(control, books, handover)
-        await halt.restore()
+        await halt.restore(redis_epoch)
+        self.halt_file.keep(HaltMemory(is_halted=halt.stage is not HaltStage.NONE, epoch=token.epoch))
         await self._tidy_open_orders()
         self.trading, self.halt, self._handover = trading, halt, handover
         self.watch.desk.feed, self.watch.desk.account = feed, account
