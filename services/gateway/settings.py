@@ -30,6 +30,11 @@ class GatewaySettings(BrokerSettings):
         description="client ids orders live under: the first, then the next ones if it stays refused; never this "
         "gateway's own id",
     )
+    library: str = Field(
+        default="ib_insync",
+        validation_alias="IB_LIBRARY",
+        description="broker library: ib_insync, or its maintained successor ib_async (installed instead of it)",
+    )
     guard: str = Field(
         default="",
         validation_alias="GATEWAY_GUARD",

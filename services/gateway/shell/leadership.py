@@ -27,6 +27,7 @@ from services.gateway.shell.guard import GuardControl
 from services.gateway.shell.halt import HaltDesk, hash_memory
 from services.gateway.shell.halt_file import HaltFile
 from services.gateway.shell.handover import HandedOver, Handover, has_ready_standby
+from services.gateway.shell.ib_library import Library
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.pace import Pace
@@ -55,15 +56,17 @@ class Gateway:
     """One gateway process."""
 
     def __init__(
-        self, settings: GatewaySettings, bus: RedisBus, codes: CodeTable, *, clock: Clock = SYSTEM_CLOCK
-    ) -> None:
+        self, settings: GatewaySettings, bus: RedisBus, codes: CodeTable, library: Library, *,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:  # fmt: skip
         self._settings = settings
         self._bus = bus
         self._codes = codes
+        self._library = library
         self._clock = clock
         self._source = f"gateway:{settings.instance}"
         self.accounts = Accounts(settings.account)
-        self.watch = Watch(settings, codes, check_accounts=self.accounts.check, clock=clock)
+        self.watch = Watch(settings, codes, library, check_accounts=self.accounts.check, clock=clock)
         self.guard = GuardControl(settings.guard_http, settings.guard_token.get_secret_value(), clock=clock)
         self.elector = Elector(
             bus, Role.GATEWAY, settings.instance, LeaseTiming.of_ttl(settings.lease_ttl_s), clock=clock,
@@ -238,7 +241,7 @@ class Gateway:
         outbox.open()
         trading = Trading(
             settings, bus, self.book, outbox, self._codes, takeover, token, has_lease, self.accounts.check,
-            self.windows.windows,
+            self.windows.windows, self._library,
             began_ns=began_ns, clock=clock,
         )  # fmt: skip
         commands = Commands(
