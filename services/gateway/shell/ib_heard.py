@@ -19,7 +19,7 @@ from typing import Any
 
 from services.gateway.core.evidence import BrokerCommission, BrokerError, BrokerOrderStatus
 from services.gateway.ports import QueryFailed, SessionListener
-from services.gateway.shell.translate import execution_of, grammar_name, number, order_of, position_of
+from services.gateway.shell.translate import execution_of, grammar_name, number, order_of, position_of, what_if_of
 from shared.errors import BrokerUnavailable, TimedOut
 from shared.messages.market import PriceIncrement
 from shared.money import ZERO, decimal_of
@@ -158,7 +158,9 @@ class Heard:
         self.listener.error(BrokerError(req_id, code, text))
 
     def _on_open_order(self, order_id: int, contract: Any, order: Any, state: Any) -> None:
-        if order.whatIf:
+        if order.whatIf:  # an answer, never an order
+            self._row(order_id, what_if_of(state))
+            self._finish(order_id)
             return
         order.orderId = order_id
         listing = self._rows.get("open_orders")

@@ -9,6 +9,7 @@ from services.gateway.core.ledger import ClaimedOrder
 from services.gateway.shell.ib_library import Library
 from shared.contracts import ContractName
 from shared.messages.market import ContractInfo
+from shared.messages.orders import OrderLeg
 
 
 def _text(value: Decimal) -> str:
@@ -41,8 +42,24 @@ def order_to_send(library: Library, order: ClaimedOrder) -> Any:
     return made
 
 
-def contract_to_send(library: Library, info: ContractInfo) -> Any:
-    """Return a contract that is known."""
+def what_if_to_send(library: Library, leg: OrderLeg, account: str, order_id: int) -> Any:
+    """Return an order that only asks: alone sets the flag, which the guard reads too; it is never a `ClaimedOrder`."""
+    made = library.order()
+    made.whatIf, made.transmit = True, True
+    made.orderId, made.account, made.action = order_id, account, str(leg.side)
+    made.totalQuantity, made.orderType, made.tif = _text(leg.quantity), str(leg.order_type), str(leg.tif)
+    made.outsideRth = leg.outside_rth
+    if leg.limit_price is not None:
+        made.lmtPrice = _text(leg.limit_price)
+    if leg.stop_price is not None:
+        made.auxPrice = _text(leg.stop_price)
+    return made
+
+
+def contract_to_send(library: Library, info: ContractInfo | None, *, con_id: int = 0) -> Any:
+    """Return a contract that is known, else one that its id alone names: the broker says if that is not enough."""
+    if info is None:
+        return library.contract(conId=con_id, exchange="SMART")
     return library.contract(
         conId=info.con_id,
         symbol=info.symbol,

@@ -16,12 +16,12 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerPosition
+from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerPosition, BrokerWhatIf
 from services.gateway.core.ledger import ClaimedOrder
 from services.gateway.ports import ClientIdInUse, QueryFailed, SessionListener
 from services.gateway.shell.ib_heard import ENDINGS, Heard
 from services.gateway.shell.ib_library import Library, load_library
-from services.gateway.shell.ib_sent import contract_to_send, name_to_send, order_to_send
+from services.gateway.shell.ib_sent import contract_to_send, name_to_send, order_to_send, what_if_to_send
 from services.gateway.shell.ib_wire import HEAD, Answers, Socket, open_wire
 from services.gateway.shell.translate import bar_of, info_of, rule_of
 from shared.clock import NS_PER_S
@@ -29,6 +29,7 @@ from shared.contracts import ContractName
 from shared.errors import BrokerUnavailable, TimedOut
 from shared.logs import get_logger
 from shared.messages.market import ContractInfo, PriceIncrement
+from shared.messages.orders import OrderLeg
 from shared.messages.requests import HistoryBar
 
 MAX_VERSION = 176
@@ -369,16 +370,26 @@ class IbSession:
         wire.batch = []
         try:
             for order in orders:
-                where = (
-                    contract_to_send(self._library, contract)
-                    if contract is not None
-                    else self._library.contract(conId=order.con_id, exchange="SMART")
-                )
+                where = contract_to_send(self._library, contract, con_id=order.con_id)
                 wire.placeOrder(order.order_id, where, order_to_send(self._library, order))
             data = b"".join(wire.batch)
         finally:
             wire.batch = None
         self.write(data)
+
+    async def what_if(
+        self, order_id: int, leg: OrderLeg, contract: ContractInfo, account: str, *, limit_s: float
+    ) -> BrokerWhatIf:
+        """Ask what an order would cost; `order_id` is used up by it."""
+        order = what_if_to_send(self._library, leg, account, order_id)
+        where = contract_to_send(self._library, contract)
+        rows: list[BrokerWhatIf] = await self._heard.ask(
+            order_id,
+            lambda: self._wire.placeOrder(order_id, where, order),
+            limit_s=limit_s,
+            what="what the order would cost",
+        )
+        return rows[0]
 
     def cancel(self, order_id: int) -> None:
         """Ask to cancel an order of this client id."""

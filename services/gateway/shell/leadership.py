@@ -34,6 +34,7 @@ from services.gateway.shell.pace import Pace
 from services.gateway.shell.requests import Requests
 from services.gateway.shell.trading import Trading
 from services.gateway.shell.watch import Others, Watch
+from services.gateway.shell.what_if import WhatIf
 from services.gateway.shell.windows import WindowDesk
 from shared.bus.keys import Role
 from shared.bus.ports import LeaseToken
@@ -264,7 +265,7 @@ class Gateway:
         books = BooksDesk(bus, outbox, account, trading, account_id=settings.account, clock=clock)
         requests = Requests(
             bus, self.contracts, source=self._source, epoch=token.epoch, session=lambda: self.watch.session,
-            pace=pace, clock=clock,
+            pace=pace, what_if=WhatIf(trading, self.contracts, settings.account, clock=clock), clock=clock,
         )  # fmt: skip
         others = Others(
             self.watch, self.book, outbox, client_id=lambda: trading.client_id, every_s=settings.others_every_s,

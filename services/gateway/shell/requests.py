@@ -1,4 +1,4 @@
-"""Answer queries: contract resolution, search, historical bars; bounded in number and time.
+"""Answer queries: contract resolution, search, historical bars, what-if; bounded in number and time.
 
 A query is answered before its deadline or never. One that failed gets an error, never an empty answer. Many may run at
 once, up to `CONCURRENT`; above `WAITING` a query is refused at once with a clear error.
@@ -14,6 +14,7 @@ from services.gateway.core.pacing import HistoryPacer, Lane
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.pace import Pace
+from services.gateway.shell.what_if import WhatIf
 from shared.bus.ports import Bus, Entry
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.contracts import parse_contract
@@ -38,6 +39,8 @@ from shared.messages.requests import (
     HistoryBar,
     HistoryQuery,
     Query,
+    WhatIfAnswer,
+    WhatIfQuery,
 )
 
 CONCURRENT = 8
@@ -51,7 +54,7 @@ class Requests:
 
     def __init__(
         self, bus: Bus, contracts: Contracts, *, source: str, epoch: int, session: Callable[[], IbSession | None],
-        pace: Pace, clock: Clock = SYSTEM_CLOCK,
+        pace: Pace, what_if: WhatIf, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._bus = bus
         self._contracts = contracts
@@ -63,6 +66,7 @@ class Requests:
         self._running = 0
         self._pacer = HistoryPacer()
         self._pace = pace
+        self._what_if = what_if
 
     async def run(self) -> None:
         """Answer until cancelled; what was asked while nobody led is still answered if its deadline allows."""
@@ -142,6 +146,8 @@ class Requests:
                 return
 
     async def _answer(self, query: Query) -> Answer:
+        if isinstance(query, WhatIfQuery):
+            return await self._what_if.answer(query, limit_s=self._left_s(query))
         await self._pace.slot(Lane.HISTORY)
         if isinstance(query, ContractQuery):
             return await (self._search(query) if query.search else self._resolve(query))
@@ -221,4 +227,6 @@ def _candidates(found: list[ContractInfo]) -> list[str]:
 def _failed(query: Query, code: str, error: str, candidates: list[str] | None = None) -> Answer:
     if isinstance(query, HistoryQuery):
         return HistoryAnswer(query_id=query.query_id, con_id=query.con_id, error=error, code=code)
+    if isinstance(query, WhatIfQuery):
+        return WhatIfAnswer(query_id=query.query_id, con_id=query.con_id, error=error, code=code)
     return ContractAnswer(query_id=query.query_id, error=error, code=code, candidates=tuple(candidates or ()))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerPosition
+from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerPosition, BrokerWhatIf
 from shared.clock import NS_PER_S
 from shared.contracts import ContractName
 from shared.ids import ConId
@@ -93,6 +93,20 @@ def order_of(contract: Any, order: Any, state: Any, *, is_completed: bool, is_li
         status=state.status or getattr(state, "completedStatus", ""), filled=filled,
         text=getattr(state, "completedStatus", "") or getattr(state, "warningText", "") or "",
         is_completed=is_completed, is_listed=is_listed,
+    )  # fmt: skip
+
+
+def what_if_of(state: Any) -> BrokerWhatIf:
+    """Return the order state of a what-if as our value."""
+    return BrokerWhatIf(
+        status=state.status or "",
+        init_margin_before=number(state.initMarginBefore), init_margin_after=number(state.initMarginAfter),
+        maint_margin_before=number(state.maintMarginBefore), maint_margin_after=number(state.maintMarginAfter),
+        equity_with_loan_before=number(state.equityWithLoanBefore),
+        equity_with_loan_after=number(state.equityWithLoanAfter),
+        commission=number(state.commission), min_commission=number(state.minCommission),
+        max_commission=number(state.maxCommission), commission_currency=state.commissionCurrency or "",
+        warning=state.warningText or "",
     )  # fmt: skip
 
 

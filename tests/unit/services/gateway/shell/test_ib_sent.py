@@ -6,10 +6,10 @@ from decimal import Decimal
 
 from services.gateway.core.ledger import ClaimedOrder
 from services.gateway.shell.ib_library import load_library
-from services.gateway.shell.ib_sent import contract_to_send, name_to_send, order_to_send
+from services.gateway.shell.ib_sent import contract_to_send, name_to_send, order_to_send, what_if_to_send
 from shared.contracts import parse_contract
 from shared.messages.market import ContractInfo
-from shared.messages.orders import Side
+from shared.messages.orders import OrderLeg, OrderType, Side
 
 LIBRARY = load_library()
 
@@ -33,6 +33,8 @@ def test_a_known_contract_goes_by_its_id_and_route() -> None:
     )
     made = contract_to_send(LIBRARY, info)
     assert (made.conId, made.exchange, made.multiplier, made.lastTradeDateOrContractMonth) == (9, "SMART", "", "")
+    unknown = contract_to_send(LIBRARY, None, con_id=9)
+    assert (unknown.conId, unknown.exchange, unknown.symbol) == (9, "SMART", "")
     future = info.model_copy(update={"sec_type": "FUT", "expiry": "20261218", "multiplier": Decimal(50)})
     made = contract_to_send(LIBRARY, future)
     assert (made.multiplier, made.lastTradeDateOrContractMonth) == ("50", "20261218")
@@ -42,3 +44,10 @@ def test_a_name_asks_for_what_it_says() -> None:
     assert name_to_send(LIBRARY, parse_contract("#265598")).conId == 265598
     made = name_to_send(LIBRARY, parse_contract("OPT:SPY:20261218:500C"))
     assert (made.symbol, made.strike, made.right, made.conId) == ("SPY", 500.0, "C", 0)
+
+
+def test_only_a_what_if_carries_the_flag_and_no_reference_of_ours() -> None:
+    leg = OrderLeg(side=Side.BUY, quantity=Decimal(5), order_type=OrderType.LIMIT, limit_price=Decimal("1.50"))
+    made = what_if_to_send(LIBRARY, leg, "DU1", 9)
+    assert (made.whatIf, made.transmit, made.orderRef, made.account) == (True, True, "", "DU1")
+    assert (made.totalQuantity, made.lmtPrice, made.orderType) == ("5", "1.50", "LMT")
