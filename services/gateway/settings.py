@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode
 
 from services.gateway.core.windows import Window, parse_windows
 from shared.errors import ConfigError
-from shared.settings import BrokerSettings, Mode, split_csv
+from shared.settings import BrokerSettings, ClientIds, Mode
 
 IB_WINDOWS = (
     "reset Sun-Fri 00:15-01:45 America/New_York; weekend Fri 23:00-03:00 America/New_York; "
@@ -18,13 +16,11 @@ IB_WINDOWS = (
 )
 """IB's system status page for North America, TWS' usual restart, and the end of login tokens (ib-facts A.10)."""
 
-IntList = Annotated[tuple[int, ...], NoDecode]
-
 
 class GatewaySettings(BrokerSettings):
     """What the gateway may be told; the guide's `IB_…` names are in `BrokerSettings`."""
 
-    trading_client_ids: IntList = Field(
+    trading_client_ids: ClientIds = Field(
         default=(101,),
         validation_alias="GATEWAY_TRADING_CLIENT_IDS",
         description="client ids orders live under: the first, then the next ones if it stays refused; never this "
@@ -150,18 +146,6 @@ class GatewaySettings(BrokerSettings):
         except ConfigError as e:
             raise ValueError("; ".join(e.mistakes)) from e
         return value
-
-    @field_validator("trading_client_ids", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return split_csv(value)
-
-    @field_validator("trading_client_ids")
-    @classmethod
-    def _ids_are_ids(cls, ids: tuple[int, ...]) -> tuple[int, ...]:
-        if not ids or len(set(ids)) != len(ids) or any(not 1 <= each <= 2**31 - 1 for each in ids):
-            raise ValueError("one or more different client ids of 1 to 2147483647, comma separated, are needed")
-        return ids
 
     @field_validator("guard")
     @classmethod

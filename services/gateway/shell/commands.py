@@ -9,7 +9,7 @@ to the broker's evidence.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
@@ -27,6 +27,7 @@ from services.gateway.core.order_machine import OrderTrack
 from services.gateway.core.pacing import Lane
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.reading import FencedReader
 from services.gateway.shell.trading import Trading
 from shared.bus.ports import Bus, ClaimRequest, Entry, LeaseToken, LedgerRow, entry_order
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
@@ -56,6 +57,8 @@ class Commands:
         self._source = source
         self._has_lease = has_lease
         self._clock = clock
+        reader = FencedReader(bus, has_lease, block_ms=BLOCK_MS, clock=clock)
+        self._read, self._retry = reader.read, reader.until_done
         self.sending = asyncio.Lock()
         """Held from a claim to the write of its orders: who holds it knows that nothing is in between."""
         self._cancels_wanted: dict[str, str] = {}
@@ -74,22 +77,6 @@ class Commands:
             for entry in found:
                 await self._command(entry)
                 cursor = entry.entry_id
-
-    async def _read(self, stream: str, cursor: str) -> Sequence[Entry]:
-        try:
-            return (await self._bus.read({stream: cursor}, count=100, block_ms=BLOCK_MS)).get(stream, [])
-        except TransientError:
-            await self._clock.sleep(0.1)
-            return []
-
-    async def _retry(self, act: Callable[[], Awaitable[str]]) -> str:
-        while True:
-            try:
-                return await act()
-            except (TransientError, OutcomeUnknown) as e:
-                if not self._has_lease():
-                    raise Fenced("the lease ran out") from e
-                await self._clock.sleep(0.1)
 
     async def _command(self, entry: Entry) -> None:
         try:

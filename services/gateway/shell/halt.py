@@ -21,6 +21,7 @@ from services.gateway.shell.commands import Commands
 from services.gateway.shell.guard import GuardControl
 from services.gateway.shell.halt_file import HaltFile
 from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.reading import FencedReader
 from services.gateway.shell.trading import Trading
 from shared.bus.ports import Bus, Entry
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock, iso_utc, parse_iso_utc
@@ -62,6 +63,8 @@ class HaltDesk:
         self._source = source
         self._has_lease = has_lease
         self._clock = clock
+        reader = FencedReader(bus, has_lease, block_ms=BLOCK_MS, clock=clock)
+        self._read, self._retry = reader.read, reader.until_done
         self.stage = HaltStage.REQUESTED
         self._control_id = ""
         self._who = ""
@@ -98,15 +101,6 @@ class HaltDesk:
     async def _stored(self) -> dict[str, bytes]:
         return await self._bus.hash_get_all(self._bus.keys.halt)
 
-    async def _retry(self, act: Callable[[], Awaitable[dict[str, bytes]]]) -> dict[str, bytes]:
-        while True:
-            try:
-                return await act()
-            except (TransientError, OutcomeUnknown) as e:
-                if not self._has_lease():
-                    raise Fenced("the lease ran out") from e
-                await self._clock.sleep(0.1)
-
     async def _store(self) -> None:
         if not self._has_lease():
             raise Fenced("the lease ran out")
@@ -116,9 +110,8 @@ class HaltDesk:
             "cursor": self._cursor,
         }  # fmt: skip
 
-        async def act() -> dict[str, bytes]:
-            await self._bus.hash_set(self._bus.keys.halt, values)
-            return {}
+        def act() -> Awaitable[None]:
+            return self._bus.hash_set(self._bus.keys.halt, values)
 
         found = hash_memory(values)
         assert found is not None
@@ -132,12 +125,7 @@ class HaltDesk:
         stream = self._bus.keys.control
         self._show()
         while True:
-            try:
-                found = (await self._bus.read({stream: self._cursor}, block_ms=BLOCK_MS)).get(stream, [])
-            except TransientError:
-                await self._clock.sleep(0.1)
-                found = []
-            for entry in found:
+            for entry in await self._read(stream, self._cursor):
                 await self._entry(entry)
             if self.stage in (HaltStage.REQUESTED, HaltStage.HOLDING, HaltStage.CLEAN):
                 await self._work()
@@ -159,9 +147,8 @@ class HaltDesk:
             await self._retry(self._keep_cursor)  # first, so that a successor does not carry it out again
             self.on_other(message)
 
-    async def _keep_cursor(self) -> dict[str, bytes]:
+    async def _keep_cursor(self) -> None:
         await self._bus.hash_set(self._bus.keys.halt, {"cursor": self._cursor})
-        return {}
 
     async def _unreadable(self, entry: Entry, error: str) -> None:
         """An unreadable entry of `control` could have been a halt: it is taken for one (P10)."""

@@ -15,11 +15,11 @@ from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.pace import Pace
 from services.gateway.shell.what_if import WhatIf
+from shared.bus.dead_letter import decode_or_keep
 from shared.bus.ports import Bus, Entry
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.contracts import parse_contract
 from shared.errors import (
-    BadInput,
     BrokerUnavailable,
     CqError,
     OutcomeUnknown,
@@ -29,7 +29,6 @@ from shared.errors import (
     UnknownContract,
 )
 from shared.logs import get_logger
-from shared.messages.codec import decode_fields
 from shared.messages.market import ContractInfo
 from shared.messages.requests import (
     Answer,
@@ -95,15 +94,11 @@ class Requests:
 
     async def _decoded(self, entry: Entry) -> Query | None:
         try:
-            message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
-        except BadInput as e:
-            get_logger().warning("entry.dead_lettered", stream=entry.stream, entry_id=entry.entry_id, error=str(e))
-            try:
-                await self._bus.dead_letter(entry, consumer=self._source, error=str(e))
-            except (TransientError, OutcomeUnknown) as failed:
-                get_logger().error("dead_letter.failed", error=str(failed))
+            envelope = await decode_or_keep(self._bus, entry, consumer=self._source)
+        except (TransientError, OutcomeUnknown) as e:  # whoever asked is told nothing, and asks again
+            get_logger().error("dead_letter.failed", error=str(e))
             return None
-        return message if isinstance(message, Query) else None
+        return envelope.message if envelope is not None and isinstance(envelope.message, Query) else None
 
     async def _accept(self, query: Query, group: asyncio.TaskGroup) -> None:
         if self._running >= WAITING:
