@@ -257,6 +257,7 @@ class Books:
                 "shares": {
                     str(con_id): {name: str(held) for name, held in self.shares(con_id).items()}
                     for con_id in self._shares
+                    if self.shares(con_id)
                 },
                 "by_hand": {
                     str(perm): [each.con_id, str(each.executed), str(each.shown)]
