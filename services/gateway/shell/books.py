@@ -15,12 +15,14 @@ from services.gateway.core.books import Adopted, AskBroker, Books, BooksEffect, 
 from services.gateway.shell.account import AccountDesk
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.trading import Trading
+from shared.bus.dead_letter import decode_or_keep
 from shared.bus.ports import FIRST, Bus, Entry
 from shared.clock import SYSTEM_CLOCK, Clock
-from shared.errors import BadInput, TransientError
+from shared.errors import BadInput, OutcomeUnknown, TransientError
 from shared.ids import UNASSIGNED, exec_stem
 from shared.logs import get_logger
 from shared.messages.account import BookMove, PositionShare, Unexplained
+from shared.messages.base import Message
 from shared.messages.codec import decode_fields
 from shared.messages.control import Control
 from shared.messages.orders import Fill, OrderEvent
@@ -36,7 +38,7 @@ class BooksDesk:
 
     def __init__(
         self, bus: Bus, outbox: Outbox, account: AccountDesk, trading: Trading, *, account_id: str,
-        clock: Clock = SYSTEM_CLOCK,
+        source: str, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self.books = Books()
         self._bus = bus
@@ -44,8 +46,10 @@ class BooksDesk:
         self._account = account
         self._trading = trading
         self._account_id = account_id
+        self._source = source
         self._clock = clock
         self._quantities: dict[str, dict[int, Decimal]] = {}
+        self._changed: dict[int, None] = {}
         self._rounds_seen = 0
         self._stored = ""
         account.books = self.shown
@@ -87,7 +91,7 @@ class BooksDesk:
 
     async def turn(self) -> None:
         """Take what is new, compare, and keep the result."""
-        changed = await self._read()
+        await self._read()
         if self._trading.rounds != self._rounds_seen:
             self._rounds_seen = self._trading.rounds
             self._account.ask_again()
@@ -97,39 +101,40 @@ class BooksDesk:
                 reported, rounds=self._trading.rounds, now_ns=self._clock.monotonic_ns(),
                 wall_ns=self._clock.wall_ns(),
             )  # fmt: skip
-            changed += self._carry_out(effects)
-        self._keep(changed)
+            self._carry_out(effects)
+        self._keep()
 
-    def _keep(self, changed: Iterable[int]) -> None:
-        self._account.refresh(dict.fromkeys(changed))
+    def _keep(self) -> None:
+        self._account.refresh(self._changed)
+        self._changed.clear()
         metrics.BOOKS_UNEXPLAINED.set(len(self.books.unexplained))
         text = self.books.to_json()
         if text != self._stored:
             self._stored = text
             self._outbox.put_hash(self._bus.keys.books, {"snapshot": text})
 
-    async def _read(self) -> list[int]:
-        """Read both streams to their ends; return the contracts that changed."""
+    async def _read(self) -> None:
+        """Read both streams to their ends."""
         keys, books = self._bus.keys, self.books
-        changed: list[int] = []
         while True:
             found = await self._bus.read({keys.fills: books.fills_at, keys.orders: books.orders_at}, count=PAGE)
             for entry in found.get(keys.fills, ()):
-                changed.append(await self._fill(entry))
+                self._note_change(await self._fill(entry))
                 books.fills_at = entry.entry_id
             for entry in found.get(keys.orders, ()):
                 if entry.fields.get(b"id", b"").isdigit():  # only orders that are not ours are named by their permId
-                    changed.append(self._order(entry))
+                    self._note_change(await self._order(entry))
                 books.orders_at = entry.entry_id
             if not any(len(page) == PAGE for page in found.values()):
-                return [con_id for con_id in changed if con_id]
+                return
             await self._clock.sleep(0)
 
+    def _note_change(self, con_id: int) -> None:
+        if con_id:
+            self._changed[con_id] = None
+
     async def _fill(self, entry: Entry) -> int:
-        try:
-            message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
-        except BadInput:
-            return 0  # the difference it leaves is found, and asked for
+        message = await self._decoded(entry)
         if not isinstance(message, Fill) or message.account != self._account_id:
             return 0
         replaces = await self._replaced(message, entry.entry_id)
@@ -167,11 +172,21 @@ class BooksDesk:
             if len(page) < PAGE:
                 return
 
-    def _order(self, entry: Entry) -> int:
+    async def _decoded(self, entry: Entry) -> Message | None:
+        """Return the message; one that cannot be read is kept, and the broker asked for what it may have said (P10)."""
         try:
-            message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
-        except BadInput:
-            return 0
+            envelope = await decode_or_keep(self._bus, entry, consumer=self._source)
+        except OutcomeUnknown as e:
+            get_logger().error("dead_letter.failed", error=str(e))
+            envelope = None
+        if envelope is not None:
+            return envelope.message
+        get_logger().error("entry.dead_lettered", stream=entry.stream, entry_id=entry.entry_id)
+        self._trading.ask("an entry that the books read back is unreadable")
+        return None
+
+    async def _order(self, entry: Entry) -> int:
+        message = await self._decoded(entry)
         return self.books.order(message) if isinstance(message, OrderEvent) else 0
 
     # -- what follows
@@ -185,10 +200,12 @@ class BooksDesk:
         effects = self.books.accept(int(text), control.who, control.reason, given_wall_ns=control.ts_init_ns)
         if not effects:
             get_logger().warning("books.accept_ignored", scope=control.scope, who=control.who)
-        self._keep(self._carry_out(effects))
+        self._carry_out(effects)
+        self._keep()
 
-    def _carry_out(self, effects: Iterable[BooksEffect]) -> list[int]:
+    def _carry_out(self, effects: Iterable[BooksEffect]) -> None:
         for effect in effects:
+            self._note_change(effect.con_id)
             match effect:
                 case AskBroker():
                     self._trading.ask(f"the books differ from the broker's position in {effect.con_id}")
@@ -199,7 +216,6 @@ class BooksDesk:
                     self._told(effect)
                 case _:
                     assert_never(effect)
-        return [effect.con_id for effect in effects]
 
     def _adopted(self, effect: Adopted) -> None:
         get_logger().warning(

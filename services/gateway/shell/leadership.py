@@ -262,7 +262,7 @@ class Gateway:
             bus, outbox, settings.account, session=lambda: self.watch.session, limit_s=settings.answer_limit_s,
             clock=clock,
         )  # fmt: skip
-        books = BooksDesk(bus, outbox, account, trading, account_id=settings.account, clock=clock)
+        books = BooksDesk(bus, outbox, account, trading, account_id=settings.account, source=self._source, clock=clock)
         requests = Requests(
             bus, self.contracts, source=self._source, epoch=token.epoch, session=lambda: self.watch.session,
             pace=pace, what_if=WhatIf(trading, self.contracts, settings.account, clock=clock), clock=clock,

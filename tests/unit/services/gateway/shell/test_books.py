@@ -45,7 +45,7 @@ async def bus() -> MemoryBus:
 def desk_on(bus: MemoryBus) -> BooksDesk:
     outbox = Outbox(bus, "gateway:a")
     account = AccountDesk(bus, outbox, "DU1", session=lambda: None, limit_s=1.0)
-    return BooksDesk(bus, outbox, account, Trading(), account_id="DU1")  # type: ignore[arg-type]
+    return BooksDesk(bus, outbox, account, Trading(), account_id="DU1", source="gateway:a")  # type: ignore[arg-type]
 
 
 async def test_a_correction_is_counted_by_whoever_reads_it(bus: MemoryBus) -> None:
@@ -72,6 +72,19 @@ async def test_only_orders_that_are_not_ours_are_read(bus: MemoryBus) -> None:
     await bus.append(bus.keys.orders, event.model_copy(update={"order_ref": "cqabc", "is_external": False}), source="t")
     await desk.turn()
     assert desk.books.shares(1) == {"unassigned": Decimal(-5)}
+
+
+async def test_an_entry_that_cannot_be_read_is_kept_and_the_broker_asked() -> None:
+    server = MemoryServer()
+    bus = MemoryBus(server, Keys("sim"))
+    desk = desk_on(bus)
+    server.add(bus.keys.fills, {"type": b"fill", "id": b"e.1.01", "body": b"\xff"})
+    await bus.append(bus.keys.fills, fill("e.2.01", 3), source="t")
+    await desk.turn()
+    assert desk.books.expected(1) == 3
+    assert await bus.stream_length(bus.keys.dead_letter) == 1 and len(desk._trading.asked) == 1  # type: ignore[attr-defined]
+    await desk.turn()
+    assert await bus.stream_length(bus.keys.dead_letter) == 1
 
 
 async def test_damaged_books_begin_anew_and_adopt_nothing(bus: MemoryBus) -> None:
