@@ -39,7 +39,15 @@ from shared.messages.orders import (
     Side,
     TimeInForce,
 )
-from shared.messages.requests import ContractAnswer, ContractQuery, HistoryAnswer, HistoryQuery, Query
+from shared.messages.requests import (
+    ContractAnswer,
+    ContractQuery,
+    HistoryAnswer,
+    HistoryQuery,
+    Query,
+    WhatIfAnswer,
+    WhatIfQuery,
+)
 from shared.settings import BrokerSettings
 
 VALID_MARKET_S = 5.0
@@ -172,10 +180,14 @@ class Desk:
         return sorted(rows, key=lambda row: (row["service"], row["instance"]))
 
     async def positions(self) -> list[PositionReport]:
-        """Return the broker's positions as last reported, flat ones left out."""
+        """Return the broker's positions as last reported; flat ones only where the books do not add up."""
         stored = await self.bus.hash_get_all(self.keys.positions)
         reports = [decode_body(PositionReport.TYPE, body) for body in stored.values()]
-        return [report for report in reports if isinstance(report, PositionReport) and report.position != 0]
+        return [
+            report
+            for report in reports
+            if isinstance(report, PositionReport) and (report.position != 0 or report.unexplained != 0)
+        ]
 
     async def open_orders(self) -> list[OrderEvent]:
         """Return the last event of every order that is not final, unknown ones included."""
@@ -278,6 +290,20 @@ class Desk:
             raise DecodeError(f"the gateway answered a history query with a {type(answer).__name__}")
         if answer.error:
             raise Refused(answer.code or "IB_HISTORY", answer.error)
+        return answer
+
+    async def what_if(self, con_id: int, order: OrderLeg, *, limit_s: float = 10.0) -> WhatIfAnswer:
+        """Return what one order would cost in margin and commission, as the broker reckons; nothing is placed.
+
+        Raises:
+            TimedOut: no answer within `limit_s`.
+            Refused: the broker would refuse the order, or cannot be asked now.
+        """
+        answer = await self._ask(WhatIfQuery, {"con_id": con_id, "order": order}, limit_s)
+        if not isinstance(answer, WhatIfAnswer):
+            raise DecodeError(f"the gateway answered a what-if with a {type(answer).__name__}")
+        if answer.error:
+            raise Refused(answer.code or "IB_WHAT_IF", answer.error)
         return answer
 
     async def _ask(self, query_class: type[Query], content: Mapping[str, object], limit_s: float) -> Message:

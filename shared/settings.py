@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -212,6 +212,26 @@ def split_csv(value: object) -> object:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def _client_ids(value: object) -> object:
+    """Turn `"101, 102"` into `(101, 102)`.
+
+    Raises:
+        ValueError: one is no client id, one is there twice, or there is none.
+    """
+    words = split_csv(value)
+    ids = [str(each) for each in words] if isinstance(words, tuple | list) else [str(words)]
+    wrong = [each for each in ids if not (each.isascii() and each.isdigit() and 0 < int(each) < 2**31)]
+    numbers = tuple(int(each) for each in ids if each not in wrong)
+    if wrong or not numbers or len(set(numbers)) != len(numbers):
+        shown = ", ".join(wrong) or ("one twice" if numbers else "none")
+        raise ValueError(f"client ids are different whole numbers from 1, comma separated, not {shown}")
+    return numbers
+
+
+ClientIds = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_client_ids)]
+"""A comma separated variable of one or more different client ids."""
 
 
 def load_settings(settings_class: type[S]) -> S:

@@ -1,8 +1,9 @@
-"""`cq halt`, `cq resume`: stop and restart trading."""
+"""`cq halt`, `cq resume`: stop and restart trading; `cq accept`: take a position for granted; `cq gateway handover`."""
 
 from __future__ import annotations
 
 import getpass
+from decimal import Decimal
 from typing import Annotated
 
 import aiohttp
@@ -11,17 +12,23 @@ import typer
 from copilot_quant.cli.output import JsonOption, console, print_json
 from copilot_quant.cli.session import is_live, running_system, with_desk
 from copilot_quant.desk import Desk
+from shared.bus.keys import Role
+from shared.clock import NS_PER_MS, NS_PER_S, SYSTEM_CLOCK
 from shared.errors import BusUnavailable, Refused, TimedOut
-from shared.messages.control import ControlAction, HaltStage
+from shared.messages.control import ControlAction, HaltStage, LinkState
 from shared.settings import BrokerSettings
 
+gateway_app = typer.Typer(help="The gateways: who leads, and handing over.", no_args_is_help=True)
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit stream `control`.")]
+_HANDOVER_LIMIT_NS = 15 * NS_PER_S
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command("halt")(halt)
     app.command("resume")(resume)
+    app.command("accept")(accept)
+    app.add_typer(gateway_app, name="gateway")
 
 
 def halt(
@@ -86,3 +93,65 @@ def resume(
         print_json(status)
     else:
         console.print(f"trading again: {reason}", style="bold green")
+
+
+def accept(
+    contract: Annotated[str, typer.Argument(help="The contract, as `cq positions` names it.")],
+    reason: ReasonOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Accept a position that no execution explains: the difference becomes `unassigned`, and its cause is kept.
+
+    Look first (`cq positions`, TWS): an assignment, a split, a transfer, a trade of another program.
+    """
+
+    async def act(desk: Desk, _: BrokerSettings) -> dict[str, str]:
+        info = await desk.resolve(contract)
+        before = await _unexplained(desk, info.con_id)
+        if not before:
+            raise Refused("GATEWAY_NOTHING_UNEXPLAINED", f"the books of {info.name} add up: there is nothing to accept")
+        scope = f"contract:{info.con_id}"
+        await desk.control(ControlAction.ACCEPT_POSITION, who=getpass.getuser(), reason=reason, scope=scope)
+        for _attempt in range(100):
+            if not await _unexplained(desk, info.con_id):
+                return {"contract": info.name, "accepted": str(before), "reason": reason}
+            await SYSTEM_CLOCK.sleep(0.1)
+        raise TimedOut("no leading gateway has taken it within 10 s: look at cq positions")
+
+    done = with_desk(act)
+    if as_json:
+        print_json(done)
+    else:
+        console.print(f"{done['contract']}: {done['accepted']} is unassigned now: {reason}")
+
+
+async def _unexplained(desk: Desk, con_id: int) -> Decimal:
+    return next((report.unexplained for report in await desk.positions() if report.con_id == con_id), Decimal(0))
+
+
+@gateway_app.command("handover")
+def handover(reason: ReasonOption = "by hand", as_json: JsonOption = False) -> None:
+    """Let the standby lead: the leader finishes what was begun and resigns at once; nobody waits for its lease."""
+
+    async def act(desk: Desk, _: BrokerSettings) -> dict[str, object]:
+        gateways = [row for row in await desk.heartbeats() if row["service"] == "gateway"]
+        leader = next((row for row in gateways if row.get("role") == "leader"), None)
+        if leader is None:
+            raise Refused("GATEWAY_NO_LEADER", "no gateway leads: there is nothing to hand over")
+        if not any(row.get("role") == "standby" and row.get("data_link") == LinkState.READY.value for row in gateways):
+            raise Refused("GATEWAY_NO_STANDBY", "no other gateway is connected: handing over would stop trading")
+        began_ns = SYSTEM_CLOCK.monotonic_ns()
+        await desk.control(ControlAction.HANDOVER, who=getpass.getuser(), reason=reason)
+        while SYSTEM_CLOCK.monotonic_ns() - began_ns < _HANDOVER_LIMIT_NS:
+            view = await desk.bus.lease_view(Role.GATEWAY)
+            if view.owner and view.epoch > int(leader.get("epoch") or 0):
+                took_ms = (SYSTEM_CLOCK.monotonic_ns() - began_ns) // NS_PER_MS
+                return {"from": leader["instance"], "to": view.owner, "epoch": view.epoch, "took_ms": took_ms}
+            await SYSTEM_CLOCK.sleep(0.02)
+        raise TimedOut("nobody else leads after 15 s: look at cq status")
+
+    done = with_desk(act)
+    if as_json:
+        print_json(done)
+    else:
+        console.print(f"{done['to']} leads now, after {done['took_ms']} ms; before it was {done['from']}")

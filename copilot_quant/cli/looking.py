@@ -134,13 +134,15 @@ async def _orders(desk: Desk) -> list[dict[str, object]]:
 
 
 def positions(as_json: JsonOption = False) -> None:
-    """List the broker's positions with average cost and P&L."""
+    """List the broker's positions: whose they are, what nobody can account for, average cost and P&L."""
 
     async def act(desk: Desk, _: BrokerSettings) -> list[dict[str, object]]:
         return [
             {
                 "contract": report.contract or report.symbol,
                 "position": report.position,
+                "held_by": ", ".join(f"{share.strategy} {share.quantity:f}" for share in report.shares),
+                "unexplained": report.unexplained,
                 "average_cost": report.average_cost,
                 "market_price": report.market_price,
                 "unrealized_pnl": report.unrealized_pnl,
@@ -151,8 +153,11 @@ def positions(as_json: JsonOption = False) -> None:
             for report in await desk.positions()
         ]
 
-    columns = ["contract", "position", "average_cost", "market_price", "unrealized_pnl", "realized_pnl", "currency"]
-    print_rows(with_desk(act), as_json=as_json, title="positions", columns=columns, empty="no positions")
+    rows = with_desk(act)
+    columns = ["contract", "position", "held_by", "average_cost", "market_price", "unrealized_pnl", "realized_pnl"]
+    if any(row["unexplained"] for row in rows):
+        columns.insert(3, "unexplained")
+    print_rows(rows, as_json=as_json, title="positions", columns=[*columns, "currency"], empty="no positions")
 
 
 def fills(

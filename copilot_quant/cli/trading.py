@@ -16,6 +16,7 @@ from shared.ids import MANUAL
 from shared.messages.account import PositionReport
 from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderEvent, Side, TimeInForce
+from shared.messages.requests import WhatIfAnswer
 from shared.money import decimal_of
 from shared.settings import BrokerSettings
 
@@ -95,6 +96,27 @@ def _order(contract: str, ticket: OrderTicket, yes: bool, as_json: bool) -> None
     _show(with_desk(act), as_json=as_json)
 
 
+def _ask_what_if(contract: str, ticket: OrderTicket, *, as_json: bool) -> None:
+    async def act(desk: Desk, _: BrokerSettings) -> WhatIfAnswer:
+        info = await desk.resolve(contract)
+        return await desk.what_if(info.con_id, ticket.legs()[0])
+
+    answer = with_desk(act)
+    if as_json:
+        print_json(answer.model_dump(mode="json", exclude={"query_id", "error", "code", "ts_init_ns"}))
+        return
+    for name, before, after in (
+        ("initial margin", answer.init_margin_before, answer.init_margin_after),
+        ("maintenance margin", answer.maint_margin_before, answer.maint_margin_after),
+        ("equity with loan", answer.equity_with_loan_before, answer.equity_with_loan_after),
+    ):
+        console.print(f"{name}: {before} now, {after} with it")
+    shown = (
+        answer.commission if answer.commission is not None else f"{answer.min_commission} to {answer.max_commission}"
+    )
+    console.print(f"commission: {shown} {answer.commission_currency} {answer.warning}".rstrip())
+
+
 LimitOption = Annotated[str | None, typer.Option("--limit", help="Limit price.")]
 StopOption = Annotated[str | None, typer.Option("--stop", help="Stop price that triggers the order.")]
 BracketOption = Annotated[
@@ -103,6 +125,7 @@ BracketOption = Annotated[
 ]
 TifOption = Annotated[TimeInForce, typer.Option("--tif", help="How long the order works.")]
 OutsideOption = Annotated[bool, typer.Option("--outside-rth", help="Also outside regular trading hours.")]
+WhatIfOption = Annotated[bool, typer.Option("--what-if", help="Only ask what it would cost; nothing is placed.")]
 StrategyOption = Annotated[str, typer.Option("--strategy", help="The strategy whose position this becomes.")]
 
 
@@ -125,6 +148,7 @@ def _order_command(side: Side) -> Callable[..., None]:
         tif: TifOption = TimeInForce.DAY,
         outside_rth: OutsideOption = False,
         strategy: StrategyOption = MANUAL,
+        what_if: WhatIfOption = False,
         yes: YesOption = False,
         as_json: JsonOption = False,
     ) -> None:
@@ -140,7 +164,10 @@ def _order_command(side: Side) -> Callable[..., None]:
             outside_rth=outside_rth,
             strategy=strategy,
         )
-        _order(contract, ticket, yes, as_json)
+        if what_if:
+            _ask_what_if(contract, ticket, as_json=as_json)
+        else:
+            _order(contract, ticket, yes, as_json)
 
     place.__doc__ = f"{side.title()}: at market, or with --limit and --stop; ends with exit status 77 when refused."
     return place

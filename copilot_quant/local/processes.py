@@ -127,4 +127,5 @@ def _gateway_env(plan: LocalPlan, number: int) -> dict[str, str]:
         "GATEWAY_GUARD_HTTP": f"http://127.0.0.1:{plan.guard_http_port}",
         "GATEWAY_GUARD_TOKEN": plan.guard_token,
         "GATEWAY_TRADING_CLIENT_IDS": str(TRADING_CLIENT_ID),
+        "GATEWAY_STATE_DIR": f"{plan.run_dir}/gateway",
     }

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from services.gateway.core.tws_codes import CodeTable, read_codes
 from services.gateway.settings import GatewaySettings
+from services.gateway.shell.ib_library import load_library
 from services.gateway.shell.leadership import Gateway
 from shared.bus.redis_client import open_bus
 from shared.health import Health
@@ -16,9 +17,10 @@ async def build(settings: GatewaySettings, resources: AsyncExitStack) -> App:
     """Return the gateway, ready to serve.
 
     Raises:
-        ConfigError: settings contradict each other, or the codes file is wrong.
+        ConfigError: settings contradict each other, the codes file is wrong, or the broker library is missing.
     """
     settings.check()
+    library = load_library(settings.library)
     codes = CodeTable(read_codes(settings.codes_text(), source=settings.codes_file))
     ticks_url = settings.redis_ticks_url.get_secret_value() if settings.redis_ticks_url is not None else None
     bus = open_bus(
@@ -26,12 +28,17 @@ async def build(settings: GatewaySettings, resources: AsyncExitStack) -> App:
         client_name=f"gateway-{settings.instance}",
     )  # fmt: skip
     resources.push_async_callback(bus.close)
-    gateway = Gateway(settings, bus, codes)
+    gateway = Gateway(settings, bus, codes, library)
     resources.push_async_callback(gateway.guard.close)
     health = Health(ready={"broker": gateway.not_ready}, facts=gateway.facts)
     return App(
         service="gateway",
-        loops={"leadership": gateway.run, "data_session": gateway.watch.run, "guard": gateway.run_guard},
+        loops={
+            "leadership": gateway.run,
+            "data_session": gateway.watch.run,
+            "guard": gateway.run_guard,
+            "window_clock": gateway.windows.run,
+        },
         health=health,
         bus=bus,
         drain=gateway.stop,

@@ -22,5 +22,6 @@ TICKS_REJECTED = counter("cq_gateway_ticks_rejected_total", "ticks that were not
 SUBSCRIPTIONS = gauge("cq_gateway_subscriptions_entries", "contracts subscribed now")
 CLAIM_SECONDS = histogram("cq_gateway_claim_seconds", "from reading a command to writing its orders to the socket")
 ACK_SECONDS = histogram("cq_gateway_ack_seconds", "from writing an order to the broker's first word on it")
+BOOKS_UNEXPLAINED = gauge("cq_gateway_unexplained_entries", "contracts whose position our books cannot account for")
 QUERIES = counter("cq_gateway_queries_total", "queries answered, by result", ["result"])
 TAKEOVER_SECONDS = histogram("cq_gateway_takeover_seconds", "from winning the lease to consuming commands")

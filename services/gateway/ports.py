@@ -16,11 +16,13 @@ from services.gateway.core.evidence import (
     BrokerOrder,
     BrokerOrderStatus,
     BrokerPosition,
+    BrokerWhatIf,
 )
 from services.gateway.core.ledger import ClaimedOrder
 from shared.contracts import ContractName
 from shared.errors import BrokerUnavailable
 from shared.messages.market import ContractInfo
+from shared.messages.orders import OrderLeg
 from shared.messages.requests import HistoryBar
 
 
@@ -117,6 +119,16 @@ class BrokerSession(Protocol):
 
         Raises:
             BrokerUnavailable: the session is closed; nothing was written.
+        """
+        ...
+
+    async def what_if(
+        self, order_id: int, leg: OrderLeg, contract: ContractInfo, account: str, *, limit_s: float
+    ) -> BrokerWhatIf:
+        """Ask what an order would cost; nothing is placed. Alone sends the what-if flag.
+
+        Raises:
+            QueryFailed: the broker would refuse the order.
         """
         ...
 

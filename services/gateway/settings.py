@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode
 
+from services.gateway.core.windows import Window, parse_windows
 from shared.errors import ConfigError
-from shared.settings import BrokerSettings, split_csv
+from shared.settings import BrokerSettings, ClientIds, Mode
 
-IntList = Annotated[tuple[int, ...], NoDecode]
+IB_WINDOWS = (
+    "reset Sun-Fri 00:15-01:45 America/New_York; weekend Fri 23:00-03:00 America/New_York; "
+    "restart daily 23:45-23:50 America/New_York; login Sun 01:00-02:00 America/New_York"
+)
+"""IB's system status page for North America, TWS' usual restart, and the end of login tokens (ib-facts A.10)."""
 
 
 class GatewaySettings(BrokerSettings):
     """What the gateway may be told; the guide's `IB_…` names are in `BrokerSettings`."""
 
-    trading_client_ids: IntList = Field(
+    trading_client_ids: ClientIds = Field(
         default=(101,),
         validation_alias="GATEWAY_TRADING_CLIENT_IDS",
         description="client ids orders live under: the first, then the next ones if it stays refused; never this "
         "gateway's own id",
+    )
+    library: str = Field(
+        default="ib_insync",
+        validation_alias="IB_LIBRARY",
+        description="broker library: ib_insync, or its maintained successor ib_async (installed instead of it)",
     )
     guard: str = Field(
         default="",
@@ -104,17 +112,40 @@ class GatewaySettings(BrokerSettings):
         description="how often the orders of other clients and by hand are looked at",
     )
 
-    @field_validator("trading_client_ids", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return split_csv(value)
+    state_dir: Path = Field(
+        default=Path(".run/gateway"),
+        validation_alias="GATEWAY_STATE_DIR",
+        description="directory that keeps the halt beside Redis; gateways of one deployment may share it",
+    )
+    broker_windows: str = Field(
+        default="",
+        validation_alias="GATEWAY_BROKER_WINDOWS",
+        description="when the broker is expected to be away: `name days HH:MM-HH:MM zone; …`, or none. Default: none "
+        "in sim; else IB's resets of North America, a restart at 23:45 and the weekly login, New York time",
+    )
+    window_lead_s: float = Field(
+        default=60.0,
+        ge=0,
+        le=3600,
+        validation_alias="GATEWAY_WINDOW_LEAD_S",
+        description="how long before a window what adds exposure is refused already",
+    )
+    window_grace_s: float = Field(
+        default=120.0,
+        ge=0,
+        le=3600,
+        validation_alias="GATEWAY_WINDOW_GRACE_S",
+        description="a link that is not back this long after a window is alarmed",
+    )
 
-    @field_validator("trading_client_ids")
+    @field_validator("broker_windows")
     @classmethod
-    def _ids_are_ids(cls, ids: tuple[int, ...]) -> tuple[int, ...]:
-        if not ids or len(set(ids)) != len(ids) or any(not 1 <= each <= 2**31 - 1 for each in ids):
-            raise ValueError("one or more different client ids of 1 to 2147483647, comma separated, are needed")
-        return ids
+    def _windows_are_windows(cls, value: str) -> str:
+        try:
+            parse_windows(value)
+        except ConfigError as e:
+            raise ValueError("; ".join(e.mistakes)) from e
+        return value
 
     @field_validator("guard")
     @classmethod
@@ -134,6 +165,13 @@ class GatewaySettings(BrokerSettings):
                 f"IB_{self.mode.upper()}_CLIENT_ID: {self.client_id} is also in GATEWAY_TRADING_CLIENT_IDS; a gateway "
                 "watches under an id of its own, orders live under the trading client id"
             )
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """Return when the broker is expected to be away."""
+        if self.broker_windows:
+            return parse_windows(self.broker_windows)
+        return () if self.mode is Mode.SIM else parse_windows(IB_WINDOWS)
 
     @property
     def endpoint(self) -> tuple[str, int]:

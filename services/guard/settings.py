@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from shared.settings import CommonSettings, CsvList, Mode, split_csv
+from shared.settings import ClientIds, CommonSettings, Mode
 
 _DEFAULT_UPSTREAM_PORTS = {Mode.SIM: 4102, Mode.PAPER: 4002, Mode.LIVE: 4001}
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -36,8 +36,8 @@ class GuardSettings(CommonSettings):
         validation_alias="GUARD_STATE_DIR",
         description="directory that keeps the highest epoch and the halt; never delete it while anything trades",
     )
-    trading_client_ids: CsvList = Field(
-        default=("101",),
+    trading_client_ids: ClientIds = Field(
+        default=(101,),
         validation_alias="GUARD_TRADING_CLIENT_IDS",
         description="client ids that only the leader's session may use, comma separated",
     )
@@ -67,19 +67,6 @@ class GuardSettings(CommonSettings):
         description="seconds between health checks of the broker",
     )
 
-    @field_validator("trading_client_ids", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return split_csv(value)
-
-    @field_validator("trading_client_ids")
-    @classmethod
-    def _are_ids(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        wrong = [word for word in value if not (word.isascii() and word.isdigit() and 0 < int(word) < 2**31)]
-        if wrong or not value:
-            raise ValueError(f"client ids are whole numbers from 1, comma separated, not {', '.join(wrong) or 'none'}")
-        return value
-
     @model_validator(mode="after")
     def _fits(self) -> GuardSettings:
         if self.health_client_id in self.trading_ids:
@@ -90,8 +77,8 @@ class GuardSettings(CommonSettings):
 
     @property
     def trading_ids(self) -> frozenset[int]:
-        """Return the trading client ids as numbers."""
-        return frozenset(int(word) for word in self.trading_client_ids)
+        """Return the trading client ids."""
+        return frozenset(self.trading_client_ids)
 
     @property
     def broker_port(self) -> int:

@@ -50,6 +50,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "account-values",
         "broker-status",
         "positions",
+        "books",
         "open-orders",
         "contracts",
         "contract-names",

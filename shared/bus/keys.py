@@ -214,6 +214,11 @@ class Keys:
         return self._key("positions")
 
     @property
+    def books(self) -> str:
+        """Hash: `snapshot` → whose the positions are, with the entries up to which it counts, as JSON."""
+        return self._key("books")
+
+    @property
     def account_values(self) -> str:
         """Hash: `tag` or `tag:currency` → value."""
         return self._key("account-values")

@@ -318,6 +318,8 @@ class MemoryBus(MemoryGroups):
             return ClaimResult.REFUSED_STALE
         if request.now_ns > request.not_after_ns:
             return ClaimResult.REFUSED_EXPIRED
+        if request.is_in_window and not request.is_reducing:
+            return ClaimResult.REFUSED_WINDOW
         return ClaimResult.CLAIMED if request.is_reducing or stage == b"none" else ClaimResult.REFUSED_HALTED
 
     async def claim(self, token: LeaseToken, request: ClaimRequest, *, source: str) -> list[LedgerRow]:

@@ -69,6 +69,7 @@ class ClaimResult(StrEnum):
     REFUSED_EXPIRED = "refused:expired"
     REFUSED_CANCELLED_FIRST = "refused:cancelled_first"
     REFUSED_STALE = "refused:stale"
+    REFUSED_WINDOW = "refused:window"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ class ClaimRequest:
     """The entry of `commands` that this claim consumes."""
     if_claimed: tuple[OrderEvent, ...]
     if_refused: Mapping[ClaimResult, tuple[OrderEvent, ...]] = field(default_factory=dict)
+    is_in_window: bool = False
+    """The broker is about to go, or away, as planned: what adds exposure ends `refused:window`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ _CLAIM_ORDER = (
     ClaimResult.REFUSED_EXPIRED,
     ClaimResult.REFUSED_CANCELLED_FIRST,
     ClaimResult.REFUSED_STALE,
+    ClaimResult.REFUSED_WINDOW,
 )
 _OUTCOME_ROLES = (Role.GATEWAY, Role.RISK)
 
@@ -145,7 +146,8 @@ class FencedWriter:
         ledger = names.ledger(request.intent_id)
         keys += [names.cursor("commands"), ledger, names.halt, names.order_ids, names.orders]
         args += [request.cursor_entry, LEDGER_KEEP_S, request.legs, request.client_id, int(request.is_reducing)]
-        args += [request.made_in, int(request.now_ns > request.not_after_ns), *request.order_ids]
+        is_late = request.now_ns > request.not_after_ns
+        args += [request.made_in, 1 if is_late else 2 * request.is_in_window, *request.order_ids]
         for result in _CLAIM_ORDER:
             events: Sequence[OrderEvent | None] = (
                 request.if_claimed if result is ClaimResult.CLAIMED else request.if_refused.get(result, ())

@@ -34,9 +34,19 @@ class AccountSnapshot(Message):
         return self.account
 
 
+class PositionShare(Part):
+    """What one strategy holds of a position, signed; `unassigned` is a name like any other here."""
+
+    strategy: str
+    quantity: Decimal
+
+
 @register
 class PositionReport(Message):
-    """The broker's position in one contract: signed shares, and average cost in the contract's currency."""
+    """The broker's position in one contract: signed shares, and average cost in the contract's currency.
+
+    `shares` say whose it is by our books; `unexplained` is the part of it that they cannot account for (P11).
+    """
 
     TYPE: ClassVar[str] = "position"
 
@@ -50,6 +60,8 @@ class PositionReport(Message):
     market_price: Decimal | None = None
     unrealized_pnl: Decimal | None = None
     realized_pnl: Decimal | None = None
+    shares: tuple[PositionShare, ...] = ()
+    unexplained: Decimal = Decimal(0)
 
     def envelope_key(self) -> str:
         """Return the conId."""
@@ -80,7 +92,10 @@ class PnlReport(Message):
 
 @register
 class Unexplained(Message):
-    """A difference between the broker's position and the sum of ours that no execution explains (P3, P11)."""
+    """A difference between the broker's position and the sum of ours that no execution explains (P3, P11).
+
+    It stands until one with `expected` equal to `reported` says that it is over, and is told again every minute.
+    """
 
     TYPE: ClassVar[str] = "unexplained"
 
@@ -89,6 +104,27 @@ class Unexplained(Message):
     expected: Decimal
     reported: Decimal
     text: str = ""
+
+    def envelope_key(self) -> str:
+        """Return the conId."""
+        return str(self.con_id)
+
+
+@register
+class BookMove(Message):
+    """A quantity that the books gave to an owner without a fill: a holding of the first start, or one accepted.
+
+    `quantity` is signed; `who` is `gateway` for the first start, else the person, whose `reason` it carries.
+    """
+
+    TYPE: ClassVar[str] = "book_move"
+
+    account: str
+    con_id: int
+    strategy: str
+    quantity: Decimal
+    who: str
+    reason: str = ""
 
     def envelope_key(self) -> str:
         """Return the conId."""

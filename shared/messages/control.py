@@ -18,6 +18,8 @@ class ControlAction(StrEnum):
     PAUSE_STRATEGY = "pause_strategy"
     RESUME_STRATEGY = "resume_strategy"
     HANDOVER = "handover"
+    ACCEPT_POSITION = "accept_position"
+    """Give an unexplained difference of `contract:<conId>` to `unassigned` (P11)."""
 
 
 @register
@@ -91,6 +93,35 @@ class BrokerStatus(Message):
     trading_client_id: int = 0
     code: int = 0
     epoch: int = 0
+
+    def envelope_key(self) -> str:
+        """Return the gateway's instance name."""
+        return self.instance
+
+
+class WindowPhase(StrEnum):
+    """Where we are with the times at which the broker is expected to be away."""
+
+    CLEAR = "clear"
+    NEAR = "near"
+    WITHIN = "within"
+    OUTLIVED = "outlived"
+
+
+@register
+class BrokerWindow(Message):
+    """A known window of the broker (nightly reset, daily restart, weekly login) came near, began, ended, was outlived.
+
+    While it is near or lasts, what adds exposure is refused with GATEWAY_BROKER_WINDOW; times are wall ns, 0 if clear.
+    """
+
+    TYPE: ClassVar[str] = "broker_window"
+
+    instance: str
+    phase: WindowPhase
+    name: str = ""
+    opens_ns: int = 0
+    closes_ns: int = 0
 
     def envelope_key(self) -> str:
         """Return the gateway's instance name."""

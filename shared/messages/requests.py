@@ -9,6 +9,7 @@ from pydantic import Field
 
 from shared.messages.base import Message, Part, register
 from shared.messages.market import ContractInfo
+from shared.messages.orders import OrderLeg
 
 
 class Query(Message):
@@ -54,6 +55,16 @@ class HistoryQuery(Query):
     use_rth: bool = True
 
 
+@register
+class WhatIfQuery(Query):
+    """What one order would cost: margin and commission, by the broker's own reckoning. Nothing is placed."""
+
+    TYPE: ClassVar[str] = "what_if_query"
+
+    con_id: int = Field(gt=0)
+    order: OrderLeg
+
+
 class Answer(Message):
     """Base of answers; `error` empty means success. A query that failed is never an empty answer."""
 
@@ -97,3 +108,27 @@ class HistoryAnswer(Answer):
 
     con_id: int
     bars: tuple[HistoryBar, ...] = ()
+
+
+@register
+class WhatIfAnswer(Answer):
+    """Margin before and after an order, in the account's base currency, and its commission; None: the broker says none.
+
+    `warning` is the broker's own text. It was true when it was asked, no longer.
+    """
+
+    TYPE: ClassVar[str] = "what_if_answer"
+
+    con_id: int
+    status: str = ""
+    init_margin_before: Decimal | None = None
+    init_margin_after: Decimal | None = None
+    maint_margin_before: Decimal | None = None
+    maint_margin_after: Decimal | None = None
+    equity_with_loan_before: Decimal | None = None
+    equity_with_loan_after: Decimal | None = None
+    commission: Decimal | None = None
+    min_commission: Decimal | None = None
+    max_commission: Decimal | None = None
+    commission_currency: str = ""
+    warning: str = ""

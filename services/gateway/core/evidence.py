@@ -102,6 +102,24 @@ class BrokerPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerWhatIf:
+    """What an order would do, as the openOrder of a what-if shows it; amounts in the account's base currency."""
+
+    status: str
+    init_margin_before: Decimal | None = None
+    init_margin_after: Decimal | None = None
+    maint_margin_before: Decimal | None = None
+    maint_margin_after: Decimal | None = None
+    equity_with_loan_before: Decimal | None = None
+    equity_with_loan_after: Decimal | None = None
+    commission: Decimal | None = None
+    min_commission: Decimal | None = None
+    max_commission: Decimal | None = None
+    commission_currency: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerError:
     """One error message: `req_id` is an order id, a request id, or -1 for the session."""
 

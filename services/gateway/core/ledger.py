@@ -27,6 +27,9 @@ _REFUSALS: dict[ClaimResult, tuple[OrderState, str, str]] = {
     ClaimResult.REFUSED_STALE: (
         OrderState.REFUSED, "GATEWAY_STALE", "it was made before Redis lost or changed its data: give it again",
     ),
+    ClaimResult.REFUSED_WINDOW: (
+        OrderState.REFUSED, "GATEWAY_BROKER_WINDOW", "the broker is expected to be away: give it again afterwards",
+    ),
 }  # fmt: skip
 
 MODIFY_CODE = "GATEWAY_MODIFY"
@@ -101,7 +104,7 @@ def _event(
 
 def claim_request(
     command: Command, *, entry_id: str, deployment_id: str, client_id: int, order_ids: Sequence[int], now_ns: int,
-    late_reason: str = "",
+    late_reason: str = "", window: str = "",
 ) -> ClaimRequest:  # fmt: skip
     """Return everything the claim script needs.
 
@@ -113,18 +116,20 @@ def claim_request(
         order_ids: one per leg.
         now_ns: wall time, compared with the command's `not_after_ns`.
         late_reason: why it could not be sent in time, shown if it ends EXPIRED.
+        window: the broker's window that has come, or nothing; what adds exposure is then refused with it.
     """
     legs = command.intent.legs
     refused: dict[ClaimResult, tuple[OrderEvent, ...]] = {}
     for result, (state, code, text) in _REFUSALS.items():
         shown = f"{text}: {late_reason}" if late_reason and result is ClaimResult.REFUSED_EXPIRED else text
+        shown = f"{shown}: {window}" if window and result is ClaimResult.REFUSED_WINDOW else shown
         refused[result] = tuple(
             _event(command, leg, deployment_id, now_ns, state, code=code, text=shown) for leg in legs
         )
     return ClaimRequest(
         intent_id=command.intent.intent_id, legs=len(legs), client_id=client_id, order_ids=tuple(order_ids),
         not_after_ns=command.not_after_ns, now_ns=now_ns, is_reducing=command.is_reducing, made_in=command.incarnation,
-        cursor_entry=entry_id,
+        cursor_entry=entry_id, is_in_window=bool(window),
         if_claimed=tuple(
             _event(command, leg, deployment_id, now_ns, OrderState.CLAIMED, order_id=order_id, client_id=client_id)
             for leg, order_id in zip(legs, order_ids, strict=True)

@@ -6,7 +6,7 @@ Positions of other accounts on the login are ignored, and listed once in the log
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 
 from services.gateway.core.evidence import BrokerPosition
@@ -23,6 +23,7 @@ from shared.messages.account import (
     PnlReport,
     PositionReport,
     PositionsComplete,
+    PositionShare,
 )
 from shared.messages.codec import encode_body
 from shared.money import decimal_of
@@ -54,6 +55,35 @@ class AccountDesk:
         self._pnl_changed = False
         self._others: set[str] = set()
         self._is_watching: IbSession | None = None
+        self._next_positions_ns = 0
+        self._is_complete = False
+        self.books: Callable[[int], tuple[tuple[PositionShare, ...], Decimal]] = lambda _con_id: ((), Decimal(0))
+        """Says whose a position is, and what of it is unexplained."""
+
+    # -- what the books ask
+
+    def reported(self) -> dict[int, Decimal] | None:
+        """Return every position that is not flat, None until the broker has listed them all on this session."""
+        if not self._is_complete or self._session() is not self._is_watching:
+            return None
+        return {con_id: report.position for con_id, report in self._positions.items() if report.position}
+
+    def ask_again(self) -> None:
+        """Ask for all positions soon."""
+        self._next_positions_ns = 0
+
+    def refresh(self, con_ids: Iterable[int]) -> None:
+        """Show what the books say now in the `positions` hash."""
+        for con_id in con_ids:
+            known = self._positions.get(con_id)
+            shares, unexplained = self.books(con_id)
+            if known is None and not unexplained:
+                continue
+            if known is None:
+                known = PositionReport(account=self._account, con_id=con_id, position=Decimal(0))
+            report = known.model_copy(update={"shares": shares, "unexplained": unexplained})
+            self._positions[con_id] = report
+            self._outbox.put_hash(self._bus.keys.positions, {str(con_id): encode_body(report)})
 
     # -- told by the data session
 
@@ -76,12 +106,13 @@ class AccountDesk:
         known = self._positions.get(position.con_id)
         if known is not None and known.position == position.position and known.average_cost == position.average_cost:
             return
-        prices = {} if known is None else {"market_price": known.market_price, "realized_pnl": known.realized_pnl}
         self._report(
             PositionReport(
                 ts_init_ns=self._clock.wall_ns(), account=self._account, con_id=position.con_id,
                 contract=position.contract, symbol=position.symbol, currency=position.currency,
-                position=position.position, average_cost=position.average_cost, **prices,
+                position=position.position, average_cost=position.average_cost,
+                market_price=known.market_price if known is not None else None,
+                realized_pnl=known.realized_pnl if known is not None else None,
             )
         )  # fmt: skip
 
@@ -119,6 +150,8 @@ class AccountDesk:
             get_logger().warning("account.ignored", account=account)
 
     def _report(self, report: PositionReport) -> None:
+        shares, unexplained = self.books(report.con_id)
+        report = report.model_copy(update={"shares": shares, "unexplained": unexplained})
         self._positions[report.con_id] = report
         self._outbox.put(self._bus.keys.account, report)
         self._outbox.put_hash(self._bus.keys.positions, {str(report.con_id): encode_body(report)})
@@ -127,7 +160,6 @@ class AccountDesk:
 
     async def run(self) -> None:
         """Watch the account on each data session until cancelled."""
-        next_positions_ns = 0
         while True:
             session = self._session()
             if session is None or not session.is_open:
@@ -138,10 +170,10 @@ class AccountDesk:
             try:
                 if session is not self._is_watching:
                     await self._begin(session)
-                    next_positions_ns = 0
-                if now_ns >= next_positions_ns:
+                    self._next_positions_ns = 0
+                if now_ns >= self._next_positions_ns:
                     await self._all_positions(session)
-                    next_positions_ns = self._clock.monotonic_ns() + int(POSITIONS_EVERY_S * NS_PER_S)
+                    self._next_positions_ns = self._clock.monotonic_ns() + int(POSITIONS_EVERY_S * NS_PER_S)
             except TransientError as e:
                 get_logger().warning("account.not_answered", error=str(e))
                 await self._clock.sleep(1.0)
@@ -150,6 +182,7 @@ class AccountDesk:
             await self._clock.sleep(CHANGES_EVERY_S)
 
     async def _begin(self, session: IbSession) -> None:
+        self._is_complete = False
         self._values.clear()
         self._changed.clear()
         await session.account_values(self._account, limit_s=self._limit_s)
@@ -163,6 +196,7 @@ class AccountDesk:
         for con_id, known in list(self._positions.items()):
             if con_id not in held and known.position:
                 self._report(known.model_copy(update={"position": Decimal(0), "ts_init_ns": self._clock.wall_ns()}))
+        self._is_complete = True
         con_ids = tuple(sorted(held))
         self._outbox.put(
             self._bus.keys.account,
@@ -218,6 +252,7 @@ class AccountDesk:
         if session is not None and session is self._is_watching:
             session.stop_account_values(self._account)
         self._is_watching = None
+        self._is_complete = False
         self._positions.clear()
         self._values.clear()
         self._changed.clear()

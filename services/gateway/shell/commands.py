@@ -9,7 +9,7 @@ to the broker's evidence.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
@@ -27,6 +27,7 @@ from services.gateway.core.order_machine import OrderTrack
 from services.gateway.core.pacing import Lane
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.reading import FencedReader
 from services.gateway.shell.trading import Trading
 from shared.bus.ports import Bus, ClaimRequest, Entry, LeaseToken, LedgerRow, entry_order
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
@@ -56,6 +57,8 @@ class Commands:
         self._source = source
         self._has_lease = has_lease
         self._clock = clock
+        reader = FencedReader(bus, has_lease, block_ms=BLOCK_MS, clock=clock)
+        self._read, self._retry = reader.read, reader.until_done
         self.sending = asyncio.Lock()
         """Held from a claim to the write of its orders: who holds it knows that nothing is in between."""
         self._cancels_wanted: dict[str, str] = {}
@@ -74,22 +77,6 @@ class Commands:
             for entry in found:
                 await self._command(entry)
                 cursor = entry.entry_id
-
-    async def _read(self, stream: str, cursor: str) -> Sequence[Entry]:
-        try:
-            return (await self._bus.read({stream: cursor}, count=100, block_ms=BLOCK_MS)).get(stream, [])
-        except TransientError:
-            await self._clock.sleep(0.1)
-            return []
-
-    async def _retry(self, act: Callable[[], Awaitable[str]]) -> str:
-        while True:
-            try:
-                return await act()
-            except (TransientError, OutcomeUnknown) as e:
-                if not self._has_lease():
-                    raise Fenced("the lease ran out") from e
-                await self._clock.sleep(0.1)
 
     async def _command(self, entry: Entry) -> None:
         try:
@@ -130,6 +117,7 @@ class Commands:
             request = claim_request(
                 command, entry_id=entry.entry_id, deployment_id=self._deployment_id, client_id=trading.client_id,
                 order_ids=trading.ids.take(legs), now_ns=self._clock.wall_ns(), late_reason=late_reason,
+                window=trading.window(command),
             )  # fmt: skip
             rows = await self._claim(request)
             if not was_claimed_now(rows, request, self._token.epoch):
@@ -145,7 +133,7 @@ class Commands:
         late_reason = await self._wait_for_turn(command, Lane.ORDER, 1)
         async with self.sending:
             trading = self._trading
-            refusal = late_reason or why_not_modify(command, target, trading.session_number)
+            refusal = late_reason or trading.window(command) or why_not_modify(command, target, trading.session_number)
             if not refusal and target is not None and target.order_ref in self._book.modifies:
                 refusal = "another change of this order waits for the broker's word"
             request = modify_request(
@@ -178,7 +166,7 @@ class Commands:
     async def _wait_for_turn(self, command: Command, lane: Lane, cost: int) -> str:
         """Wait for a READY session and for room in the budget, at most until the command is too old; say why not."""
         left_s = (command.not_after_ns - self._clock.wall_ns()) / NS_PER_S
-        if left_s <= 0:
+        if left_s <= 0 or self._trading.window(command):
             return ""
         trading = self._trading
         if not trading.can_send and not await trading.wait_ready(left_s + 0.001):

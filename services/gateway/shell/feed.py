@@ -18,11 +18,11 @@ from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.pace import Pace
-from shared.bus.ports import Bus, LeaseToken
+from shared.bus.dead_letter import decode_or_keep
+from shared.bus.ports import Bus, Entry, LeaseToken
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
-from shared.errors import BadInput, BrokerUnavailable, CqError, Fenced, OutcomeUnknown, TransientError
+from shared.errors import BrokerUnavailable, CqError, Fenced, OutcomeUnknown, TransientError
 from shared.logs import get_logger
-from shared.messages.codec import decode_fields
 from shared.messages.market import DataStatus, SubscriptionRequest, Tick, pack_ticks
 
 RESUBSCRIBE_S = 15.0
@@ -143,20 +143,17 @@ class FeedDesk:
                 continue
             for entry in entries:
                 cursor = entry.entry_id
-                try:
-                    message = decode_fields(entry.fields, entry_id=cursor, stream=stream).message
-                except BadInput as e:
-                    await self._dead_letter(entry, str(e))
-                    continue
-                if isinstance(message, SubscriptionRequest):
-                    self._wanted = tuple(dict.fromkeys(message.con_ids))
+                await self._take_wanted(entry)
             await self._follow()
 
-    async def _dead_letter(self, entry: object, error: str) -> None:
+    async def _take_wanted(self, entry: Entry) -> None:
         try:
-            await self._bus.dead_letter(entry, consumer=self._source, error=error)  # type: ignore[arg-type]
-        except (TransientError, OutcomeUnknown):
-            get_logger().error("entry.unreadable", error=error)
+            envelope = await decode_or_keep(self._bus, entry, consumer=self._source)
+        except (TransientError, OutcomeUnknown) as e:  # a newer set follows: this one is not worth waiting for
+            get_logger().error("dead_letter.failed", error=str(e))
+            return
+        if envelope is not None and isinstance(envelope.message, SubscriptionRequest):
+            self._wanted = tuple(dict.fromkeys(envelope.message.con_ids))
 
     async def _follow(self) -> None:
         session = self._session()

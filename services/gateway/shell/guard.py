@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import aiohttp
 
+from services.gateway.core.halt_memory import HaltMemory
 from shared.clock import SYSTEM_CLOCK, Clock
 from shared.logs import get_logger
 
@@ -47,6 +48,15 @@ class GuardControl:
     async def resume(self, who: str, reason: str) -> bool:
         """Ask the guard to open; True if it did (or there is no guard)."""
         return not self._url or await self._call("POST", "/resume", {"who": who, "reason": reason}) is not None
+
+    async def halt_memory(self) -> HaltMemory | None:
+        """Return what the guard holds, None where there is no guard or it does not answer."""
+        found = await self._call("GET", "/halt")
+        at_ns = found.get("at_ns") if found else None
+        if found is None or not isinstance(at_ns, int):
+            return None
+        who, reason = str(found.get("who", "")), str(found.get("reason", ""))
+        return HaltMemory(is_halted=found.get("holding") is True, who=who, reason=reason, at_ns=at_ns)
 
     async def run(self) -> None:
         """Follow the guard's epoch until cancelled."""

@@ -5,22 +5,26 @@ between a claim and the socket, and the guard holds too. `clean`: no order of ou
 broker any more. Stops and other orders that only reduce stay, as do orders that are not ours, unless the operator
 said everything.
 
-A missing state means halted; in sim mode the leader initialises it.
+A missing state means halted; in sim mode the leader initialises it. The state is kept on this machine's disk as well,
+and a halt that is newer than the last resume is set again after any loss (`core/halt_memory.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from services.gateway.core.book import OrderBook
+from services.gateway.core.halt_memory import HaltMemory, newer, recalled, stored_memory
 from services.gateway.core.order_machine import OrderTrack
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.guard import GuardControl
+from services.gateway.shell.halt_file import HaltFile
 from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.reading import FencedReader
 from services.gateway.shell.trading import Trading
 from shared.bus.ports import Bus, Entry
-from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock, iso_utc
+from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock, iso_utc, parse_iso_utc
 from shared.errors import BadInput, Fenced, OutcomeUnknown, TransientError
 from shared.logs import get_logger
 from shared.messages.codec import decode_fields
@@ -32,12 +36,21 @@ CANCEL_AGAIN_S = 1.0
 BLOCK_MS = 250
 
 
+def hash_memory(stored: Mapping[str, str]) -> HaltMemory | None:
+    """Return what the `halt` hash says; an unreadable time counts as the oldest."""
+    try:
+        at_ns = parse_iso_utc(stored.get("ts", ""))
+    except ValueError:
+        at_ns = 0
+    return stored_memory(stored, at_ns)
+
+
 class HaltDesk:
     """The leader's side of the halt."""
 
     def __init__(
-        self, bus: Bus, outbox: Outbox, book: OrderBook, commands: Commands, trading: Trading, guard: GuardControl, *,
-        mode: Mode, source: str, has_lease: Callable[[], bool], clock: Clock = SYSTEM_CLOCK,
+        self, bus: Bus, outbox: Outbox, book: OrderBook, commands: Commands, trading: Trading, guard: GuardControl,
+        file: HaltFile, *, mode: Mode, source: str, has_lease: Callable[[], bool], clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._bus = bus
         self._outbox = outbox
@@ -45,10 +58,13 @@ class HaltDesk:
         self._commands = commands
         self._trading = trading
         self._guard = guard
+        self._file = file
         self._mode = mode
         self._source = source
         self._has_lease = has_lease
         self._clock = clock
+        reader = FencedReader(bus, has_lease, block_ms=BLOCK_MS, clock=clock)
+        self._read, self._retry = reader.read, reader.until_done
         self.stage = HaltStage.REQUESTED
         self._control_id = ""
         self._who = ""
@@ -57,37 +73,33 @@ class HaltDesk:
         self._cancel_ns = 0
         self._guard_holds = False
         self._cursor = "0-0"
+        self.on_other: Callable[[Control], None] = lambda _control: None
+        """Takes every control that is no halt or resume; `control` has one reader here, and one cursor."""
 
-    async def restore(self) -> None:
-        """Read the stored state before any command is consumed; a missing one is set up."""
+    async def restore(self, redis_epoch: int) -> None:
+        """Read the stored states before any command is consumed; a missing one is set up.
+
+        Args:
+            redis_epoch: the highest epoch that Redis knew before this leadership.
+        """
         stored = {name: value.decode() for name, value in (await self._retry(self._stored)).items()}
         self._cursor = stored.get("cursor", "0-0")
-        stage = stored.get("stage", "")
-        if stage in tuple(HaltStage):
-            self.stage = HaltStage(stage)
-            self._control_id, self._who = stored.get("control_id", ""), stored.get("who", "")
-            self._reason, self._everything = stored.get("reason", ""), stored.get("everything") == "1"
-            if self.stage is HaltStage.CLEAN:
-                self.stage = HaltStage.HOLDING  # to be seen clean again, in this session
-            return
-        if self._mode is Mode.SIM:
-            self.stage = HaltStage.NONE
-        else:
-            self.stage, self._who = HaltStage.HOLDING, "gateway"
-            self._reason = "no halt state was stored: look at the account, then resume"
-        await self._store()
+        known = hash_memory(stored)
+        kept = self._file.load()
+        at_guard = await self._guard.halt_memory()
+        if at_guard is not None and at_guard.is_halted:  # `cq halt` tells it directly while Redis is away
+            kept = newer(kept, at_guard)
+        found = recalled(known, kept, is_sim=self._mode is Mode.SIM, redis_epoch=redis_epoch)
+        self._control_id, self._who = found.control_id, found.who
+        self._reason, self._everything = found.reason, found.everything
+        # A halt is seen clean, and the guard holding, anew in each leadership.
+        self.stage = HaltStage.REQUESTED if found.is_halted else HaltStage.NONE
+        if found is not known:
+            get_logger().warning("halt.recalled", is_halted=found.is_halted, who=found.who, reason=found.reason)
+            await self._store()
 
     async def _stored(self) -> dict[str, bytes]:
         return await self._bus.hash_get_all(self._bus.keys.halt)
-
-    async def _retry(self, act: Callable[[], Awaitable[dict[str, bytes]]]) -> dict[str, bytes]:
-        while True:
-            try:
-                return await act()
-            except (TransientError, OutcomeUnknown) as e:
-                if not self._has_lease():
-                    raise Fenced("the lease ran out") from e
-                await self._clock.sleep(0.1)
 
     async def _store(self) -> None:
         if not self._has_lease():
@@ -98,23 +110,22 @@ class HaltDesk:
             "cursor": self._cursor,
         }  # fmt: skip
 
-        async def act() -> dict[str, bytes]:
-            await self._bus.hash_set(self._bus.keys.halt, values)
-            return {}
+        def act() -> Awaitable[None]:
+            return self._bus.hash_set(self._bus.keys.halt, values)
 
+        found = hash_memory(values)
+        assert found is not None
+        if found.is_halted:
+            self._file.keep(found)  # a halt is known here first, a resume there: what is lost between them holds
         await self._retry(act)
+        self._file.keep(found)
 
     async def run(self) -> None:
         """Follow `control` and work towards `clean`, until cancelled."""
         stream = self._bus.keys.control
         self._show()
         while True:
-            try:
-                found = (await self._bus.read({stream: self._cursor}, block_ms=BLOCK_MS)).get(stream, [])
-            except TransientError:
-                await self._clock.sleep(0.1)
-                found = []
-            for entry in found:
+            for entry in await self._read(stream, self._cursor):
                 await self._entry(entry)
             if self.stage in (HaltStage.REQUESTED, HaltStage.HOLDING, HaltStage.CLEAN):
                 await self._work()
@@ -126,19 +137,18 @@ class HaltDesk:
         except BadInput as e:
             await self._unreadable(entry, str(e))
             return
-        if not isinstance(message, Control) or message.scope != "account":
+        if not isinstance(message, Control):
             await self._retry(self._keep_cursor)
-            return
-        if message.action is ControlAction.HALT:
+        elif message.action is ControlAction.HALT and message.scope == "account":
             await self.halt(message.control_id, message.who, message.reason, everything=message.everything)
-        elif message.action is ControlAction.RESUME:
+        elif message.action is ControlAction.RESUME and message.scope == "account":
             await self._resume(message)
         else:
-            await self._retry(self._keep_cursor)
+            await self._retry(self._keep_cursor)  # first, so that a successor does not carry it out again
+            self.on_other(message)
 
-    async def _keep_cursor(self) -> dict[str, bytes]:
+    async def _keep_cursor(self) -> None:
         await self._bus.hash_set(self._bus.keys.halt, {"cursor": self._cursor})
-        return {}
 
     async def _unreadable(self, entry: Entry, error: str) -> None:
         """An unreadable entry of `control` could have been a halt: it is taken for one (P10)."""
@@ -181,6 +191,7 @@ class HaltDesk:
             if not self._guard_holds:
                 return
             self.stage = HaltStage.HOLDING
+            await self._store()
             self._show()
         left = self.must_go()
         if not left:

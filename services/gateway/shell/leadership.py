@@ -8,92 +8,66 @@ trading session is dropped at once, nothing is published any more.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import replace
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
+from services.gateway.core.halt_memory import HaltMemory
 from services.gateway.core.takeover import Takeover
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.account import AccountDesk
+from services.gateway.shell.books import BooksDesk
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.feed import FeedDesk
+from services.gateway.shell.follower import Follower
 from services.gateway.shell.guard import GuardControl
-from services.gateway.shell.halt import HaltDesk
+from services.gateway.shell.halt import HaltDesk, hash_memory
+from services.gateway.shell.halt_file import HaltFile
+from services.gateway.shell.handover import HandedOver, Handover, has_ready_standby
+from services.gateway.shell.ib_library import Library
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.pace import Pace
 from services.gateway.shell.requests import Requests
 from services.gateway.shell.trading import Trading
 from services.gateway.shell.watch import Others, Watch
+from services.gateway.shell.what_if import WhatIf
+from services.gateway.shell.windows import WindowDesk
 from shared.bus.keys import Role
-from shared.bus.ports import FIRST, LeaseToken
+from shared.bus.ports import LeaseToken
 from shared.bus.redis_client import RedisBus
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
-from shared.errors import BadInput, ConfigError, Fenced, OutcomeUnknown, TransientError
+from shared.errors import ConfigError, Fenced, OutcomeUnknown, TransientError
 from shared.leases.core import LeaseTiming
 from shared.leases.elector import Elector
 from shared.logs import get_logger
-from shared.messages.codec import decode_fields, encode_body
-from shared.messages.control import LinkState
-from shared.messages.orders import Commission, Fill, OrderEvent, OrderState
+from shared.messages.codec import encode_body
+from shared.messages.control import Control, ControlAction, HaltStage, LinkState
+from shared.messages.orders import OrderState
 from shared.runtime import bind_epoch, until_available
 
-PAGE = 500
 RESIGN_EVERY_S = 30.0
 """Damping: a gateway resigns for its link at most this often, so that two do not throw the lease to and fro."""
-
-
-class Follower:
-    """Follows `orders` and `fills` into the book, up to wherever they were read."""
-
-    def __init__(self, bus: RedisBus, book: OrderBook) -> None:
-        self._bus = bus
-        self._book = book
-        self._cursors = {bus.keys.orders: FIRST, bus.keys.fills: FIRST}
-        self._lock = asyncio.Lock()
-        self.unreadable = 0
-
-    async def read_to_end(self) -> None:
-        """Read everything up to the streams' ends."""
-        async with self._lock:
-            for stream in self._cursors:
-                while await self._read_page(stream) == PAGE:
-                    await SYSTEM_CLOCK.sleep(0)  # a long history does not stop the rest
-
-    async def _read_page(self, stream: str) -> int:
-        entries = (await self._bus.read({stream: self._cursors[stream]}, count=PAGE)).get(stream, [])
-        for entry in entries:
-            self._cursors[stream] = entry.entry_id
-            try:
-                message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=stream).message
-            except BadInput as e:
-                self.unreadable += 1  # what it said is found out from the broker
-                get_logger().error("entry.unreadable", stream=stream, entry_id=entry.entry_id, error=str(e))
-                continue
-            if isinstance(message, OrderEvent):
-                self._book.restore(message)
-            elif isinstance(message, Fill | Commission):
-                self._book.restore_fill(message)
-        return len(entries)
 
 
 class Gateway:
     """One gateway process."""
 
     def __init__(
-        self, settings: GatewaySettings, bus: RedisBus, codes: CodeTable, *, clock: Clock = SYSTEM_CLOCK
-    ) -> None:
+        self, settings: GatewaySettings, bus: RedisBus, codes: CodeTable, library: Library, *,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:  # fmt: skip
         self._settings = settings
         self._bus = bus
         self._codes = codes
+        self._library = library
         self._clock = clock
         self._source = f"gateway:{settings.instance}"
         self.accounts = Accounts(settings.account)
-        self.watch = Watch(settings, codes, check_accounts=self.accounts.check, clock=clock)
+        self.watch = Watch(settings, codes, library, check_accounts=self.accounts.check, clock=clock)
         self.guard = GuardControl(settings.guard_http, settings.guard_token.get_secret_value(), clock=clock)
         self.elector = Elector(
             bus, Role.GATEWAY, settings.instance, LeaseTiming.of_ttl(settings.lease_ttl_s), clock=clock,
@@ -102,12 +76,17 @@ class Gateway:
         self.outbox = Outbox(bus, self._source, clock=clock)
         self.book = OrderBook(settings.deployment_id, settings.account)
         self._follower = Follower(bus, self.book)
+        self.halt_file = HaltFile(settings.state_dir, settings.deployment)
+        self.windows = WindowDesk(settings, bus, self.outbox, self._is_link_ready, clock=clock)
         self.contracts = Contracts(bus, self.outbox, lambda: self.watch.session, limit_s=settings.answer_limit_s)
         self.trading: Trading | None = None
         self.halt: HaltDesk | None = None
         self._resigned_ns = 0
         self._incarnation = ""
         self._is_stopping = False
+        self._is_over = asyncio.Event()
+        self._was_handed_over = False
+        self._handover: Handover | None = None
 
     # -- what health shows
 
@@ -128,7 +107,11 @@ class Gateway:
             "step": str(trading.step) if trading is not None else "",
             "orders_open": len(self.book.open_tracks()),
             "halt": str(self.halt.stage) if self.halt is not None else "",
+            "window": self.windows.text(),
         }
+
+    def _is_link_ready(self) -> bool:
+        return self.trading.state is LinkState.READY if self.trading is not None else self.watch.is_ready
 
     def not_ready(self) -> str | None:
         """Return why this gateway does not do its work now: a leader trades, a standby is warm."""
@@ -148,6 +131,9 @@ class Gateway:
         await until_available(self.contracts.load, what="Redis")
         while True:
             token = await self._stand_by()
+            if self._is_leaving():
+                await self.elector.resign("stopping")
+                return
             began_ns = self._clock.monotonic_ns()
             reason = "cancelled"
             try:
@@ -155,16 +141,42 @@ class Gateway:
             finally:
                 self._step_down()
                 await self.elector.resign(reason)
+                self._is_over.set()
             get_logger().warning("leadership.ended", reason=reason)
-            if self._is_stopping:
+            if self._is_leaving():
                 return
-            await self._clock.sleep(self._settings.lease_ttl_s / 4)
+            await self._stay_out(token)
+
+    def _is_leaving(self) -> bool:
+        return self._is_stopping
+
+    async def _stay_out(self, token: LeaseToken) -> None:
+        """Let another gateway lead first: after a hand-over for up to a lease time, else for a moment."""
+        until_ns = self._clock.monotonic_ns() + int(self._settings.lease_ttl_s * NS_PER_S)
+        while self._was_handed_over and self._clock.monotonic_ns() < until_ns:
+            try:
+                view = await self._bus.lease_view(Role.GATEWAY)
+            except TransientError:
+                break
+            if view.epoch > token.epoch:
+                break
+            await self._clock.sleep(self._settings.lease_ttl_s / 20)
+        self._was_handed_over = False
+        await self._clock.sleep(self._settings.lease_ttl_s / 4)
 
     async def stop(self) -> None:
-        """Hand over: give the lease up, so that a standby need not wait for it."""
+        """Hand over in order, so that a standby need not wait for the lease; a standby just goes."""
         self._is_stopping = True
-        self._step_down()
-        await self.elector.resign("stopping")
+        handover = self._handover
+        try:
+            if handover is not None and self.elector.has_lease():
+                self._is_over.clear()
+                handover.stop()
+                await self._is_over.wait()
+        finally:
+            if self.trading is not None:  # it took longer than a stop may
+                self._step_down()
+            await self.elector.resign("stopping")
 
     async def _stand_by(self) -> LeaseToken:
         async with asyncio.TaskGroup() as group:
@@ -179,9 +191,17 @@ class Gateway:
             try:
                 await self._check_incarnation()
                 await self._follower.read_to_end()
+                await self._remember_halt()
             except TransientError:
                 pass
             await self._clock.sleep(0.25)
+
+    async def _remember_halt(self) -> None:
+        """Keep on disk what Redis says, so that a successor knows of a halt, and of a leader, that Redis then loses."""
+        stored = {name: value.decode() for name, value in (await self._bus.hash_get_all(self._bus.keys.halt)).items()}
+        found = hash_memory(stored)
+        if found is not None:
+            self.halt_file.keep(replace(found, epoch=await self._epoch_on_redis()))
 
     async def _check_incarnation(self) -> None:
         found = await self._bus.incarnation()
@@ -199,24 +219,31 @@ class Gateway:
         try:
             await check_identity(self._bus, self._settings)
             takeover = Takeover()
+            redis_epoch = await self._epoch_on_redis()
             await self._bus.raise_fence(token)
             takeover.fenced()
             await self._check_incarnation()
             await self._follower.read_to_end()
             takeover.read()
-            await self._run_leader(token, takeover, began_ns)
+            await self._run_leader(token, takeover, began_ns, redis_epoch)
         except (Fenced, TransientError, OutcomeUnknown) as e:
             return str(e)
         except BaseExceptionGroup as group:
+            self._was_handed_over = group.subgroup(HandedOver) is not None
             return _reason_of(group)
         return self.elector.loss_reason or "the loops ended"
 
-    async def _run_leader(self, token: LeaseToken, takeover: Takeover, began_ns: int) -> None:
+    async def _epoch_on_redis(self) -> int:
+        """Return the highest epoch that ever led, as far as Redis knows; less than the disk's means it lost some."""
+        return int(await self._bus.get_text(self._bus.keys.fence(Role.GATEWAY)) or 0)
+
+    async def _run_leader(self, token: LeaseToken, takeover: Takeover, began_ns: int, redis_epoch: int) -> None:
         bus, settings, clock, outbox = self._bus, self._settings, self._clock, self.outbox
         has_lease = self.elector.has_lease
         outbox.open()
         trading = Trading(
             settings, bus, self.book, outbox, self._codes, takeover, token, has_lease, self.accounts.check,
+            self.windows.windows, self._library,
             began_ns=began_ns, clock=clock,
         )  # fmt: skip
         commands = Commands(
@@ -224,8 +251,8 @@ class Gateway:
             source=self._source, has_lease=has_lease, clock=clock,
         )  # fmt: skip
         halt = HaltDesk(
-            bus, outbox, self.book, commands, trading, self.guard, mode=settings.mode, source=self._source,
-            has_lease=has_lease, clock=clock,
+            bus, outbox, self.book, commands, trading, self.guard, self.halt_file, mode=settings.mode,
+            source=self._source, has_lease=has_lease, clock=clock,
         )  # fmt: skip
         pace = Pace(clock=clock)
         feed = FeedDesk(
@@ -236,17 +263,21 @@ class Gateway:
             bus, outbox, settings.account, session=lambda: self.watch.session, limit_s=settings.answer_limit_s,
             clock=clock,
         )  # fmt: skip
+        books = BooksDesk(bus, outbox, account, trading, account_id=settings.account, source=self._source, clock=clock)
         requests = Requests(
             bus, self.contracts, source=self._source, epoch=token.epoch, session=lambda: self.watch.session,
-            pace=pace, clock=clock,
+            pace=pace, what_if=WhatIf(trading, self.contracts, settings.account, clock=clock), clock=clock,
         )  # fmt: skip
         others = Others(
             self.watch, self.book, outbox, client_id=lambda: trading.client_id, every_s=settings.others_every_s,
             limit_s=settings.answer_limit_s, clock=clock,
         )  # fmt: skip
-        await halt.restore()
+        handover = Handover(bus, settings.instance, began_wall_ns=clock.wall_ns(), clock=clock)
+        halt.on_other = lambda control: _controlled(control, books, handover)
+        await halt.restore(redis_epoch)
+        self.halt_file.keep(HaltMemory(is_halted=halt.stage is not HaltStage.NONE, epoch=token.epoch))
         await self._tidy_open_orders()
-        self.trading, self.halt = trading, halt
+        self.trading, self.halt, self._handover = trading, halt, handover
         self.watch.desk.feed, self.watch.desk.account = feed, account
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "lease": self._until_lost,
@@ -259,10 +290,13 @@ class Gateway:
             "wanted": feed.run_wanted,
             "ticks": lambda: feed.run_ticks(token, has_lease),
             "account": account.run,
+            "books": books.run,
             "requests": requests.run,
             "others": others.run,
             "grace": self._resign_without_link,
             "gauges": self._gauges,
+            "windows": self.windows.show,
+            "handover": lambda: handover.run(commands, outbox, trading, self.book),
         }
         try:
             async with asyncio.TaskGroup() as group:
@@ -285,21 +319,9 @@ class Gateway:
             now_ns = self._clock.monotonic_ns()
             if self._resigned_ns and now_ns - self._resigned_ns < RESIGN_EVERY_S * NS_PER_S:
                 continue
-            if await self._has_ready_standby():
+            if await has_ready_standby(self._bus, self._settings.instance):
                 self._resigned_ns = now_ns
                 raise Fenced(f"resigned: the link was {trading.state} for {trading.not_ready_s:.0f} s, a standby is up")
-
-    async def _has_ready_standby(self) -> bool:
-        try:
-            for key in await self._bus.scan(self._bus.keys.heartbeat("gateway", "*")):
-                text = await self._bus.get_text(key)
-                facts: dict[str, Any] = json.loads(text) if text else {}
-                is_other = facts.get("instance") != self._settings.instance
-                if is_other and facts.get("role") == "standby" and facts.get("data_link") == str(LinkState.READY):
-                    return True
-        except (TransientError, ValueError):
-            return False
-        return False
 
     async def _tidy_open_orders(self) -> None:
         """Make the `open-orders` hash what the book says: a predecessor may have died between stream and hash."""
@@ -320,12 +342,20 @@ class Gateway:
     def _step_down(self) -> None:
         """Publish nothing any more; drop the trading session at once."""
         self.outbox.close()
-        trading, self.trading, self.halt = self.trading, None, None
+        trading, self.trading, self.halt, self._handover = self.trading, None, None, None
         self.watch.desk.feed = self.watch.desk.account = None
         if trading is not None and trading.session is not None:
             trading.session.abort()
         self._begin_anew()
         bind_epoch(0)
+
+
+def _controlled(control: Control, books: BooksDesk, handover: Handover) -> None:
+    """Take what an operator asks of the leader beside halt and resume."""
+    if control.action is ControlAction.ACCEPT_POSITION:
+        books.accept(control)
+    elif control.action is ControlAction.HANDOVER:
+        handover.ask(control)
 
 
 async def _as_coroutine(awaitable: Awaitable[None]) -> None:

@@ -1,4 +1,4 @@
-"""Answer queries: contract resolution, search, historical bars; bounded in number and time.
+"""Answer queries: contract resolution, search, historical bars, what-if; bounded in number and time.
 
 A query is answered before its deadline or never. One that failed gets an error, never an empty answer. Many may run at
 once, up to `CONCURRENT`; above `WAITING` a query is refused at once with a clear error.
@@ -14,11 +14,12 @@ from services.gateway.core.pacing import HistoryPacer, Lane
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.pace import Pace
+from services.gateway.shell.what_if import WhatIf
+from shared.bus.dead_letter import decode_or_keep
 from shared.bus.ports import Bus, Entry
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.contracts import parse_contract
 from shared.errors import (
-    BadInput,
     BrokerUnavailable,
     CqError,
     OutcomeUnknown,
@@ -28,7 +29,6 @@ from shared.errors import (
     UnknownContract,
 )
 from shared.logs import get_logger
-from shared.messages.codec import decode_fields
 from shared.messages.market import ContractInfo
 from shared.messages.requests import (
     Answer,
@@ -38,6 +38,8 @@ from shared.messages.requests import (
     HistoryBar,
     HistoryQuery,
     Query,
+    WhatIfAnswer,
+    WhatIfQuery,
 )
 
 CONCURRENT = 8
@@ -51,7 +53,7 @@ class Requests:
 
     def __init__(
         self, bus: Bus, contracts: Contracts, *, source: str, epoch: int, session: Callable[[], IbSession | None],
-        pace: Pace, clock: Clock = SYSTEM_CLOCK,
+        pace: Pace, what_if: WhatIf, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._bus = bus
         self._contracts = contracts
@@ -63,6 +65,7 @@ class Requests:
         self._running = 0
         self._pacer = HistoryPacer()
         self._pace = pace
+        self._what_if = what_if
 
     async def run(self) -> None:
         """Answer until cancelled; what was asked while nobody led is still answered if its deadline allows."""
@@ -91,15 +94,11 @@ class Requests:
 
     async def _decoded(self, entry: Entry) -> Query | None:
         try:
-            message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
-        except BadInput as e:
-            get_logger().warning("entry.dead_lettered", stream=entry.stream, entry_id=entry.entry_id, error=str(e))
-            try:
-                await self._bus.dead_letter(entry, consumer=self._source, error=str(e))
-            except (TransientError, OutcomeUnknown) as failed:
-                get_logger().error("dead_letter.failed", error=str(failed))
+            envelope = await decode_or_keep(self._bus, entry, consumer=self._source)
+        except (TransientError, OutcomeUnknown) as e:  # whoever asked is told nothing, and asks again
+            get_logger().error("dead_letter.failed", error=str(e))
             return None
-        return message if isinstance(message, Query) else None
+        return envelope.message if envelope is not None and isinstance(envelope.message, Query) else None
 
     async def _accept(self, query: Query, group: asyncio.TaskGroup) -> None:
         if self._running >= WAITING:
@@ -142,6 +141,8 @@ class Requests:
                 return
 
     async def _answer(self, query: Query) -> Answer:
+        if isinstance(query, WhatIfQuery):
+            return await self._what_if.answer(query, limit_s=self._left_s(query))
         await self._pace.slot(Lane.HISTORY)
         if isinstance(query, ContractQuery):
             return await (self._search(query) if query.search else self._resolve(query))
@@ -221,4 +222,6 @@ def _candidates(found: list[ContractInfo]) -> list[str]:
 def _failed(query: Query, code: str, error: str, candidates: list[str] | None = None) -> Answer:
     if isinstance(query, HistoryQuery):
         return HistoryAnswer(query_id=query.query_id, con_id=query.con_id, error=error, code=code)
+    if isinstance(query, WhatIfQuery):
+        return WhatIfAnswer(query_id=query.query_id, con_id=query.con_id, error=error, code=code)
     return ContractAnswer(query_id=query.query_id, error=error, code=code, candidates=tuple(candidates or ()))

@@ -19,9 +19,11 @@ from services.gateway.core.pacing import Lane, Pacer
 from services.gateway.core.reconcile import Findings, reconcile
 from services.gateway.core.takeover import Part, Step, Takeover
 from services.gateway.core.tws_codes import CodeTable
+from services.gateway.core.windows import Windows
 from services.gateway.ports import ClientIdInUse
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.executions import OrderDesk
+from services.gateway.shell.ib_library import Library
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
 from shared.bus.ports import Bus, LeaseToken
@@ -29,7 +31,7 @@ from shared.clock import NS_PER_MS, NS_PER_S, SYSTEM_CLOCK, Clock, random_fracti
 from shared.errors import BrokerUnavailable, TransientError
 from shared.logs import get_logger
 from shared.messages.control import BrokerStatus, LinkState, Reconciled
-from shared.messages.orders import OrderState
+from shared.messages.orders import Command, OrderState
 from shared.tws.hello import TradingClaim
 
 TURN_S = 0.2
@@ -43,7 +45,7 @@ class Trading:
     def __init__(
         self, settings: GatewaySettings, bus: Bus, book: OrderBook, outbox: Outbox, codes: CodeTable,
         takeover: Takeover, token: LeaseToken, has_lease: Callable[[], bool], check_accounts: Callable[..., str],
-        *, began_ns: int, clock: Clock = SYSTEM_CLOCK,
+        windows: Windows, library: Library, *, began_ns: int, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._bus = bus
@@ -53,6 +55,8 @@ class Trading:
         self._token = token
         self._has_lease = has_lease
         self._check_accounts = check_accounts
+        self._windows = windows
+        self._library = library
         self._clock = clock
         self._began_ns = began_ns
         self.link = Link(LinkTiming(settings.probe_every_s, settings.silence_limit_s))
@@ -63,6 +67,8 @@ class Trading:
         )  # fmt: skip
         self.session: IbSession | None = None
         self.session_number = 0
+        self.rounds = 0
+        """How many times the broker has told everything that is asked for after a loss; the books count on it."""
         self._pacer: Pacer[asyncio.Future[None]] = Pacer()
         self._pace = asyncio.Event()
         self._wanted: list[str] = []
@@ -106,6 +112,10 @@ class Trading:
         if self.link.state is LinkState.READY:
             return 0.0
         return (self._clock.monotonic_ns() - self._not_ready_since_ns) / NS_PER_S
+
+    def window(self, command: Command) -> str:
+        """Return the broker's window for which this command is refused, or nothing: what reduces goes through."""
+        return "" if command.is_reducing else self._windows.refusal(self._clock.wall_ns())
 
     async def wait_ready(self, limit_s: float) -> bool:
         """Wait until orders may be written, at most `limit_s`."""
@@ -210,7 +220,10 @@ class Trading:
         host, port = settings.endpoint
         while True:
             self._show()
-            session = IbSession(self.client_id, self.desk, options=self._claim(), time_zone=settings.tws_time_zone)
+            session = IbSession(
+                self.client_id, self.desk, options=self._claim(), time_zone=settings.tws_time_zone,
+                library=self._library,
+            )  # fmt: skip
             try:
                 self.session_number += 1
                 self.desk.session_number, self.desk.client_id = self.session_number, self.client_id
@@ -321,6 +334,7 @@ class Trading:
         for part in Part:
             self._takeover.answered(part)
         self._takeover.published()
+        self.rounds += 1
         self._schedule(findings)
         if must_announce:
             self._announce(findings, started_ns)

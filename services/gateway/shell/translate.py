@@ -6,15 +6,17 @@ The library marks an unset double with the largest float and an unset int with 2
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerPosition
+from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerPosition, BrokerWhatIf
 from shared.clock import NS_PER_S
 from shared.contracts import ContractName
 from shared.ids import ConId
 from shared.messages.market import ContractInfo, PriceIncrement
 from shared.messages.orders import Side
+from shared.messages.requests import HistoryBar
 from shared.money import ZERO, decimal_of
 
 UNSET_DOUBLE = 1.7976931348623157e308
@@ -94,6 +96,20 @@ def order_of(contract: Any, order: Any, state: Any, *, is_completed: bool, is_li
     )  # fmt: skip
 
 
+def what_if_of(state: Any) -> BrokerWhatIf:
+    """Return the order state of a what-if as our value."""
+    return BrokerWhatIf(
+        status=state.status or "",
+        init_margin_before=number(state.initMarginBefore), init_margin_after=number(state.initMarginAfter),
+        maint_margin_before=number(state.maintMarginBefore), maint_margin_after=number(state.maintMarginAfter),
+        equity_with_loan_before=number(state.equityWithLoanBefore),
+        equity_with_loan_after=number(state.equityWithLoanAfter),
+        commission=number(state.commission), min_commission=number(state.minCommission),
+        max_commission=number(state.maxCommission), commission_currency=state.commissionCurrency or "",
+        warning=state.warningText or "",
+    )  # fmt: skip
+
+
 def execution_of(contract: Any, execution: Any) -> BrokerExecution:
     """Return an execDetails as our value; manual orders carry an unset order id (ib-facts A.5)."""
     order_id = execution.orderId if execution.orderId != 2**31 - 1 else 0
@@ -144,3 +160,18 @@ def rule_of(details: Any) -> int:
     pairs = dict(zip(exchanges, rules, strict=False))
     text = pairs.get(details.contract.exchange) or rules[0]
     return int(text) if text.isdigit() else 0
+
+
+def bar_of(bar: Any) -> HistoryBar:
+    """Return a historical bar; the times are asked for as seconds, those of daily bars are dates."""
+    text = str(bar.date)
+    if len(text) == 8:
+        moment = datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
+        ts_ns = int(moment.timestamp()) * NS_PER_S
+    else:
+        ts_ns = int(text) * NS_PER_S
+    return HistoryBar(
+        ts_ns=ts_ns, open=decimal_of(bar.open), high=decimal_of(bar.high), low=decimal_of(bar.low),
+        close=decimal_of(bar.close), volume=number(bar.volume) or ZERO if bar.volume >= 0 else ZERO,
+        vwap=number(bar.average) if bar.average > 0 else None, count=max(0, bar.barCount),
+    )  # fmt: skip

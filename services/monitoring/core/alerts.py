@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.monitoring.core.views import StatusView
-from shared.messages.control import Alert
+from shared.messages.control import Alert, WindowPhase
 
 NS_PER_S = 1_000_000_000
 _FORGET_INSTANCE_NS = 300 * NS_PER_S
@@ -146,9 +146,14 @@ def _trading_conditions(view: StatusView, limits: Limits) -> list[Condition]:
     leader = view.leader()
     if leader["instance"] is None:
         found.append(Condition("no-leader", "error", "no gateway leads: no order can go out", limits.leader_s))
-    elif leader["link"] not in ("READY", "", None):
+    elif leader["link"] not in ("READY", "", None) and not _is_in_window(view):
         text = f"the leading gateway {leader['instance']} is {leader['link']}: {leader['reason'] or 'no reason given'}"
         found.append(Condition("link", "error", text, limits.leader_s))
+    if view.window is not None and view.window.phase is WindowPhase.OUTLIVED:
+        text = (
+            f"the broker's window {view.window.name} is over and the link has not come back: look at TWS, its login too"
+        )
+        found.append(Condition("window-outlived", "error", text))
     stage = view.halt.get("stage")
     if stage not in ("none", ""):
         by = f" by {view.halt['who']}" if view.halt.get("who") else ""
@@ -170,6 +175,11 @@ def _trading_conditions(view: StatusView, limits: Limits) -> list[Condition]:
         text = f"positions without a stop at the broker: {', '.join(sorted(bare))}"
         found.append(Condition("unprotected", "info", text, 30.0))
     return found
+
+
+def _is_in_window(view: StatusView) -> bool:
+    """Return whether the broker is expected to be away now: a link that is down then is no news."""
+    return view.window is not None and view.window.phase is WindowPhase.WITHIN
 
 
 def _data_conditions(view: StatusView, limits: Limits) -> list[Condition]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from shared.messages.account import AccountSnapshot, PnlReport, PositionReport, PositionsComplete, Unexplained
 from shared.messages.base import Message
-from shared.messages.control import Alert, BrokerStatus, Control, HaltStatus, Reconciled
+from shared.messages.control import Alert, BrokerStatus, BrokerWindow, Control, HaltStatus, Reconciled
 from shared.messages.market import Bar, ContractInfo
 from shared.messages.orders import Commission, Decision, Fill, Intent, OrderEvent, OrderState
 
@@ -75,6 +75,7 @@ class StatusView:
         self.strategies: list[dict[str, Any]] = []
         self.alerts: dict[str, Alert] = {}
         self.unexplained: dict[int, Unexplained] = {}
+        self.window: BrokerWindow | None = None
         self.bars: dict[int, OrderedDict[int, Bar]] = {}
         self.bars_seen = 0
         self.fills_total = 0
@@ -111,8 +112,8 @@ class StatusView:
         match message:
             case BrokerStatus():
                 self.gateways[message.instance] = message
-            case Reconciled():
-                self.reconciled = message
+            case BrokerWindow() | Reconciled():
+                self._on_leader(message)
             case HaltStatus():
                 self.halt = {**self.halt, **message.model_dump(mode="json", exclude={"ts_init_ns", "control_id"})}
             case PnlReport():
@@ -132,6 +133,12 @@ class StatusView:
                 self.names[message.con_id] = message.name
             case _:
                 pass
+
+    def _on_leader(self, message: BrokerWindow | Reconciled) -> None:
+        if isinstance(message, BrokerWindow):
+            self.window = message
+        else:
+            self.reconciled = message
 
     def _on_unexplained(self, message: Unexplained) -> None:
         if message.expected == message.reported:

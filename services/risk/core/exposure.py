@@ -24,6 +24,7 @@ from services.risk.core.readiness import Readiness
 from shared.ids import UNASSIGNED
 from shared.messages.account import (
     AccountSnapshot,
+    BookMove,
     ExchangeRate,
     PnlReport,
     PositionReport,
@@ -85,6 +86,7 @@ class Book:
             ExchangeRate: self._apply_rate,
             PnlReport: self._apply_pnl,
             Unexplained: self._apply_unexplained,
+            BookMove: self._apply_book_move,
             ContractInfo: self._apply_contract,
             Control: self._apply_control,
             HaltStatus: self._apply_halt,
@@ -296,6 +298,14 @@ class Book:
         contract = self.contract(message.con_id)
         if message.account == self.account and contract.broker != contract.total:
             contract.unexplained = message.text or f"expected {message.expected}, the broker shows {message.reported}"
+
+    def _apply_book_move(self, move: BookMove, now_ns: int) -> None:
+        """Take what a person accepted; what we have given to `unassigned` by ourselves does not count twice."""
+        contract = self.contract(move.con_id)
+        if move.account == self.account and contract.broker == contract.total + move.quantity:
+            contract.move(move.strategy, move.quantity, now_ns)
+            self._note_difference(contract)
+            self._revalue(contract)
 
     def _apply_account(self, snapshot: AccountSnapshot, _: int) -> None:
         if snapshot.account != self.account:

@@ -1,8 +1,10 @@
 -- KEYS: lease, fence, cursor (string), ledger (hash leg -> "result|client id|order id|epoch"), halt (hash),
 --       order ids (hash client id -> highest), orders (stream).
 -- ARGV: owner, epoch, incarnation, entry of `commands` ('' leaves the cursor), seconds to keep the ledger, legs, client id, is reducing (1/0),
---       incarnation the command was made in, is expired (1/0), the legs' order ids, then five times the legs' events
---       (packed): claimed, refused:halted, refused:expired, refused:cancelled_first, refused:stale ('0': none).
+--       incarnation the command was made in, is expired (1), in a window of the broker (2) or in time (0), the legs' order
+--       ids, then six times the legs' events
+--       (packed): claimed, refused:halted, refused:expired, refused:cancelled_first, refused:stale,
+--       refused:window ('0': none).
 -- One final result per intent and leg: rows that exist are returned as they are; else all legs get the same result, with
 -- their order events in the same script. Returns rows "leg|result|client id|order id|epoch|is new (1/0)".
 local stop = fenced(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
@@ -23,6 +25,8 @@ if ARGV[9] ~= ARGV[3] then
   chosen = 5
 elseif ARGV[10] == '1' then
   chosen = 3
+elseif ARGV[8] ~= '1' and ARGV[10] == '2' then
+  chosen = 6
 elseif ARGV[8] ~= '1' and redis.call('HGET', KEYS[5], 'stage') ~= 'none' then
   chosen = 2
 end
@@ -30,10 +34,10 @@ if not is_open then
   -- Some leg had been closed by a cancel before: the others must not go out alone.
   chosen = 4
 end
-local results = {'claimed', 'refused:halted', 'refused:expired', 'refused:cancelled_first', 'refused:stale'}
+local results = {'claimed', 'refused:halted', 'refused:expired', 'refused:cancelled_first', 'refused:stale', 'refused:window'}
 local at = 11 + legs
 local answer = {}
-for number = 1, 5 do
+for number = 1, 6 do
   for leg = 0, legs - 1 do
     local event
     event, at = packed(at)

@@ -84,6 +84,9 @@ async def test_a_claim_is_final_and_its_events_are_written_once(bus: Bus) -> Non
     [
         ({"now_ns": 11}, "none", ClaimResult.REFUSED_EXPIRED),
         ({"made_in": "another"}, "none", ClaimResult.REFUSED_STALE),
+        ({"is_in_window": True}, "none", ClaimResult.REFUSED_WINDOW),
+        ({"is_in_window": True, "now_ns": 11}, "none", ClaimResult.REFUSED_EXPIRED),
+        ({"is_in_window": True, "is_reducing": True}, "none", ClaimResult.CLAIMED),
         ({}, "requested", ClaimResult.REFUSED_HALTED),
         ({}, None, ClaimResult.REFUSED_HALTED),
         ({"is_reducing": True}, "holding", ClaimResult.CLAIMED),

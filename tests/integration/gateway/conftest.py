@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -217,7 +218,9 @@ async def desk(redis_server: RedisServer, deployment: str, broker: Broker) -> As
 
 
 @pytest.fixture
-def start_gateway(spawn: Spawner, redis_server: RedisServer, deployment: str, broker: Broker) -> Callable[..., Any]:
+def start_gateway(
+    spawn: Spawner, redis_server: RedisServer, deployment: str, broker: Broker, tmp_path: Path
+) -> Callable[..., Any]:
     """Start one gateway process: `start_gateway("a", 1)`."""
 
     def start(name: str, client_id: int, **env: str) -> SpawnedProcess:
@@ -226,7 +229,8 @@ def start_gateway(spawn: Spawner, redis_server: RedisServer, deployment: str, br
             env={
                 "CQ_MODE": "sim", "CQ_DEPLOYMENT": deployment, "CQ_INSTANCE": name, "REDIS_URL": redis_server.url,
                 "IB_SIM_PORT": str(broker.port), "IB_SIM_CLIENT_ID": str(client_id), "CQ_LEASE_TTL_S": "1.0",
-                "GATEWAY_OTHERS_S": "1.0", "CQ_LOG_LEVEL": "info", **env,
+                "GATEWAY_OTHERS_S": "1.0", "GATEWAY_STATE_DIR": str(tmp_path / "gateway"),
+                "CQ_LOG_LEVEL": "info", **env,
             },
             name=f"gateway-{name}",
         )  # fmt: skip

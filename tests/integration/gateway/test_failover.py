@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from shared.messages.account import BookMove, PositionReport, Unexplained
+from shared.messages.codec import decode_body
 from shared.messages.orders import OrderState, Side
 from tests.support import eventually
 
@@ -78,6 +80,7 @@ async def _kill_leaders(desk: Any, legs: Any, start: Callable[..., Any], kills: 
     assert truth["counts"]["orders_sent_twice"] == 0, truth["orders_sent_twice"]
     await _same_orders(desk, intents)
     await _one_voice(desk)
+    await _books_add_up(desk)
     assert await desk.bus.stream_length(desk.bus.keys.dead_letter) == 0
     return {"intents": len(intents), "orders": truth["counts"]["orders"], "executions": len(truth["executions"])}
 
@@ -93,6 +96,23 @@ async def _same_orders(desk: Any, intents: list[Any]) -> None:
     for event in last.values():
         if event.state is OrderState.NOT_SENT:
             assert event.order_ref not in at_broker, event
+
+
+async def _books_add_up(desk: Any) -> None:
+    """After all the kills the strategy holds what the broker shows, and nobody ever cried wolf (P11)."""
+
+    async def add_up() -> bool:
+        stored = await desk.bus.hash_get_all(desk.bus.keys.positions)
+        reports = [decode_body("position", body) for body in stored.values()]
+        for report in reports:
+            assert isinstance(report, PositionReport)
+            assert sum(share.quantity for share in report.shares) == report.position, report
+            assert {share.strategy for share in report.shares} <= {"demo"}, report
+        return bool(reports)
+
+    await eventually(add_up, 20.0, every_s=0.2)
+    words = [each for each in await desk.messages(desk.bus.keys.account) if isinstance(each, Unexplained | BookMove)]
+    assert not words
 
 
 async def _one_voice(desk: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from shared.messages.control import Control, ControlAction
 from shared.messages.orders import OrderState, Side
+from shared.messages.requests import WhatIfAnswer, WhatIfQuery
 from tests.support import Spawner, eventually, free_port
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(90)]
@@ -71,3 +73,33 @@ async def test_halt_and_resume_reach_the_guard(
         assert holds(guard) is is_holding
     intent = await desk.place(legs[1](Side.BUY, 5))
     await desk.until(intent, OrderState.FILLED)
+
+
+async def test_a_what_if_passes_the_guards_halt_and_places_nothing(
+    guard: dict[str, str], start_gateway: Callable[..., Any], desk: Any, legs: Any
+) -> None:
+    limit, market = legs
+    start_gateway("a", 1, **guard)
+    await desk.ready_leader(20.0)
+    await desk.until(await desk.place(market(Side.BUY, 5)), OrderState.FILLED)
+    before = desk.broker.truth()["orders"]
+    with urllib.request.urlopen(guard["GATEWAY_GUARD_HTTP"] + "/halt", data=b"{}", timeout=5) as reply:
+        assert reply.status == 200 and holds(guard)
+    answers: list[WhatIfAnswer] = []
+    for number, leg in enumerate([limit(Side.BUY, 100, "50"), market(Side.SELL, 5)]):
+        query = WhatIfQuery(
+            query_id=str(number), client="me", deadline_ns=time.time_ns() + 10**10, con_id=265598, order=leg
+        )
+        await desk.bus.append(desk.bus.keys.queries, query, source="test")
+
+        async def answered(number: int = number) -> Any:
+            found = await desk.messages(desk.bus.keys.answers("me"))
+            return next((each for each in found if each.query_id == str(number)), None)
+
+        answers.append(await eventually(answered))
+    assert not any(answer.error for answer in answers)
+    first = answers[0]
+    assert first.init_margin_after is not None and first.init_margin_before is not None
+    assert first.init_margin_after > first.init_margin_before
+    assert all(answer.commission is not None and answer.equity_with_loan_after for answer in answers)
+    assert desk.broker.truth()["orders"] == before and not [e for e in await desk.events() if e.is_external]

@@ -3,9 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import ConfigError
-from shared.settings import BrokerSettings, CommonSettings, Mode, check_account, load_settings
+from shared.settings import BrokerSettings, ClientIds, CommonSettings, Mode, check_account, load_settings
 
 
 def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,3 +88,18 @@ def test_a_missing_env_file_that_was_named_is_a_mistake(monkeypatch: pytest.Monk
     monkeypatch.setenv("CQ_ENV_FILE", "/nowhere/x.env")
     with pytest.raises(ConfigError, match="CQ_ENV_FILE"):
         load_settings(CommonSettings)
+
+
+def test_client_ids_are_different_numbers_in_their_order() -> None:
+    adapter: TypeAdapter[tuple[int, ...]] = TypeAdapter(ClientIds)
+    assert adapter.validate_python("102, 101") == adapter.validate_python((102, 101)) == (102, 101)
+    for text, shown in (
+        ("", "none"),
+        (" , ", "none"),
+        ("1,1", "twice"),
+        ("0", "0"),
+        ("1,x", "x"),
+        ("2147483648", "2147"),
+    ):
+        with pytest.raises(ValidationError, match=shown):
+            adapter.validate_python(text)

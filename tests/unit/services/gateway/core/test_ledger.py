@@ -64,6 +64,15 @@ def test_every_result_has_its_events() -> None:
     assert all(event.state.is_final for events in request.if_refused.values() for event in events)
 
 
+def test_a_window_of_the_broker_is_a_refusal_with_its_name() -> None:
+    request = claim_request(
+        command(), entry_id="1-1", deployment_id="sim", client_id=101, order_ids=(7,), now_ns=50, window="reset, 00:15"
+    )
+    (event,) = request.if_refused[ClaimResult.REFUSED_WINDOW]
+    assert request.is_in_window and (event.state, event.code) == (OrderState.REFUSED, "GATEWAY_BROKER_WINDOW")
+    assert "reset, 00:15" in event.text
+
+
 def test_only_rows_of_this_epoch_with_these_ids_are_sent() -> None:
     request = claim_request(command(), entry_id="1-1", deployment_id="sim", client_id=101, order_ids=(7,), now_ns=50)
     assert was_claimed_now([LedgerRow(0, ClaimResult.CLAIMED, 101, 7, 5, True)], request, 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 from decimal import Decimal
 from typing import Any
@@ -11,9 +12,13 @@ import pytest
 
 from services.gateway.core.ledger import ClaimedOrder
 from services.gateway.ports import ClientIdInUse, QueryFailed, SessionListener
+from services.gateway.shell.ib_library import load_library
 from services.gateway.shell.ib_session import IbSession
 from shared.errors import BrokerUnavailable, TimedOut
 from shared.messages.orders import Side
+
+LIBRARY = load_library(os.environ.get("TEST_LIBRARY") or "ib_insync")
+"""The other one is put in by tests/conformance/tws/test_gateway_on_ib_async.py."""
 
 
 class Heard(SessionListener):
@@ -83,7 +88,7 @@ async def tws() -> Any:
 
 async def opened(tws: Any, **more: Any) -> tuple[IbSession, Heard]:
     heard = Heard()
-    session = IbSession(5, heard, **more)
+    session = IbSession(5, heard, library=LIBRARY, **more)
     await session.open("127.0.0.1", tws.port, limit_s=2.0)
     return session, heard
 

@@ -9,7 +9,7 @@ import pytest
 from services.monitoring.core.alerts import AlertBook, Condition, Limits, Pulse, conditions
 from services.monitoring.core.views import StatusView
 from shared.messages.account import PositionReport, Unexplained
-from shared.messages.control import Alert
+from shared.messages.control import Alert, BrokerWindow, WindowPhase
 from shared.messages.orders import OrderEvent, OrderState, Side
 
 S = 1_000_000_000
@@ -86,6 +86,10 @@ def _unexplained(view: StatusView) -> None:
     view.apply(Unexplained(account="a", con_id=1, expected=Decimal(1), reported=Decimal(2)))
 
 
+def _window(phase: WindowPhase) -> BrokerWindow:
+    return BrokerWindow(instance="gateway-1", phase=phase, name="reset")
+
+
 TROUBLES: dict[str, Callable[[StatusView], object]] = {
     "service:risk": _without_risk,
     "no-leader": lambda view: view.heartbeats[0].update(is_leader=False),
@@ -94,6 +98,7 @@ TROUBLES: dict[str, Callable[[StatusView], object]] = {
     "dead-letter": lambda view: setattr(view, "dead_letter_count", 1),
     "orders-unknown": lambda view: view.open_orders.update(r=_order(OrderState.UNKNOWN)),
     "unexplained:1": _unexplained,
+    "window-outlived": lambda view: view.apply(_window(WindowPhase.OUTLIVED)),
     "unprotected": lambda view: view.positions.update({1: _held()}),
     "lag:intents:risk": lambda view: view.lags.append({"stream": "intents", "reader": "risk", "lag": 1001}),
     "stale:AAPL": lambda view: view.heartbeats[2].update(silent=["AAPL"]),
@@ -111,6 +116,15 @@ def test_each_trouble_has_its_alert_and_no_other(what: str) -> None:
     view = healthy()
     TROUBLES[what](view)
     assert ids(view) == [what]
+
+
+def test_a_link_that_is_down_in_its_window_is_no_news() -> None:
+    view = healthy()
+    view.heartbeats[0].update(link="DEGRADED")
+    view.apply(_window(WindowPhase.WITHIN))
+    assert ids(view) == []
+    view.apply(_window(WindowPhase.OUTLIVED))
+    assert ids(view) == ["link", "window-outlived"]
 
 
 def test_a_missing_halt_state_means_halted() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.messages.account import PnlReport
+from shared.messages.account import BookMove, PnlReport
 from shared.messages.orders import OrderState
 from tests.risk_desk import (
     ACCOUNT,
@@ -151,3 +151,15 @@ def test_a_loss_between_two_decisions_latches() -> None:
     for daily in (-50, -101, 20):
         book.apply(PnlReport(account=ACCOUNT, daily=D(daily)), NOW)
     assert decided(intent_of(1), book, limits).decision.code == "RISK_DAILY_LOSS_MAX"
+
+
+def test_a_difference_that_a_person_accepted_is_unassigned_here_too() -> None:
+    book = ready_book()
+    report(book, 1, 4)
+    assert book.contract(1).total == 0
+    move = BookMove(account=ACCOUNT, con_id=1, strategy="unassigned", quantity=D(4), who="anna", reason="assignment")
+    for _ in range(2):
+        book.apply(move, NOW)
+        assert (book.contract(1).total, book.contract(1).by_strategy) == (D(4), {"unassigned": D(4)})
+    book.apply(move.model_copy(update={"account": "other"}), NOW)
+    assert not book.contract(1).differs_since_ns

@@ -1,0 +1,246 @@
+"""Keep the books while leading: read what is on the bus, compare with the broker, say what does not add up.
+
+It reads `fills` and `orders` back from the bus, so that it counts what every other reader counts, and keeps its state
+in the `books` hash together with the entries up to which it counts: a successor reads the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import assert_never
+
+from services.gateway import metrics
+from services.gateway.core.books import Adopted, AskBroker, Books, BooksEffect, Told, books_of
+from services.gateway.shell.account import AccountDesk
+from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.trading import Trading
+from shared.bus.dead_letter import decode_or_keep
+from shared.bus.ports import FIRST, Bus, Entry
+from shared.clock import SYSTEM_CLOCK, Clock
+from shared.errors import BadInput, OutcomeUnknown, TransientError
+from shared.ids import UNASSIGNED, exec_stem
+from shared.logs import get_logger
+from shared.messages.account import BookMove, PositionShare, Unexplained
+from shared.messages.base import Message
+from shared.messages.codec import decode_fields
+from shared.messages.control import Control
+from shared.messages.orders import Fill, OrderEvent
+from shared.money import ZERO
+
+EVERY_S = 1.0
+PAGE = 500
+_KEEP_QUANTITIES = 50_000
+
+
+class BooksDesk:
+    """The leader's books."""
+
+    def __init__(
+        self, bus: Bus, outbox: Outbox, account: AccountDesk, trading: Trading, *, account_id: str,
+        source: str, clock: Clock = SYSTEM_CLOCK,
+    ) -> None:  # fmt: skip
+        self.books = Books()
+        self._bus = bus
+        self._outbox = outbox
+        self._account = account
+        self._trading = trading
+        self._account_id = account_id
+        self._source = source
+        self._clock = clock
+        self._quantities: dict[str, dict[int, Decimal]] = {}
+        self._changed: dict[int, None] = {}
+        self._rounds_seen = 0
+        self._stored = ""
+        account.books = self.shown
+
+    def shown(self, con_id: int) -> tuple[tuple[PositionShare, ...], Decimal]:
+        """Return whose a position is, and what of it is unexplained."""
+        shares = self.books.shares(con_id)
+        return tuple(PositionShare(strategy=name, quantity=shares[name]) for name in sorted(shares)), self.books.gap(
+            con_id
+        )
+
+    # -- the loop
+
+    async def run(self) -> None:
+        """Look every second until cancelled."""
+        while True:
+            try:
+                self.books = await self._restored()
+                break
+            except TransientError:
+                await self._clock.sleep(0.2)
+        while True:
+            try:
+                await self.turn()
+            except TransientError as e:
+                get_logger().warning("books.not_read", error=str(e))
+            await self._clock.sleep(EVERY_S)
+
+    async def _restored(self) -> Books:
+        stored = (await self._bus.hash_get_all(self._bus.keys.books)).get("snapshot")
+        if stored is None:
+            return Books()
+        try:
+            return books_of(stored)
+        except BadInput as e:
+            # Begun anew from what the bus retains; what it does not explain is raised, for `is_begun` is set.
+            get_logger().error("books.unreadable", error=str(e))
+            return Books(is_begun=True)
+
+    async def turn(self) -> None:
+        """Take what is new, compare, and keep the result."""
+        await self._read()
+        if self._trading.rounds != self._rounds_seen:
+            self._rounds_seen = self._trading.rounds
+            self._account.ask_again()
+        reported = self._account.reported()
+        if reported is not None and self._trading.can_send:
+            effects = self.books.judge(
+                reported, rounds=self._trading.rounds, now_ns=self._clock.monotonic_ns(),
+                wall_ns=self._clock.wall_ns(),
+            )  # fmt: skip
+            self._carry_out(effects)
+        self._keep()
+
+    def _keep(self) -> None:
+        self._account.refresh(self._changed)
+        self._changed.clear()
+        metrics.BOOKS_UNEXPLAINED.set(len(self.books.unexplained))
+        text = self.books.to_json()
+        if text != self._stored:
+            self._stored = text
+            self._outbox.put_hash(self._bus.keys.books, {"snapshot": text})
+
+    async def _read(self) -> None:
+        """Read both streams to their ends."""
+        keys, books = self._bus.keys, self.books
+        while True:
+            found = await self._bus.read({keys.fills: books.fills_at, keys.orders: books.orders_at}, count=PAGE)
+            for entry in found.get(keys.fills, ()):
+                self._note_change(await self._fill(entry))
+                books.fills_at = entry.entry_id
+            for entry in found.get(keys.orders, ()):
+                if entry.fields.get(b"id", b"").isdigit():  # only orders that are not ours are named by their permId
+                    self._note_change(await self._order(entry))
+                books.orders_at = entry.entry_id
+            if not any(len(page) == PAGE for page in found.values()):
+                return
+            await self._clock.sleep(0)
+
+    def _note_change(self, con_id: int) -> None:
+        if con_id:
+            self._changed[con_id] = None
+
+    async def _fill(self, entry: Entry) -> int:
+        message = await self._decoded(entry)
+        if not isinstance(message, Fill) or message.account != self._account_id:
+            return 0
+        replaces = await self._replaced(message, entry.entry_id)
+        self._note(message)
+        return self.books.fill(message, replaces)
+
+    def _note(self, fill: Fill) -> None:
+        self._quantities.setdefault(fill.exec_stem, {})[fill.revision] = fill.quantity
+        while len(self._quantities) > _KEEP_QUANTITIES:
+            del self._quantities[next(iter(self._quantities))]
+
+    async def _replaced(self, fill: Fill, entry_id: str) -> Decimal:
+        """Return the quantity that a correction replaces, read back from the stream if it was before our time."""
+        if fill.revision <= 1:
+            return ZERO
+        if fill.exec_stem not in self._quantities:
+            await self._read_back(fill.exec_stem, entry_id)
+        earlier = {at: quantity for at, quantity in self._quantities.get(fill.exec_stem, {}).items()}
+        below = [at for at in earlier if at < fill.revision]
+        return earlier[max(below)] if below else ZERO
+
+    async def _read_back(self, stem: str, before: str) -> None:
+        cursor, stream = FIRST, self._bus.keys.fills
+        while True:
+            page = (await self._bus.read({stream: cursor}, count=PAGE)).get(stream, [])
+            for entry in page:
+                cursor = entry.entry_id
+                if cursor == before:
+                    return
+                exec_id = entry.fields.get(b"id", b"").decode(errors="replace")
+                if entry.fields.get(b"type") == b"fill" and exec_stem(exec_id)[0] == stem:
+                    message = decode_fields(entry.fields, entry_id=cursor, stream=stream).message
+                    if isinstance(message, Fill):
+                        self._note(message)
+            if len(page) < PAGE:
+                return
+
+    async def _decoded(self, entry: Entry) -> Message | None:
+        """Return the message; one that cannot be read is kept, and the broker asked for what it may have said (P10)."""
+        try:
+            envelope = await decode_or_keep(self._bus, entry, consumer=self._source)
+        except OutcomeUnknown as e:
+            get_logger().error("dead_letter.failed", error=str(e))
+            envelope = None
+        if envelope is not None:
+            return envelope.message
+        get_logger().error("entry.dead_lettered", stream=entry.stream, entry_id=entry.entry_id)
+        self._trading.ask("an entry that the books read back is unreadable")
+        return None
+
+    async def _order(self, entry: Entry) -> int:
+        message = await self._decoded(entry)
+        return self.books.order(message) if isinstance(message, OrderEvent) else 0
+
+    # -- what follows
+
+    def accept(self, control: Control) -> None:
+        """Take a person's word that a difference is right; the audit of it is the control itself."""
+        kind, _, text = control.scope.partition(":")
+        if kind != "contract" or not text.isdigit():
+            get_logger().warning("books.accept_ignored", scope=control.scope, who=control.who)
+            return
+        effects = self.books.accept(int(text), control.who, control.reason, given_wall_ns=control.ts_init_ns)
+        if not effects:
+            get_logger().warning("books.accept_ignored", scope=control.scope, who=control.who)
+        self._carry_out(effects)
+        self._keep()
+
+    def _carry_out(self, effects: Iterable[BooksEffect]) -> None:
+        for effect in effects:
+            self._note_change(effect.con_id)
+            match effect:
+                case AskBroker():
+                    self._trading.ask(f"the books differ from the broker's position in {effect.con_id}")
+                    self._account.ask_again()
+                case Adopted():
+                    self._adopted(effect)
+                case Told():
+                    self._told(effect)
+                case _:
+                    assert_never(effect)
+
+    def _adopted(self, effect: Adopted) -> None:
+        get_logger().warning(
+            "books.adopted", con_id=effect.con_id, quantity=str(effect.quantity), who=effect.who, reason=effect.reason
+        )
+        self._outbox.put(
+            self._bus.keys.account,
+            BookMove(
+                ts_init_ns=self._clock.wall_ns(), account=self._account_id, con_id=effect.con_id, strategy=UNASSIGNED,
+                quantity=effect.quantity, who=effect.who, reason=effect.reason,
+            ),
+        )  # fmt: skip
+
+    def _told(self, effect: Told) -> None:
+        if effect.expected == effect.reported:
+            get_logger().warning("books.explained", con_id=effect.con_id, text=effect.text)
+        else:
+            get_logger().error(
+                "books.unexplained", con_id=effect.con_id, expected=str(effect.expected),
+                reported=str(effect.reported), text=effect.text,
+            )  # fmt: skip
+        self._outbox.put(
+            self._bus.keys.account,
+            Unexplained(
+                ts_init_ns=self._clock.wall_ns(), account=self._account_id, con_id=effect.con_id,
+                expected=effect.expected, reported=effect.reported, text=effect.text,
+            ),
+        )  # fmt: skip

@@ -1,0 +1,114 @@
+"""Hand the leadership over: finish what was begun, then resign at once, so that a standby need not wait for the lease.
+
+Asked for by an operator (`cq gateway handover`, the web page) or by SIGTERM. Steps, each bounded:
+
+1. hold the claim: from here on nothing new is claimed, and nothing is between a claim and the socket;
+2. wait until the socket has taken every byte and the broker has shown every order that was sent, so that the successor
+   finds nothing in doubt;
+3. wait until everything queued is on the bus;
+4. end the leadership; its holder gives the lease up and stays out until another leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from services.gateway.core.book import OrderBook
+from services.gateway.shell.commands import Commands
+from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.trading import Trading
+from shared.bus.ports import Bus
+from shared.clock import NS_PER_MS, SYSTEM_CLOCK, Clock
+from shared.errors import Fenced, TransientError
+from shared.logs import get_logger
+from shared.messages.control import Control, LinkState
+from shared.messages.orders import OrderState
+
+DRAIN_S = 1.5
+TURN_S = 0.01
+
+
+class HandedOver(Fenced):
+    """The leadership was given up on purpose."""
+
+
+class Handover:
+    """One leadership's way out.
+
+    Args:
+        instance: this gateway; a standby is another one.
+        began_wall_ns: when this leadership began: what was asked of a predecessor is not done again.
+    """
+
+    def __init__(self, bus: Bus, instance: str, *, began_wall_ns: int, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._bus = bus
+        self._instance = instance
+        self._began_wall_ns = began_wall_ns
+        self._clock = clock
+        self._asked = asyncio.Event()
+        self._who = ""
+        self._needs_standby = True
+
+    def ask(self, control: Control) -> None:
+        """Take an operator's word."""
+        if control.ts_init_ns < self._began_wall_ns:
+            get_logger().info("handover.ignored", who=control.who, reason="it was asked of a predecessor")
+            return
+        self._who = control.who
+        self._asked.set()
+
+    def stop(self) -> None:
+        """Hand over because this process stops, whether or not a standby is there."""
+        self._who, self._needs_standby = "SIGTERM", False
+        self._asked.set()
+
+    async def run(self, commands: Commands, outbox: Outbox, trading: Trading, book: OrderBook) -> None:
+        """Wait until asked, then drain.
+
+        Raises:
+            HandedOver: it is done; the leadership must end now.
+        """
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            if not self._needs_standby or await has_ready_standby(self._bus, self._instance):
+                break
+            get_logger().warning("handover.refused", who=self._who, reason="no other gateway is connected")
+        began_ns = self._clock.monotonic_ns()
+        get_logger().warning("handover.began", who=self._who)
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await commands.sending.acquire()  # never released: this leadership claims no more
+                while _is_underway(trading, book):
+                    await self._clock.sleep(TURN_S)
+                await outbox.flushed()
+        except TimeoutError:
+            get_logger().warning("handover.not_drained", entries=outbox.waiting)  # a successor asks the broker anyway
+        took_ms = (self._clock.monotonic_ns() - began_ns) // NS_PER_MS
+        get_logger().warning("handover.drained", took_ms=took_ms)
+        raise HandedOver(f"handed over, asked by {self._who}")
+
+
+def _is_underway(trading: Trading, book: OrderBook) -> bool:
+    session = trading.session
+    if session is None or not session.is_open:
+        return False
+    return session.unsent_bytes > 0 or any(
+        track.state is OrderState.CLAIMED and track.sent_ns for track in book.open_tracks()
+    )
+
+
+async def has_ready_standby(bus: Bus, instance: str) -> bool:
+    """Return whether another gateway stands by with a session that is up."""
+    try:
+        for key in await bus.scan(bus.keys.heartbeat("gateway", "*")):
+            text = await bus.get_text(key)
+            facts: dict[str, Any] = json.loads(text) if text else {}
+            is_other = facts.get("instance") != instance
+            if is_other and facts.get("role") == "standby" and facts.get("data_link") == str(LinkState.READY):
+                return True
+    except (TransientError, ValueError):
+        return False
+    return False

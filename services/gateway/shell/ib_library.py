@@ -1,0 +1,63 @@
+"""Choose the broker library: alone imports it, ib_insync or its maintained successor ib_async.
+
+Used of either: its message encoders (`Client`) and decoders (`Decoder`), and the plain objects these take and give. The
+two ship the same `eventkit` module in different packages, so that only one of them is installed at a time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import ConfigError
+
+if TYPE_CHECKING:
+    import ib_insync  # noqa: F401 - shows the import contract who uses it
+
+LIBRARIES = ("ib_insync", "ib_async")
+_PARTS = ("client", "contract", "decoder", "objects", "order")
+_CURES = {
+    "ib_insync": "pip install 'copilot-quant'",
+    "ib_async": "pip uninstall -y ib_insync eventkit, then pip install 'copilot-quant[ib-async]'",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The classes that are used; untyped, as both libraries are."""
+
+    name: str
+    client: Any
+    decoder: Any
+    contract: Any
+    order: Any
+    execution_filter: Any
+
+
+@lru_cache(maxsize=len(LIBRARIES))
+def load_library(name: str = "ib_insync") -> Library:
+    """Return a library's classes.
+
+    Raises:
+        ConfigError: it is none of `LIBRARIES`, or not installed.
+    """
+    if name not in LIBRARIES:
+        raise ConfigError(f"IB_LIBRARY: {name!r} is no broker library: choose {' or '.join(LIBRARIES)}")
+    try:
+        with warnings.catch_warnings():
+            # eventkit asks for the policy's loop at import, which 3.12 deprecates (ib-facts M13); nothing here uses it.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            parts = {part: importlib.import_module(f"{name}.{part}") for part in _PARTS}
+    except ImportError as e:
+        raise ConfigError(f"IB_LIBRARY: {name} cannot be imported here ({e}): {_CURES[name]}") from e
+    return Library(
+        name=name,
+        client=parts["client"].Client,
+        decoder=parts["decoder"].Decoder,
+        contract=parts["contract"].Contract,
+        order=parts["order"].Order,
+        execution_filter=parts["objects"].ExecutionFilter,
+    )

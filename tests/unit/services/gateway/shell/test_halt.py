@@ -1,0 +1,155 @@
+"""Halt and resume: held before it is said, seen clean, recalled from the disk, other controls passed on."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.gateway.core.book import OrderBook
+from services.gateway.core.halt_memory import HaltMemory
+from services.gateway.shell.halt import HaltDesk
+from services.gateway.shell.halt_file import HaltFile
+from shared.bus.keys import Keys
+from shared.bus.memory import MemoryBus
+from shared.bus.memory_server import MemoryServer
+from shared.messages.control import Control, ControlAction, HaltStage
+from shared.settings import Mode
+
+
+class World:
+    """Everything around a halt desk."""
+
+    def __init__(self, directory: Path) -> None:
+        self.server = MemoryServer()
+        self.bus = MemoryBus(self.server, Keys("sim"))
+        self.file = HaltFile(directory, "sim")
+        self.sending = asyncio.Lock()
+        self.can_send = True
+        self.session = None
+        self.guard_answers = True
+        self.guard_memory: HaltMemory | None = None
+        self.shown: list[HaltStage] = []
+
+    def desk(self, mode: Mode = Mode.SIM) -> HaltDesk:
+        world: Any = self
+        return HaltDesk(
+            self.bus, world, OrderBook("sim", "DU1"), world, world, world, self.file, mode=mode, source="gateway:a",
+            has_lease=lambda: True,
+        )  # fmt: skip
+
+    # the outbox and the guard
+
+    def put(self, _stream: str, message: Any) -> None:
+        self.shown.append(message.stage)
+
+    async def halt(self, _who: str, _reason: str) -> bool:
+        return self.guard_answers
+
+    async def resume(self, _who: str, _reason: str) -> bool:
+        return self.guard_answers
+
+    async def halt_memory(self) -> HaltMemory | None:
+        return self.guard_memory
+
+    async def stored(self) -> str:
+        return (await self.bus.hash_get_all(self.bus.keys.halt)).get("stage", b"").decode()
+
+    async def tell(self, desk: HaltDesk, action: ControlAction, scope: str = "account") -> None:
+        control = Control(control_id="c", action=action, who="anna", scope=scope)
+        await self.bus.append(self.bus.keys.control, control, source="t")
+        await self.take(desk)
+
+    async def take(self, desk: HaltDesk) -> None:
+        for entry in await self.bus.read_range(self.bus.keys.control):
+            if entry.entry_id > desk._cursor:
+                await desk._entry(entry)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def test_a_halt_holds_and_is_seen_clean_and_resume_opens(world: World) -> None:
+    desk = world.desk()
+    await desk.restore(0)
+    assert desk.stage is HaltStage.NONE and await world.stored() == "none"
+    await world.tell(desk, ControlAction.HALT)
+    assert desk.stage is HaltStage.HOLDING and await world.stored() == "holding"
+    await desk._work()
+    assert desk.stage is HaltStage.CLEAN and await world.stored() == "clean"
+    kept = world.file.load()
+    assert kept is not None and kept.is_halted and kept.who == "anna"
+    await world.tell(desk, ControlAction.RESUME)
+    assert desk.stage is HaltStage.NONE and await world.stored() == "none"
+    kept = world.file.load()
+    assert kept is not None and not kept.is_halted
+
+
+async def test_it_waits_for_what_is_between_a_claim_and_the_socket(world: World) -> None:
+    desk = world.desk()
+    await desk.restore(0)
+    await world.sending.acquire()
+    halting = asyncio.create_task(desk.halt("c", "anna", "news"))
+    await asyncio.sleep(0.01)
+    assert desk.stage is HaltStage.NONE
+    world.sending.release()
+    await halting
+    assert desk.stage is HaltStage.HOLDING
+
+
+async def test_without_the_guards_word_it_is_only_requested_and_no_resume_happens(world: World) -> None:
+    desk = world.desk()
+    await desk.restore(0)
+    world.guard_answers = False
+    await world.tell(desk, ControlAction.HALT)
+    await desk._work()
+    assert desk.stage is HaltStage.REQUESTED and HaltStage.HOLDING not in world.shown
+    await world.tell(desk, ControlAction.RESUME)
+    assert desk.stage is HaltStage.REQUESTED and await world.stored() == "holding"
+
+
+@pytest.mark.parametrize("mode", [Mode.SIM, Mode.PAPER])
+async def test_what_redis_lost_is_recalled_and_stored_again(world: World, mode: Mode) -> None:
+    world.file.keep(HaltMemory(is_halted=True, who="anna", reason="news", at_ns=5))
+    desk = world.desk(mode)
+    await desk.restore(0)
+    assert desk.stage is HaltStage.REQUESTED and await world.stored() == "requested"
+    await desk._work()
+    assert desk.stage is HaltStage.CLEAN
+
+
+async def test_what_the_guard_holds_counts_too(world: World) -> None:
+    desk = world.desk()
+    await desk.restore(0)
+    world.guard_memory = HaltMemory(is_halted=True, who="bert", reason="by hand", at_ns=2**62)
+    successor = world.desk()
+    await successor.restore(0)
+    assert successor.stage is HaltStage.REQUESTED
+
+
+async def test_an_unreadable_control_is_a_halt(world: World) -> None:
+    desk = world.desk()
+    await desk.restore(0)
+    world.server.add(world.bus.keys.control, {"type": b"control", "body": b"\xff"})
+    await world.take(desk)
+    assert desk.stage is HaltStage.HOLDING and await world.bus.stream_length(world.bus.keys.dead_letter) == 1
+
+
+async def test_other_controls_are_passed_on_after_the_cursor_moved(world: World) -> None:
+    desk = world.desk()
+    await desk.restore(0)
+    heard: list[tuple[ControlAction, str]] = []
+    desk.on_other = lambda control: heard.append((control.action, control.scope))
+    await world.tell(desk, ControlAction.HANDOVER)
+    await world.tell(desk, ControlAction.ACCEPT_POSITION, "contract:1")
+    await world.tell(desk, ControlAction.HALT, "strategy:demo")
+    assert [action for action, _ in heard] == [
+        ControlAction.HANDOVER, ControlAction.ACCEPT_POSITION, ControlAction.HALT,
+    ]  # fmt: skip
+    assert desk.stage is HaltStage.NONE
+    cursor = (await world.bus.hash_get_all(world.bus.keys.halt))["cursor"].decode()
+    assert cursor == await world.bus.last_id(world.bus.keys.control)
