@@ -14,8 +14,13 @@ from services.risk.core.legs import Leg, LegFacts, OrderGroup, worst_of
 from services.risk.core.limits import Limits, LimitSet
 from services.risk.core.positions import ContractExposure
 from shared.ids import MANUAL
-from shared.messages.orders import Group, Intent, IntentAction, OrderLeg
+from shared.messages.orders import Group, Intent, IntentAction, OrderLeg, Side
 from shared.money import ZERO
+
+# Looked up once: a member of an enum costs more through its class than a comparison does.
+_MODIFY = IntentAction.MODIFY
+_SINGLE, _BRACKET = Group.SINGLE, Group.BRACKET
+_BUY = Side.BUY
 
 
 class Case:
@@ -25,9 +30,9 @@ class Case:
     """
 
     __slots__ = (
-        "added_value", "book", "buys", "contract", "group", "intent", "is_reducing", "is_strategy_reducing", "leg",
-        "limit_book", "limits", "mark", "now_ns", "order_value", "own_buys", "own_sells", "point", "quantity", "sells",
-        "target", "value", "worst_after",
+        "added_value", "book", "buys", "contract", "group", "intent", "is_modify", "is_reducing", "is_strategy_reducing",
+        "leg", "limit_book", "limits", "mark", "now_ns", "order_value", "own_buys", "own_sells", "point", "quantity",
+        "sells", "target", "value", "worst_after",
     )  # fmt: skip
 
     def __init__(self, intent: Intent, book: Book, limits: Limits, now_ns: int) -> None:
@@ -35,28 +40,34 @@ class Case:
         self.book = book
         self.now_ns = now_ns
         self.limit_book = limits
-        contract = self.contract = book.contracts.get(intent.con_id) or ContractExposure(intent.con_id)
-        name = contract.info.name if contract.info is not None else ""
-        self.limits: LimitSet = limits.for_order(intent.strategy, intent.con_id, name)
+        contract = book.contracts.get(intent.con_id)
+        if contract is None:
+            contract = ContractExposure(intent.con_id)
+        elif contract.is_price_old:
+            book.sums.refresh(contract)
+        self.contract = contract
+        self.limits: LimitSet = limits.for_order(intent.strategy, intent.con_id, contract.info)
+        self.is_modify = intent.action is _MODIFY
         self.target: OrderGroup | None = None
         self.leg: Leg | None = None
-        if intent.action is IntentAction.MODIFY:
+        if self.is_modify:
             self._find_target()
         self.buys, self.sells = self._added()
         self.mark = contract.quote.mark
-        self.value = book.value_of(contract)
-        self.point = book.per_point(contract)
-        self.quantity = max([leg.quantity for leg in intent.legs])
+        self.value = contract.value
+        self.point = contract.point
+        legs = intent.legs
+        self.quantity = legs[0].quantity if len(legs) == 1 else max([leg.quantity for leg in legs])
         self.order_value = self._order_value()
         self.worst_after = contract.worst(self.buys, self.sells)
         before = contract.worst_value
         self.added_value = None if self.value is None or before is None else self.worst_after * self.value - before
-        self.is_reducing = self._reduces(contract.position, contract.buys, contract.sells)
-        own = contract.by_strategy.get(intent.strategy, ZERO)
         work = contract.strategy_work.get(intent.strategy)
         self.own_buys, self.own_sells = (work[0], work[1]) if work is not None else (ZERO, ZERO)
+        self.is_reducing = self._reduces(contract.position, contract.buys, contract.sells)
         self.is_strategy_reducing = self.is_reducing and (
-            intent.strategy == MANUAL or self._reduces(own, self.own_buys, self.own_sells)
+            intent.strategy == MANUAL
+            or self._reduces(contract.by_strategy.get(intent.strategy, ZERO), self.own_buys, self.own_sells)
         )
 
     def _find_target(self) -> None:
@@ -67,10 +78,10 @@ class Case:
 
     def _added(self) -> tuple[Decimal, Decimal]:
         intent = self.intent
-        if intent.action is IntentAction.PLACE:
-            if intent.group is Group.SINGLE:
+        if not self.is_modify:
+            if intent.group is _SINGLE:
                 leg = intent.legs[0]
-                return (leg.quantity, ZERO) if leg.side.sign > 0 else (ZERO, leg.quantity)
+                return (leg.quantity, ZERO) if leg.side is _BUY else (ZERO, leg.quantity)
             return worst_of(intent.group, [_facts(leg) for leg in intent.legs])
         if self.target is None or self.leg is None:
             return ZERO, ZERO
@@ -90,14 +101,19 @@ class Case:
             return None
         most = ZERO
         for leg in self.intent.legs:
-            prices = [price for price in (leg.limit_price, leg.stop_price, self.mark) if price is not None]
-            if not prices:
+            price = self.mark
+            for other in (leg.limit_price, leg.stop_price):
+                if other is not None and (price is None or abs(other) > price):
+                    price = abs(other)
+            if price is None:
                 return None
-            most = max(most, leg.quantity * max([abs(price) for price in prices]) * self.point)
+            value = leg.quantity * price * self.point
+            if value > most:
+                most = value
         return most
 
     def _reduces(self, position: Decimal, buys: Decimal, sells: Decimal) -> bool:
-        if self.intent.action is IntentAction.MODIFY:
+        if self.is_modify:
             if self.leg is None or not self.leg.is_open:
                 return False
             if self._only_shrinks(self.leg, self.intent.legs[0]):
@@ -105,7 +121,7 @@ class Case:
             if self.leg.sign > 0:
                 return position < 0 and buys + self.buys <= -position and self.sells <= 0
             return position > 0 and sells + self.sells <= position and self.buys <= 0
-        if self.intent.group is Group.BRACKET:
+        if self.intent.group is _BRACKET:
             return False  # its children would open again what the parent closed
         if self.buys and self.sells:
             return False

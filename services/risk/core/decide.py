@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from services.risk.core.case import Case
 from services.risk.core.exposure import Book
-from services.risk.core.limits import Limits
-from services.risk.core.rule import Rule
+from services.risk.core.limits import Limits, LimitSet
+from services.risk.core.rule import Finding, Rule
 from services.risk.core.rules import MALFORMED, RULES
+from shared.messages.base import Message
 from shared.messages.orders import Command, Decision, Intent, RuleResult
+
+M = TypeVar("M", bound=Message)
+_PLANS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,41 @@ class Verdict:
     rates: tuple[float, float, float, float]
 
 
-def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: Sequence[Rule] = RULES) -> Verdict:
+class RuleBook:
+    """The rules in the order in which the first failure decides, with a plan per set of limits: whom to ask.
+
+    A rule that a set of limits switches off ("unlimited", "allow") is not asked under it; who spares an order that
+    reduces is known beforehand too, so a decision only calls what can object.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        self._plans: dict[int, tuple[LimitSet, tuple[tuple[Rule, ...], ...]]] = {}
+
+    def rules_for(self, case: Case) -> tuple[Rule, ...]:
+        """Return the rules to ask about one case."""
+        limits = case.limits
+        plan = self._plans.get(id(limits))
+        if plan is None or plan[0] is not limits:
+            if len(self._plans) > _PLANS_MAX:
+                self._plans.clear()
+            plan = self._plans[id(limits)] = (limits, self._plan(limits))
+        return plan[1][case.is_reducing + case.is_strategy_reducing]
+
+    def _plan(self, limits: LimitSet) -> tuple[tuple[Rule, ...], ...]:
+        """Return whom to ask about orders that add, that reduce the account only, and the strategy's own too."""
+        on = [rule for rule in self.rules if rule.is_on(limits)]
+        return (
+            tuple(on),
+            tuple(rule for rule in on if rule.applies_to_reducing or rule.is_strategy_scoped),
+            tuple(rule for rule in on if rule.applies_to_reducing),
+        )
+
+
+RULE_BOOK = RuleBook(RULES)
+
+
+def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleBook = RULE_BOOK) -> Verdict:
     """Evaluate every rule and return the decision, with the command if no hard rule failed.
 
     Args:
@@ -39,23 +78,22 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: Seque
     book.advance(now_ns)
     book.breakers.check_loss(limits.base.daily_loss_max)
     case = Case(intent, book, limits, now_ns)
-    failed: list[RuleResult] = []
-    warned: list[RuleResult] = []
-    for rule in rules:
-        is_spared = case.is_strategy_reducing if rule.is_strategy_scoped else case.is_reducing
-        if is_spared and not rule.applies_to_reducing:
-            continue
+    found: list[tuple[Rule, Finding]] | None = None
+    for rule in rules.rules_for(case):
         finding = rule.check(case)
         if finding is not None:
-            result = rule.result(finding)
-            (failed if result.is_hard else warned).append(result)
-    decision = Decision(
+            found = [] if found is None else found
+            found.append((rule, finding))
+    results = () if found is None else [rule.result(finding) for rule, finding in found]
+    failed = tuple(result for result in results if result.is_hard) if results else ()
+    decision = _made(
+        Decision,
         intent_id=intent.intent_id,
         approved=not failed,
         code=failed[0].code if failed else "",
         text=failed[0].text if failed else "",
-        failed=tuple(failed),
-        warned=tuple(warned),
+        failed=failed,
+        warned=tuple(result for result in results if not result.is_hard) if results else (),
         con_id=intent.con_id,
         strategy=intent.strategy,
         account=intent.account,
@@ -65,7 +103,8 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: Seque
     )
     command = None
     if not failed:
-        command = Command(
+        command = _made(
+            Command,
             intent=intent,
             not_after_ns=intent.valid_until_ns,
             incarnation=book.incarnation,
@@ -74,6 +113,21 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: Seque
             ts_init_ns=now_ns,
         )
     return Verdict(decision, command, case.limits.rates)
+
+
+def _made(cls: type[M], **values: object) -> M:
+    """Return a message of values that need no check: every field is named, and came out of a validated message.
+
+    pydantic would read the intent inside a command again, all legs of it, on the path where each microsecond counts;
+    `test_decide.py` compares the result with what the class itself makes.
+    """
+    message = cls.__new__(cls)
+    put = object.__setattr__
+    put(message, "__dict__", values)
+    put(message, "__pydantic_fields_set__", set(values))
+    put(message, "__pydantic_extra__", None)
+    put(message, "__pydantic_private__", None)
+    return message
 
 
 def refuse_malformed(intent_id: str, error: str, account: str, now_ns: int) -> Decision:

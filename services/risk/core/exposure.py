@@ -21,6 +21,7 @@ from services.risk.core.legs import Leg, OrderGroup
 from services.risk.core.positions import ContractExposure
 from services.risk.core.rates import TokenBucket
 from services.risk.core.readiness import Readiness
+from services.risk.core.sums import Sums
 from shared.ids import UNASSIGNED
 from shared.messages.account import (
     AccountSnapshot,
@@ -33,8 +34,8 @@ from shared.messages.account import (
 from shared.messages.base import Message
 from shared.messages.control import BrokerStatus, Control, HaltStatus, Reconciled
 from shared.messages.market import ContractInfo
-from shared.messages.orders import Command, Fill, Group, Intent, IntentAction, OrderEvent, OrderState, Side
-from shared.money import ZERO, notional
+from shared.messages.orders import Command, Fill, Group, Intent, IntentAction, OrderEvent, OrderState
+from shared.money import ZERO
 
 MODIFY_CLAIMED = "GATEWAY_MODIFY"
 """Code of the gateway's claim of a MODIFY intent: such an event is no order."""
@@ -56,15 +57,10 @@ class Book:
         self.groups: dict[str, OrderGroup] = {}
         self.modifies: dict[str, tuple[str, int]] = {}
         """Intent id of a modify → (intent id, leg) of the order it changes."""
-        self.base_currency = ""
-        self.rates: dict[str, Decimal] = {}
+        self.sums = Sums()
         self.buying_power: Decimal | None = None
         self.filled_since: Decimal = ZERO
         """Base currency of fills that opened positions since the last buying power: it may not show them yet."""
-        self.gross_worst = ZERO
-        self.gross_position = ZERO
-        self.unvalued: dict[int, None] = {}
-        """Contracts with a position or work whose value is unknown."""
         self.open_orders = 0
         self.breakers = Breakers()
         self.readiness = Readiness()
@@ -73,7 +69,6 @@ class Book:
         self._has_baseline = False
         self._positions_seen = False
         self._reported: dict[int, None] = {}
-        self._dirty: dict[int, ContractExposure] = {}
         self._differing: dict[int, ContractExposure] = {}
         self._appliers: Mapping[type[Message], Callable[[Any, int], None]] = {
             Command: self._apply_command,
@@ -236,7 +231,7 @@ class Book:
             group.open_sells - open_sells,
         )
         self.open_orders += group.open_buys + group.open_sells - open_buys - open_sells
-        self._revalue(contract)
+        self.sums.quantities_changed(contract)
 
     # -- account, contracts, prices
 
@@ -248,12 +243,18 @@ class Book:
         contract.market_price = report.market_price
         contract.currency = report.currency or contract.currency
         self._reported[report.con_id] = None
-        if self._has_baseline:
-            contract.report(report.position, now_ns)
-            self._note_difference(contract)
-        else:
-            contract.broker = report.position
-        self._dirty[report.con_id] = contract
+        self._take_broker(contract, report.position, now_ns)
+        self.sums.price_moved(contract)
+
+    def _take_broker(self, contract: ContractExposure, position: Decimal, now_ns: int) -> None:
+        if not self._has_baseline:
+            contract.broker = position
+            return
+        was_mismatched = contract.is_mismatched
+        contract.report(position, now_ns)
+        self._note_difference(contract)
+        if was_mismatched:
+            self.sums.quantities_changed(contract)
 
     def _apply_positions_complete(self, message: PositionsComplete, now_ns: int) -> None:
         if message.account != self.account:
@@ -262,11 +263,7 @@ class Book:
         self._reported = {}
         for con_id, contract in self.contracts.items():
             if con_id not in named and (contract.total or contract.broker):
-                if self._has_baseline:
-                    contract.report(ZERO, now_ns)
-                    self._note_difference(contract)
-                else:
-                    contract.broker = ZERO
+                self._take_broker(contract, ZERO, now_ns)
         self._positions_seen = True
         self._try_baseline(now_ns)
 
@@ -283,14 +280,14 @@ class Book:
             if contract.broker is not None and contract.broker != contract.total:
                 contract.move(UNASSIGNED, contract.broker - contract.total, now_ns)
                 self._note_difference(contract)
-                self._revalue(contract)
+                self.sums.quantities_changed(contract)
 
     def _note_difference(self, contract: ContractExposure) -> None:
         if contract.differs_since_ns:
             self._differing[contract.con_id] = contract
         elif contract.con_id in self._differing:
             del self._differing[contract.con_id]
-            self._revalue(contract)
+            self.sums.quantities_changed(contract)
 
     def _apply_unexplained(self, message: Unexplained, _: int) -> None:
         contract = self.contract(message.con_id)
@@ -300,27 +297,18 @@ class Book:
     def _apply_account(self, snapshot: AccountSnapshot, _: int) -> None:
         if snapshot.account != self.account:
             return
-        if snapshot.currency and snapshot.currency != self.base_currency:
-            self.base_currency = snapshot.currency
-            self._dirty.update(self.contracts)
+        if snapshot.currency and snapshot.currency != self.sums.base_currency:
+            self.sums.set_base(snapshot.currency, self.contracts)
         for tag in snapshot.values:
-            if tag.tag == "BuyingPower" and tag.currency in ("", "BASE", self.base_currency):
+            if tag.tag == "BuyingPower" and tag.currency in ("", "BASE", self.sums.base_currency):
                 self.buying_power = _number(tag.value)
                 self.filled_since = ZERO
             elif tag.tag == "ExchangeRate" and tag.currency:
-                self._set_rate(tag.currency, _number(tag.value))
+                self.sums.set_rate(tag.currency, _number(tag.value), self.contracts)
 
     def _apply_rate(self, message: ExchangeRate, _: int) -> None:
         if message.account == self.account:
-            self._set_rate(message.currency, message.rate)
-
-    def _set_rate(self, currency: str, rate: Decimal | None) -> None:
-        if rate is None or rate <= 0 or self.rates.get(currency) == rate:
-            return
-        self.rates[currency] = rate
-        for contract in self.contracts.values():
-            if contract.info is not None and contract.info.currency == currency:
-                self._dirty[contract.con_id] = contract
+            self.sums.set_rate(message.currency, message.rate, self.contracts)
 
     def _apply_pnl(self, report: PnlReport, _: int) -> None:
         if report.account == self.account:
@@ -330,20 +318,21 @@ class Book:
         contract = self.contract(info.con_id)
         contract.info = info
         contract.currency = info.currency
-        self._dirty[info.con_id] = contract
+        self.sums.terms_changed(contract)
 
     def apply_tick(self, con_id: int, kind: int, quality: int, ts_ns: int, a: float, c: float) -> None:
         """Take one tick record; see `Quote.apply`."""
         contract = self.contract(con_id)
         contract.quote.apply(kind, quality, ts_ns, a, c)
-        self._dirty[con_id] = contract
+        self.sums.price_moved(contract)
 
     def take_quotes(self, other: Book) -> None:
         """Go on with the last prices of another book; prices are not rebuilt from streams."""
         for con_id, contract in other.contracts.items():
             if contract.quote.ts_ns:
-                self.contract(con_id).quote = contract.quote
-                self._dirty[con_id] = self.contracts[con_id]
+                mine = self.contract(con_id)
+                mine.quote = contract.quote
+                self.sums.price_moved(mine)
 
     # -- control and status
 
@@ -360,69 +349,12 @@ class Book:
         self.readiness.apply_reconciled(message)
         self._try_baseline(now_ns)
 
-    # -- the account's sums
-
     def advance(self, now_ns: int) -> None:
         """Bring values and the comparison of the books up to `now_ns`; called before each decision."""
-        if self._dirty:
-            for contract in self._dirty.values():
-                if contract.total or contract.buys or contract.sells or contract.broker or contract.value is None:
-                    self._set_value(contract)
-                    contract.is_price_old = False
-                else:
-                    contract.is_price_old = True
-            self._dirty.clear()
-        if self._differing:
-            for contract in self._differing.values():
-                if contract.settle(now_ns):
-                    self._revalue(contract)
-
-    def value_of(self, contract: ContractExposure) -> Decimal | None:
-        """Return base currency per share of a contract at its newest price."""
-        if contract.is_price_old:
-            self._set_value(contract)
-            contract.is_price_old = False
-        return contract.value
-
-    def per_point(self, contract: ContractExposure) -> Decimal | None:
-        """Return base currency per point of price and share, None when a factor is unknown."""
-        info = contract.info
-        if info is None:
-            return None
-        return notional(Decimal(1), Decimal(1), info.multiplier, info.price_magnifier, self.rate_of(info.currency))
-
-    def rate_of(self, currency: str) -> Decimal | None:
-        """Return base currency per unit of a currency, None when not known."""
-        if currency and currency == self.base_currency:
-            return Decimal(1)
-        return self.rates.get(currency)
-
-    def _set_value(self, contract: ContractExposure) -> None:
-        price, point = contract.price(), self.per_point(contract)
-        value = abs(price) * point if price is not None and point is not None else None
-        if value != contract.value:
-            contract.value = value
-            self._revalue(contract)
-
-    def _revalue(self, contract: ContractExposure) -> None:
-        """Bring a contract's share of the account's sums up to date."""
-        worst, low_high = contract.worst(), contract.bounds
-        position = max(abs(low_high[0]), abs(low_high[1]))
-        self.gross_worst -= contract.worst_value or ZERO
-        self.gross_position -= contract.position_value or ZERO
-        if contract.value is None:
-            contract.worst_value = contract.position_value = None
-            if worst:
-                self.unvalued[contract.con_id] = None
-        else:
-            contract.worst_value = worst * contract.value
-            contract.position_value = position * contract.value
-            self.gross_worst += contract.worst_value
-            self.gross_position += contract.position_value
-        if contract.value is not None or not worst:
-            self.unvalued.pop(contract.con_id, None)
-        if worst and contract.is_price_old:
-            self._dirty[contract.con_id] = contract
+        self.sums.advance()
+        for contract in self._differing.values():
+            if contract.settle(now_ns):
+                self.sums.quantities_changed(contract)
 
 
 def _foreign_key(perm_id: int, order_ref: str) -> str:
@@ -436,8 +368,3 @@ def _number(text: str) -> Decimal | None:
     except ArithmeticError:
         return None
     return value if value.is_finite() else None
-
-
-def side_sums(side: Side, quantity: Decimal) -> tuple[Decimal, Decimal]:
-    """Return (buys, sells) of one quantity."""
-    return (quantity, ZERO) if side is Side.BUY else (ZERO, quantity)

@@ -28,6 +28,7 @@ from decimal import Decimal
 from services.risk.core.rates import UNLIMITED_RATE
 from shared.errors import ConfigError
 from shared.ids import MANUAL
+from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderType, TimeInForce
 
 UNLIMITED = "unlimited"
@@ -129,16 +130,18 @@ class Limits:
     strategies: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     contracts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     mistakes: tuple[str, ...] = ()
-    _merged: dict[tuple[str, int, str], LimitSet] = field(default_factory=dict)
+    _merged: dict[tuple[str, int, bool], LimitSet] = field(default_factory=dict)
 
-    def for_order(self, strategy: str, con_id: int, contract: str) -> LimitSet:
-        """Return the limits of one order; `contract` is the contract's own name ("" if not known)."""
-        key = (strategy, con_id, contract)
+    def for_order(self, strategy: str, con_id: int, info: ContractInfo | None) -> LimitSet:
+        """Return the limits of one order; `info` is the contract's definition, None while it is not known."""
+        if not self.strategies and not self.contracts:
+            return self.base
+        key = (strategy, con_id, info is None)
         merged = self._merged.get(key)
         if merged is None:
             if len(self._merged) > 10_000:
                 self._merged.clear()
-            merged = self._merged[key] = self._merge(strategy, con_id, contract)
+            merged = self._merged[key] = self._merge(strategy, con_id, "" if info is None else info.name)
         return merged
 
     def _merge(self, strategy: str, con_id: int, contract: str) -> LimitSet:

@@ -10,13 +10,15 @@ from decimal import Decimal
 from shared.messages.market import DataQuality, TickKind
 
 _DELAYED = (DataQuality.DELAYED, DataQuality.DELAYED_FROZEN)
+_HIGHEST = 1e12
+"""What a price may be; more is no price."""
 _FROZEN = (DataQuality.FROZEN, DataQuality.DELAYED_FROZEN)
 
 
 class Quote:
     """The last prices of one contract; 0.0 means "none seen", times are wall ns of the receipt."""
 
-    __slots__ = ("ask", "bid", "last", "quality", "ts_ns")
+    __slots__ = ("_mark", "ask", "bid", "last", "quality", "ts_ns")
 
     def __init__(self) -> None:
         self.bid = 0.0
@@ -24,16 +26,18 @@ class Quote:
         self.last = 0.0
         self.quality = 0
         self.ts_ns = 0
+        self._mark: Decimal | None = None
 
     def apply(self, kind: int, quality: int, ts_ns: int, a: float, c: float) -> None:
         """Take one tick record's kind, quality, time and prices (a: bid or trade price, c: ask)."""
         if kind == TickKind.QUOTE:
-            self.bid = a if a > 0 else 0.0  # NaN is not above 0
-            self.ask = c if c > 0 else 0.0
+            self.bid = a if 0 < a < _HIGHEST else 0.0  # NaN is not above 0
+            self.ask = c if 0 < c < _HIGHEST else 0.0
         elif kind == TickKind.TRADE:
-            self.last = a if a > 0 else 0.0
+            self.last = a if 0 < a < _HIGHEST else 0.0
         else:
             return
+        self._mark = None
         self.quality = quality
         self.ts_ns = max(self.ts_ns, ts_ns)
 
@@ -57,5 +61,7 @@ class Quote:
     @property
     def mark(self) -> Decimal | None:
         """Return `price` as Decimal, None when nothing was seen."""
-        price = self.price
-        return Decimal(repr(price)) if price else None
+        if self._mark is None:
+            price = self.price
+            self._mark = Decimal(repr(price)) if price else None
+        return self._mark

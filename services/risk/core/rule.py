@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from services.risk.core.case import Case
+from services.risk.core.limits import LimitSet
 from shared.messages.orders import RuleResult
 
 
@@ -51,6 +52,10 @@ class Rule:
     def check(self, case: Case) -> Finding | None:
         """Return what is wrong with an intent, None if nothing."""
         raise NotImplementedError
+
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether these limits can make the rule object at all; one that cannot is not asked."""
+        return True
 
     def result(self, finding: Finding) -> RuleResult:
         """Return a finding as it stands in a decision."""

@@ -62,7 +62,7 @@ def _position_finding(
     value = worst * case.value
     if value <= notional_max:
         return None
-    base = case.book.base_currency
+    base = case.book.sums.base_currency
     shown, allowed = money(value, base), money(notional_max, base)
     return Finding(f"{whose} could hold {shown} of this contract; {allowed} is allowed", allowed, shown)
 
@@ -80,10 +80,10 @@ class ExposureGrossMax(Rule):
         limit = case.limits.exposure_gross_max
         if limit is None or case.added_value is None:
             return None
-        after = case.book.gross_worst + case.added_value
+        after = case.book.sums.gross_worst + case.added_value
         if after <= limit:
             return None
-        base = case.book.base_currency
+        base = case.book.sums.base_currency
         shown, allowed = money(after, base), money(limit, base)
         return Finding(f"the account's exposure could reach {shown}; {allowed} is allowed", allowed, shown)
 
@@ -105,10 +105,10 @@ class BuyingPower(Rule):
         if book.buying_power is None:
             return Finding("the broker has not shown the account's buying power yet", plain(share), "unknown")
         allowed = book.buying_power * share
-        needed = book.gross_worst - book.gross_position + book.filled_since + case.added_value
+        needed = book.sums.gross_worst - book.sums.gross_position + book.filled_since + case.added_value
         if needed <= allowed:
             return None
-        base = book.base_currency
+        base = book.sums.base_currency
         return Finding(
             f"this order with all that works needs {money(needed, base)}; the buying power is {money(allowed, base)}",
             money(allowed, base),

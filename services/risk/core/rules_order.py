@@ -257,7 +257,7 @@ class OrderNotionalMax(Rule):
         limit, value = case.limits.order_notional_max, case.order_value
         if limit is None or value is None or value <= limit:
             return None
-        base = case.book.base_currency
+        base = case.book.sums.base_currency
         shown, allowed = money(value, base), money(limit, base)
         return Finding(f"an order worth {shown} is above the limit of {allowed} per order", allowed, shown)
 

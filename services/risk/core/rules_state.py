@@ -174,7 +174,7 @@ class MoneyUnknown(Rule):
             if info is not None and case.point is None:
                 return Finding(f"the exchange rate of {info.currency} is not known, so the order has no known worth")
             return Finding("the order has no known worth: a price or the contract's multiplier is missing")
-        others = [con_id for con_id in case.book.unvalued if con_id != contract.con_id]
+        others = [con_id for con_id in case.book.sums.unvalued if con_id != contract.con_id]
         if not others:
             return None
         named = ", ".join(f"#{con_id}" for con_id in others[:3])

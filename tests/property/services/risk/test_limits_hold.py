@@ -91,7 +91,7 @@ class Trading(RuleBasedStateMachine):
             legs = {leg.leg: BrokerLeg(leg.side.sign, leg.quantity, leg.parent_leg) for leg in intent.legs}
             self.orders[intent.intent_id] = BrokerOrder(intent, legs)
         if not verdict.decision.is_reducing:
-            assert self.book.gross_worst <= GROSS_MAX
+            assert self.book.sums.gross_worst <= GROSS_MAX
 
     @rule(
         con_id=st.sampled_from(CON_IDS), side=st.sampled_from(["BUY", "SELL"]), quantity=st.integers(1, 60),
@@ -316,7 +316,7 @@ def _reach(order: BrokerOrder, sign: int) -> Decimal:
 
 def _sums(book: Book) -> object:
     return (
-        book.gross_worst, book.gross_position, book.open_orders,
+        book.sums.gross_worst, book.sums.gross_position, book.open_orders,
         [(c.con_id, c.total, c.buys, c.sells, c.by_strategy, c.open_buys, c.open_sells) for c in
          (book.contract(con_id) for con_id in CON_IDS)],
     )  # fmt: skip
