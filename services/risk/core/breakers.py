@@ -16,7 +16,10 @@ from shared.money import ZERO
 class Breakers:
     """What is stopped, and why; each reason is one sentence."""
 
-    __slots__ = ("_loss", "_lowest_pnl", "_paused", "_paused_shown", "_requested", "_scoped", "_stage", "_stage_reason")
+    __slots__ = (
+        "_lowest_pnl", "_paused", "_paused_shown", "_requested", "_scoped", "_stage", "_stage_reason", "is_calm",
+        "loss",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._stage = ""
@@ -25,8 +28,11 @@ class Breakers:
         self._scoped: dict[str, str] = {}
         self._paused: dict[str, str] = {}
         self._paused_shown: dict[str, str] = {}
-        self._loss = ""
+        self.loss = ""
+        """The sentence of the tripped daily loss, "" while it has not tripped."""
         self._lowest_pnl = ZERO
+        self.is_calm = False
+        """No halt of any scope, no pause and no loss: what nearly every decision asks first."""
 
     def apply(self, control: Control) -> None:
         """Take an act of control, in the stream's order."""
@@ -35,7 +41,7 @@ class Breakers:
         if control.action is ControlAction.HALT and control.scope == "account":
             self._requested = reason
         elif control.action is ControlAction.RESUME and control.scope == "account":
-            self._requested = self._loss = ""
+            self._requested = self.loss = ""
             self._lowest_pnl = ZERO
         elif control.action is ControlAction.HALT:
             self._scoped[control.scope] = reason
@@ -46,15 +52,22 @@ class Breakers:
         elif control.action is ControlAction.RESUME_STRATEGY:
             self._paused.pop(name or kind, None)
             self._paused_shown.pop(name or kind, None)
+        self._note()
 
     def set_stage(self, stage: str, reason: str) -> None:
         """Take the stage that the gateway shows; "" when it is missing."""
         self._stage = stage
         self._stage_reason = reason
+        self._note()
 
     def set_paused(self, paused: Mapping[str, str]) -> None:
         """Take the pauses that are written in the snapshot hash."""
         self._paused_shown = dict(paused)
+        self._note()
+
+    def _note(self) -> None:
+        is_halted = bool(self._requested or self._scoped or self._stage != HaltStage.NONE)
+        self.is_calm = not (is_halted or self._paused or self._paused_shown or self.loss)
 
     def note_pnl(self, daily: Decimal | None) -> None:
         """Take the broker's profit and loss of the day; the lowest since the last resume counts."""
@@ -63,8 +76,9 @@ class Breakers:
 
     def check_loss(self, limit: Decimal | None) -> None:
         """Latch when the account lost more in a day than the limit; only a resume by a person ends it."""
-        if limit is not None and -self._lowest_pnl > limit and not self._loss:
-            self._loss = f"the account lost {-self._lowest_pnl} in a day"
+        if limit is not None and -self._lowest_pnl > limit and not self.loss:
+            self.loss = f"the account lost {-self._lowest_pnl} in a day"
+            self._note()
 
     def halted(self, con_id: int, strategy: str) -> str | None:
         """Return why new exposure in a contract by a strategy is halted, None if it is not."""
@@ -83,8 +97,3 @@ class Breakers:
     def paused(self, strategy: str) -> str | None:
         """Return why a strategy is paused, None if it is not."""
         return self._paused.get(strategy) or self._paused_shown.get(strategy)
-
-    @property
-    def loss(self) -> str | None:
-        """Return the sentence of the tripped daily loss, None if it has not tripped."""
-        return self._loss or None

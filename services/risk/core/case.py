@@ -19,7 +19,7 @@ from shared.money import ZERO
 
 # Looked up once: a member of an enum costs more through its class than a comparison does.
 _MODIFY = IntentAction.MODIFY
-_SINGLE, _BRACKET = Group.SINGLE, Group.BRACKET
+_BRACKET = Group.BRACKET
 _BUY = Side.BUY
 
 
@@ -30,9 +30,9 @@ class Case:
     """
 
     __slots__ = (
-        "added_value", "book", "buys", "contract", "group", "intent", "is_modify", "is_reducing", "is_strategy_reducing",
-        "leg", "limit_book", "limits", "mark", "now_ns", "order_value", "own_buys", "own_sells", "point", "quantity",
-        "sells", "target", "value", "worst_after",
+        "added_value", "book", "buys", "contract", "intent", "is_modify", "is_reducing", "is_strategy_reducing", "leg",
+        "limit_book", "limits", "mark", "now_ns", "order_value", "own_buys", "own_sells", "point", "quantity", "sells",
+        "target", "value", "worst_after",
     )  # fmt: skip
 
     def __init__(self, intent: Intent, book: Book, limits: Limits, now_ns: int) -> None:
@@ -52,18 +52,45 @@ class Case:
         self.leg: Leg | None = None
         if self.is_modify:
             self._find_target()
-        self.buys, self.sells = self._added()
-        self.mark = contract.quote.mark
-        self.value = contract.value
-        self.point = contract.point
+        mark = self.mark = contract.quote.mark
+        point = self.point = contract.point
         legs = intent.legs
-        self.quantity = legs[0].quantity if len(legs) == 1 else max([leg.quantity for leg in legs])
-        self.order_value = self._order_value()
-        self.worst_after = contract.worst(self.buys, self.sells)
-        before = contract.worst_value
-        self.added_value = None if self.value is None or before is None else self.worst_after * self.value - before
+        if len(legs) == 1 and not self.is_modify:
+            self._take_single(legs[0])
+        else:
+            self.buys, self.sells = self._added()
+            self.quantity = max([leg.quantity for leg in legs])
+            self.order_value = None if point is None else _highest([_value(leg, mark, point) for leg in legs])
+        top, bottom = contract.top + self.buys, self.sells - contract.bottom
+        worst = self.worst_after = top if top > bottom else bottom
+        value, before = contract.value, contract.worst_value
+        self.value = value
+        self.added_value = None if value is None or before is None else worst * value - before
         work = contract.strategy_work.get(intent.strategy)
         self.own_buys, self.own_sells = (work[0], work[1]) if work is not None else (ZERO, ZERO)
+        self.is_reducing = self.is_strategy_reducing = False
+        if self.is_modify or contract.total or contract.is_mismatched:  # where nothing is held, nothing reduces
+            self._see_reduction(intent)
+
+    @property
+    def is_troubled(self) -> bool:
+        """Return whether a rule about the state of the system could object: a halt, a loss, books that differ."""
+        book, contract = self.book, self.contract
+        return not (
+            book.breakers.is_calm
+            and book.readiness.settled_in == book.incarnation
+            and not contract.is_mismatched
+            and not contract.unexplained
+            and not self.limit_book.mistakes
+        )
+
+    def _take_single(self, leg: OrderLeg) -> None:
+        quantity = self.quantity = leg.quantity
+        self.buys, self.sells = (quantity, ZERO) if leg.side is _BUY else (ZERO, quantity)
+        self.order_value = None if self.point is None else _value(leg, self.mark, self.point)
+
+    def _see_reduction(self, intent: Intent) -> None:
+        contract = self.contract
         self.is_reducing = self._reduces(contract.position, contract.buys, contract.sells)
         self.is_strategy_reducing = self.is_reducing and (
             intent.strategy == MANUAL
@@ -79,9 +106,6 @@ class Case:
     def _added(self) -> tuple[Decimal, Decimal]:
         intent = self.intent
         if not self.is_modify:
-            if intent.group is _SINGLE:
-                leg = intent.legs[0]
-                return (leg.quantity, ZERO) if leg.side is _BUY else (ZERO, leg.quantity)
             return worst_of(intent.group, [_facts(leg) for leg in intent.legs])
         if self.target is None or self.leg is None:
             return ZERO, ZERO
@@ -94,23 +118,6 @@ class Case:
             facts.append((other.parent, other.sign, working, other.filled))
         buys, sells = worst_of(self.target.kind, facts)
         return buys - self.target.buys, sells - self.target.sells
-
-    def _order_value(self) -> Decimal | None:
-        """Return the largest leg's money at the higher of its own prices and the market's."""
-        if self.point is None:
-            return None
-        most = ZERO
-        for leg in self.intent.legs:
-            price = self.mark
-            for other in (leg.limit_price, leg.stop_price):
-                if other is not None and (price is None or abs(other) > price):
-                    price = abs(other)
-            if price is None:
-                return None
-            value = leg.quantity * price * self.point
-            if value > most:
-                most = value
-        return most
 
     def _reduces(self, position: Decimal, buys: Decimal, sells: Decimal) -> bool:
         if self.is_modify:
@@ -136,6 +143,21 @@ class Case:
             and terms.limit_price == leg.limit_price
             and terms.stop_price == leg.stop_price
         )
+
+
+def _value(leg: OrderLeg, mark: Decimal | None, point: Decimal) -> Decimal | None:
+    """Return a leg's money at the highest of its own prices and the market's, None when there is no price."""
+    price = mark
+    for own in (leg.limit_price, leg.stop_price):
+        if own is not None and (price is None or abs(own) > price):
+            price = abs(own)
+    return None if price is None else leg.quantity * price * point
+
+
+def _highest(values: list[Decimal | None]) -> Decimal | None:
+    """Return the largest value, None when one is unknown."""
+    known = [value for value in values if value is not None]
+    return max(known) if len(known) == len(values) else None
 
 
 def _facts(leg: OrderLeg) -> LegFacts:

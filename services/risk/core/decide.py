@@ -6,9 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 from services.risk.core.case import Case
 from services.risk.core.exposure import Book
@@ -19,11 +18,13 @@ from shared.messages.base import Message
 from shared.messages.orders import Command, Decision, Intent, RuleResult
 
 M = TypeVar("M", bound=Message)
+Checks = tuple[Callable[[Case], Finding | None], ...]
 _PLANS_MAX = 10_000
+_FIELDS: dict[type[Message], set[str]] = {cls: set(cls.model_fields) for cls in (Decision, Command)}
+_new, _put = object.__new__, object.__setattr__
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The answer to one intent. `rates` are what `Book.reserve` takes from, if it is approved."""
 
     decision: Decision
@@ -32,34 +33,42 @@ class Verdict:
 
 
 class RuleBook:
-    """The rules in the order in which the first failure decides, with a plan per set of limits: whom to ask.
+    """The rules in the order in which the first failure decides, with plans of whom to ask.
 
-    A rule that a set of limits switches off ("unlimited", "allow") is not asked under it; who spares an order that
-    reduces is known beforehand too, so a decision only calls what can object.
+    A rule is not asked where it cannot object: switched off by the limits ("unlimited", "allow"), about modifies or
+    groups where there is none, about trouble while there is none, or sparing orders that reduce. A plan is made once
+    per set of limits and kind of case, so a decision calls only what may have something to say.
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
-        self._plans: dict[int, tuple[LimitSet, tuple[tuple[Rule, ...], ...]]] = {}
+        self._plans: dict[int, tuple[LimitSet, dict[int, Checks]]] = {}
 
-    def rules_for(self, case: Case) -> tuple[Rule, ...]:
-        """Return the rules to ask about one case."""
+    def checks_for(self, case: Case) -> Checks:
+        """Return the checks of the rules to ask about one case."""
         limits = case.limits
-        plan = self._plans.get(id(limits))
-        if plan is None or plan[0] is not limits:
+        plans = self._plans.get(id(limits))
+        if plans is None or plans[0] is not limits:
             if len(self._plans) > _PLANS_MAX:
                 self._plans.clear()
-            plan = self._plans[id(limits)] = (limits, self._plan(limits))
-        return plan[1][case.is_reducing + case.is_strategy_reducing]
+            plans = self._plans[id(limits)] = (limits, {})
+        kind = case.is_reducing + case.is_strategy_reducing
+        kind += 3 * case.is_modify + 6 * (len(case.intent.legs) > 1) + 12 * case.is_troubled
+        checks = plans[1].get(kind)
+        if checks is None:
+            checks = plans[1][kind] = tuple(rule.check for rule in self.rules if _is_asked(rule, case))
+        return checks
 
-    def _plan(self, limits: LimitSet) -> tuple[tuple[Rule, ...], ...]:
-        """Return whom to ask about orders that add, that reduce the account only, and the strategy's own too."""
-        on = [rule for rule in self.rules if rule.is_on(limits)]
-        return (
-            tuple(on),
-            tuple(rule for rule in on if rule.applies_to_reducing or rule.is_strategy_scoped),
-            tuple(rule for rule in on if rule.applies_to_reducing),
-        )
+
+def _is_asked(rule: Rule, case: Case) -> bool:
+    is_spared = case.is_strategy_reducing if rule.is_strategy_scoped else case.is_reducing
+    return (
+        rule.is_on(case.limits)
+        and (rule.applies_to_reducing or not is_spared)
+        and (case.is_modify or not rule.is_for_modifies)
+        and (len(case.intent.legs) > 1 or not rule.is_for_groups)
+        and (case.is_troubled or not rule.is_for_trouble)
+    )
 
 
 RULE_BOOK = RuleBook(RULES)
@@ -78,55 +87,60 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleB
     book.advance(now_ns)
     book.breakers.check_loss(limits.base.daily_loss_max)
     case = Case(intent, book, limits, now_ns)
-    found: list[tuple[Rule, Finding]] | None = None
-    for rule in rules.rules_for(case):
-        finding = rule.check(case)
+    failed: tuple[RuleResult, ...] = ()
+    warned: tuple[RuleResult, ...] = ()
+    for check in rules.checks_for(case):
+        finding = check(case)
         if finding is not None:
-            found = [] if found is None else found
-            found.append((rule, finding))
-    results = () if found is None else [rule.result(finding) for rule, finding in found]
-    failed = tuple(result for result in results if result.is_hard) if results else ()
+            result: RuleResult = check.__self__.result(finding)  # type: ignore[attr-defined]
+            if result.is_hard:
+                failed = (*failed, result)
+            else:
+                warned = (*warned, result)
     decision = _made(
         Decision,
-        intent_id=intent.intent_id,
-        approved=not failed,
-        code=failed[0].code if failed else "",
-        text=failed[0].text if failed else "",
-        failed=failed,
-        warned=tuple(result for result in results if not result.is_hard) if results else (),
-        con_id=intent.con_id,
-        strategy=intent.strategy,
-        account=intent.account,
-        is_reducing=case.is_reducing,
-        intent_ts_ns=intent.ts_init_ns,
-        ts_init_ns=now_ns,
+        {
+            "ts_init_ns": now_ns,
+            "intent_id": intent.intent_id,
+            "approved": not failed,
+            "code": failed[0].code if failed else "",
+            "text": failed[0].text if failed else "",
+            "failed": failed,
+            "warned": warned,
+            "con_id": intent.con_id,
+            "strategy": intent.strategy,
+            "account": intent.account,
+            "is_reducing": case.is_reducing,
+            "intent_ts_ns": intent.ts_init_ns,
+        },
     )
-    command = None
-    if not failed:
-        command = _made(
-            Command,
-            intent=intent,
-            not_after_ns=intent.valid_until_ns,
-            incarnation=book.incarnation,
-            is_reducing=case.is_reducing,
-            risk_epoch=book.epoch,
-            ts_init_ns=now_ns,
-        )
+    if failed:
+        return Verdict(decision, None, case.limits.rates)
+    command = _made(
+        Command,
+        {
+            "ts_init_ns": now_ns,
+            "intent": intent,
+            "not_after_ns": intent.valid_until_ns,
+            "incarnation": book.incarnation,
+            "is_reducing": case.is_reducing,
+            "risk_epoch": book.epoch,
+        },
+    )
     return Verdict(decision, command, case.limits.rates)
 
 
-def _made(cls: type[M], **values: object) -> M:
+def _made(cls: type[M], values: dict[str, object]) -> M:
     """Return a message of values that need no check: every field is named, and came out of a validated message.
 
     pydantic would read the intent inside a command again, all legs of it, on the path where each microsecond counts;
     `test_decide.py` compares the result with what the class itself makes.
     """
-    message = cls.__new__(cls)
-    put = object.__setattr__
-    put(message, "__dict__", values)
-    put(message, "__pydantic_fields_set__", set(values))
-    put(message, "__pydantic_extra__", None)
-    put(message, "__pydantic_private__", None)
+    message: M = _new(cls)
+    _put(message, "__dict__", values)
+    _put(message, "__pydantic_fields_set__", _FIELDS[cls])
+    _put(message, "__pydantic_extra__", None)
+    _put(message, "__pydantic_private__", None)
     return message
 
 

@@ -24,6 +24,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
+from math import inf
 
 from services.risk.core.rates import UNLIMITED_RATE
 from shared.errors import ConfigError
@@ -32,6 +33,7 @@ from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderType, TimeInForce
 
 UNLIMITED = "unlimited"
+_NS_PER_S = 1_000_000_000
 Bound = Decimal | None
 """A limit; None was written out as "unlimited"."""
 
@@ -63,12 +65,21 @@ class LimitSet:
     strategies: tuple[str, ...]
     rates: tuple[float, float, float, float] = field(init=False)
     """Strategy's rate and burst, account's rate and burst, as the token buckets take them."""
+    data_age_max_ns: float = field(init=False)
+    takes_any_strategy: bool = field(init=False)
+    takes_any_type: bool = field(init=False)
+    """Whether every order type and time in force is enabled."""
 
     def __post_init__(self) -> None:
-        """Turn the rates into floats, once."""
+        """Prepare, once, what each decision asks."""
         bounds = (self.strategy_rate_per_s, self.strategy_rate_burst, self.account_rate_per_s, self.account_rate_burst)
         first, second, third, fourth = [UNLIMITED_RATE if bound is None else float(bound) for bound in bounds]
         object.__setattr__(self, "rates", (first, second, third, fourth))
+        age = self.data_age_max_s
+        object.__setattr__(self, "data_age_max_ns", inf if age is None else float(age) * _NS_PER_S)
+        object.__setattr__(self, "takes_any_strategy", "any" in self.strategies)
+        is_open = {*OrderType} <= {*self.order_types} and {*TimeInForce} <= {*self.tifs}
+        object.__setattr__(self, "takes_any_type", is_open)
 
 
 def _profile(**values: object) -> LimitSet:
@@ -158,8 +169,8 @@ class Limits:
 
     def knows_strategy(self, strategy: str) -> bool:
         """Return whether orders of this strategy are accepted at all."""
-        named = self.base.strategies
-        return "any" in named or strategy == MANUAL or strategy in named
+        base = self.base
+        return base.takes_any_strategy or strategy == MANUAL or strategy in base.strategies
 
 
 def default_limits(profile: str = DEFAULT_PROFILE) -> Limits:

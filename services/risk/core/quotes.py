@@ -9,10 +9,11 @@ from decimal import Decimal
 
 from shared.messages.market import DataQuality, TickKind
 
-_DELAYED = (DataQuality.DELAYED, DataQuality.DELAYED_FROZEN)
+DELAYED = frozenset((int(DataQuality.DELAYED), int(DataQuality.DELAYED_FROZEN)))
+_QUOTE, _TRADE = int(TickKind.QUOTE), int(TickKind.TRADE)
 _HIGHEST = 1e12
 """What a price may be; more is no price."""
-_FROZEN = (DataQuality.FROZEN, DataQuality.DELAYED_FROZEN)
+FROZEN = frozenset((int(DataQuality.FROZEN), int(DataQuality.DELAYED_FROZEN)))
 
 
 class Quote:
@@ -30,10 +31,10 @@ class Quote:
 
     def apply(self, kind: int, quality: int, ts_ns: int, a: float, c: float) -> None:
         """Take one tick record's kind, quality, time and prices (a: bid or trade price, c: ask)."""
-        if kind == TickKind.QUOTE:
+        if kind == _QUOTE:
             self.bid = a if 0 < a < _HIGHEST else 0.0  # NaN is not above 0
             self.ask = c if 0 < c < _HIGHEST else 0.0
-        elif kind == TickKind.TRADE:
+        elif kind == _TRADE:
             self.last = a if 0 < a < _HIGHEST else 0.0
         else:
             return
@@ -44,12 +45,12 @@ class Quote:
     @property
     def is_delayed(self) -> bool:
         """Return whether the data are delayed."""
-        return self.quality in _DELAYED
+        return self.quality in DELAYED
 
     @property
     def is_frozen(self) -> bool:
         """Return whether the data are those of a closed market."""
-        return self.quality in _FROZEN
+        return self.quality in FROZEN
 
     @property
     def price(self) -> float:

@@ -48,12 +48,16 @@ class Rule:
     is_hard: ClassVar[bool] = True
     applies_to_reducing: ClassVar[bool] = False
     is_strategy_scoped: ClassVar[bool] = False
+    is_for_trouble: ClassVar[bool] = False
+    """Can only object while something is wrong (`Case.is_troubled`); not asked at other times."""
+    is_for_modifies: ClassVar[bool] = False
+    is_for_groups: ClassVar[bool] = False
 
     def check(self, case: Case) -> Finding | None:
         """Return what is wrong with an intent, None if nothing."""
         raise NotImplementedError
 
-    def is_on(self, limits: LimitSet) -> bool:
+    def is_on(self, limits: LimitSet) -> bool:  # noqa: ARG002 - the rules that have a limit read it
         """Return whether these limits can make the rule object at all; one that cannot is not asked."""
         return True
 

@@ -6,8 +6,10 @@ from decimal import Decimal
 
 from services.risk.core.case import Case
 from services.risk.core.rule import Finding, Rule, Scope, money, plain
-from shared.messages.orders import IntentAction
+from shared.messages.orders import Side
 from shared.money import ZERO
+
+_BUY = Side.BUY
 
 
 class PositionMax(Rule):
@@ -38,10 +40,10 @@ class StrategyPositionMax(Rule):
         """Compare the strategy's worst case after the order with both limits."""
         own = case.contract.by_strategy.get(case.intent.strategy, ZERO)
         up = own + case.own_buys + case.buys
-        down = own - case.own_sells - case.sells
+        down = case.own_sells + case.sells - own
         return _position_finding(
             case,
-            max(abs(up), abs(down), abs(own)),
+            up if up > down else down,  # what may be added is never negative, so one of the two ends is the worst
             case.limits.strategy_position_quantity_max,
             case.limits.strategy_position_notional_max,
             f"strategy {case.intent.strategy}",
@@ -100,7 +102,7 @@ class BuyingPower(Rule):
         """Compare all opening work, recent fills included, with the buying power."""
         share = case.limits.buying_power_share
         book = case.book
-        if share is None or case.added_value is None or case.added_value <= 0:
+        if share is None or case.added_value is None or case.added_value <= ZERO:
             return None
         if book.buying_power is None:
             return Finding("the broker has not shown the account's buying power yet", plain(share), "unknown")
@@ -126,20 +128,20 @@ class OpenOrdersMax(Rule):
 
     def check(self, case: Case) -> Finding | None:
         """Count open legs with the intent's."""
-        intent, contract = case.intent, case.contract
-        if intent.action is IntentAction.MODIFY:
+        if case.is_modify:
             return None
-        total = case.book.open_orders + len(intent.legs)
-        limit = case.limits.open_orders_max
-        if limit is not None and total > limit:
-            return Finding(f"{total} orders would work; {plain(limit)} are allowed", plain(limit), str(total))
-        limit = case.limits.open_orders_side_max
-        buys = contract.open_buys + sum(1 for leg in intent.legs if leg.side.sign > 0)
-        side, count = ("buy", buys) if intent.legs[0].side.sign > 0 else ("sell", contract.open_sells)
-        if side == "sell":
-            count += sum(1 for leg in intent.legs if leg.side.sign < 0)
+        limits, contract, legs = case.limits, case.contract, case.intent.legs
+        total = case.book.open_orders + len(legs)
+        if limits.open_orders_max is not None and total > limits.open_orders_max:
+            allowed = plain(limits.open_orders_max)
+            return Finding(f"{total} orders would work; {allowed} are allowed", allowed, str(total))
+        is_buy = legs[0].side is _BUY
+        count = contract.open_buys if is_buy else contract.open_sells
+        count += 1 if len(legs) == 1 else len([leg for leg in legs if (leg.side is _BUY) is is_buy])
+        limit = limits.open_orders_side_max
         if limit is None or count <= limit:
             return None
+        side = "buy" if is_buy else "sell"
         return Finding(
             f"{count} {side} orders would work in this contract; {plain(limit)} are allowed", plain(limit), str(count)
         )

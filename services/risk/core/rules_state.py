@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from services.risk.core.case import Case
+from services.risk.core.limits import LimitSet
+from services.risk.core.quotes import DELAYED
 from services.risk.core.rule import Finding, Rule, Scope, plain
 
 
@@ -12,6 +14,7 @@ class LimitsBroken(Rule):
     code = "RISK_LIMITS_BROKEN"
     scope = Scope.SYSTEM
     citation = "P7, P10"
+    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
         """Look for mistakes in the limits file."""
@@ -28,6 +31,7 @@ class Halted(Rule):
     code = "RISK_HALTED"
     scope = Scope.ACCOUNT
     citation = "P6; SEC 15c3-5(c); RTS 6 article 12 (kill functionality)"
+    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
         """Ask the breakers."""
@@ -42,13 +46,14 @@ class DailyLoss(Rule):
     scope = Scope.ACCOUNT
     limit_name = "daily_loss_max"
     citation = "RTS 6 article 15(3); FIA 2.4"
+    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
         """Ask the breakers, which latch the loss."""
-        breakers, limit = case.book.breakers, case.limit_book.base.daily_loss_max
-        reason = breakers.loss
-        if reason is None:
+        reason = case.book.breakers.loss
+        if not reason:
             return None
+        limit = case.limit_book.base.daily_loss_max
         return Finding(f"{reason}: above the daily limit of {plain(limit)}; cq resume ends it", plain(limit))
 
 
@@ -58,10 +63,12 @@ class NotReady(Rule):
     code = "RISK_NOT_READY"
     scope = Scope.SYSTEM
     citation = "architecture §4, taking over"
+    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
         """Ask what the gateway announced."""
-        reason = case.book.readiness.complaint(case.book.incarnation)
+        book = case.book
+        reason = book.readiness.complaint(book.incarnation)
         return Finding(f"not ready: {reason}") if reason else None
 
 
@@ -72,6 +79,7 @@ class StrategyPaused(Rule):
     scope = Scope.STRATEGY
     citation = "RTS 6 article 12"
     is_strategy_scoped = True
+    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
         """Ask the breakers."""
@@ -85,6 +93,7 @@ class ReduceOnly(Rule):
     code = "RISK_REDUCE_ONLY"
     scope = Scope.CONTRACT
     citation = "P11"
+    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
         """Look whether the contract's books differ for longer than they may."""
@@ -105,6 +114,7 @@ class WouldCrossZero(Rule):
     code = "RISK_WOULD_CROSS_ZERO"
     scope = Scope.CONTRACT
     citation = "P11; a strategy's position may have been closed by hand"
+    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
         """Compare with the strategy's own position and with the broker's."""
@@ -131,16 +141,18 @@ class DataStale(Rule):
     limit_name = "data_age_max_s"
     citation = "FIA 1.6; RTS 6 article 15(1)"
 
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether there is a limit."""
+        return limits.data_age_max_s is not None
+
     def check(self, case: Case) -> Finding | None:
         """Compare the age of the last tick with the limit."""
-        limit, quote = case.limits.data_age_max_s, case.contract.quote
-        if limit is None:
+        limit, ts_ns = case.limits.data_age_max_s, case.contract.quote.ts_ns
+        if ts_ns and case.mark is not None and case.now_ns - ts_ns <= case.limits.data_age_max_ns:
             return None
-        if not quote.ts_ns or not quote.price:
+        if not ts_ns or case.mark is None:
             return Finding("no price has been seen for this contract", f"{plain(limit)} s", "none")
-        age_s = (case.now_ns - quote.ts_ns) / 1e9
-        if age_s <= float(limit):
-            return None
+        age_s = (case.now_ns - ts_ns) / 1e9
         return Finding(f"the last price is {age_s:.1f} s old", f"{plain(limit)} s", f"{age_s:.1f} s")
 
 
@@ -152,11 +164,15 @@ class DataDelayed(Rule):
     limit_name = "delayed_data"
     citation = "ib-facts A.12"
 
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether delayed data matter."""
+        return limits.delayed_data != "allow"
+
     def check(self, case: Case) -> Finding | None:
         """Look at the kind of data the last tick was."""
-        choice = case.limits.delayed_data
-        if choice == "allow" or not case.contract.quote.is_delayed:
+        if case.contract.quote.quality not in DELAYED:
             return None
+        choice = case.limits.delayed_data
         return Finding("prices of this contract are delayed (about 15 minutes)", choice, "delayed", choice == "warn")
 
 
@@ -169,6 +185,8 @@ class MoneyUnknown(Rule):
 
     def check(self, case: Case) -> Finding | None:
         """Look for unknown factors, of this contract and of what the account holds."""
+        if case.order_value is not None and case.added_value is not None and not case.book.sums.unvalued:
+            return None
         contract, info = case.contract, case.contract.info
         if case.order_value is None or case.value is None or case.added_value is None:
             if info is not None and case.point is None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.risk.core.positions import ContractExposure
+from shared.messages.market import ContractInfo
 from shared.money import ZERO, notional
 
 ONE = Decimal(1)
@@ -21,9 +22,9 @@ ONE = Decimal(1)
 class Sums:
     """The account's sums, each in base currency and in the worst case of all that works.
 
-    `gross_worst` and `gross_position` are sums of absolute values, with and without what works; `net_high` and `net_low`
-    are the signed position if all buys (all sells) fill; `by_currency` is the gross worst case of what is quoted in
-    another currency than the base.
+    `gross_worst` and `gross_position` are sums of absolute values, with and without what works; `net_high` and
+    `net_low` are the signed position if all buys (all sells) fill; `by_currency` is the gross worst case of what is
+    quoted in another currency than the base.
     """
 
     __slots__ = (
@@ -54,6 +55,7 @@ class Sums:
         info = contract.info
         if info is not None:
             rate = self.rate_of(info.currency)
+            contract.steps = _steps(info)
             contract.point = notional(ONE, ONE, info.multiplier, info.price_magnifier, rate)
         self._dirty[contract.con_id] = contract
 
@@ -129,10 +131,21 @@ class Sums:
         self.gross_position += position
         self.net_high += high
         self.net_low += low
-        currency = contract.info.currency if contract.info is not None else ""
-        currency = "" if currency == self.base_currency else currency
-        if currency:
+        currency = contract.currency
+        if currency == self.base_currency:
+            currency = ""
+        else:
             self.by_currency[currency] = self.by_currency.get(currency, ZERO) + worst
         contract.share = (worst, position, high, low, currency)
-        if self.unvalued:
-            self.unvalued.pop(contract.con_id, None)
+        if contract.con_id in self.unvalued:
+            del self.unvalued[contract.con_id]
+
+
+def _steps(info: ContractInfo) -> tuple[Decimal, Decimal, Decimal] | None:
+    rows = info.increments
+    if len(rows) > 1 or (rows and rows[0].low_edge > ZERO):
+        return None
+    tick = rows[0].increment if rows else info.min_tick
+    if tick <= ZERO or info.size_increment <= ZERO:
+        return None
+    return tick, info.size_increment, info.min_size
