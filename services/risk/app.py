@@ -10,6 +10,7 @@ from services.risk.settings import RiskSettings
 from services.risk.shell.feed import Feed
 from services.risk.shell.intents import CancelReader, IntentReader
 from services.risk.shell.leadership import Leadership
+from services.risk.shell.snapshots import Snapshots
 from shared.bus.keys import Role
 from shared.bus.redis_client import open_bus
 from shared.clock import SYSTEM_CLOCK
@@ -35,6 +36,12 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
     intents = IntentReader(bus, SYSTEM_CLOCK, feed, limits, instance=settings.instance, has_lease=elector.has_lease)
     cancels = CancelReader(bus, SYSTEM_CLOCK, instance=settings.instance, has_lease=elector.has_lease)
     leadership = Leadership(bus, SYSTEM_CLOCK, elector, feed, intents, cancels)
+
+    snapshots = Snapshots(bus, SYSTEM_CLOCK, feed, is_deciding=lambda: leadership.is_deciding)
+
+    async def drain() -> None:
+        await snapshots.write()
+        await leadership.drain()
 
     async def lead() -> None:
         await until_available(leadership.warm_up, what="bus")
@@ -63,8 +70,14 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
     health = Health(ready={"limits": usable_limits, "book": restored}, facts=facts)
     return App(
         service="risk",
-        loops={"feed": feed.run, "ticks": feed.run_ticks, "snapshots": feed.run_snapshots, "leadership": lead},
+        loops={
+            "feed": feed.run,
+            "ticks": feed.run_ticks,
+            "snapshots": feed.run_snapshots,
+            "leadership": lead,
+            "book": snapshots.run,
+        },
         health=health,
         bus=bus,
-        drain=leadership.drain,
+        drain=drain,
     )

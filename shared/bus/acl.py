@@ -67,6 +67,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "cursor:cancels",
         "decisions",
         "decided:*",
+        "risk-book",
         "commands",
         "cancel-commands",
         "control",

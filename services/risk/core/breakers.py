@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from shared.messages.control import Control, ControlAction, HaltStage
 from shared.money import ZERO
@@ -63,6 +64,25 @@ class Breakers:
     def set_paused(self, paused: Mapping[str, str]) -> None:
         """Take the pauses that are written in the snapshot hash."""
         self._paused_shown = dict(paused)
+        self._note()
+
+    def stored(self) -> dict[str, object]:
+        """Return what was latched by the stream of control and by losses, for a snapshot."""
+        return {
+            "requested": self._requested,
+            "scoped": dict(self._scoped),
+            "paused": dict(self._paused),
+            "loss": self.loss,
+            "lowest_pnl": str(self._lowest_pnl),
+        }
+
+    def restore(self, stored: Mapping[str, Any]) -> None:
+        """Take `stored` of a snapshot; the confirmed stage is read from its hash."""
+        self._requested = stored["requested"]
+        self._scoped = dict(stored["scoped"])
+        self._paused = dict(stored["paused"])
+        self.loss = stored["loss"]
+        self._lowest_pnl = Decimal(stored["lowest_pnl"])
         self._note()
 
     def _note(self) -> None:

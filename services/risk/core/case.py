@@ -67,7 +67,8 @@ class Case:
         self.value = value
         self.added_value = None if value is None or before is None else worst * value - before
         work = contract.strategy_work.get(intent.strategy)
-        self.own_buys, self.own_sells = (work[0], work[1]) if work is not None else (ZERO, ZERO)
+        self.own_buys: Decimal = ZERO if work is None else work[0]
+        self.own_sells: Decimal = ZERO if work is None else work[1]
         self.is_reducing = self.is_strategy_reducing = False
         if self.is_modify or contract.total or contract.is_mismatched:  # where nothing is held, nothing reduces
             self._see_reduction(intent)

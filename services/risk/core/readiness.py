@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from shared.messages.control import BrokerStatus, LinkState, Reconciled
 
 
@@ -31,6 +34,26 @@ class Readiness:
     @unsafe.setter
     def unsafe(self, what: str) -> None:
         self._unsafe = what
+        self._note()
+
+    def stored(self) -> dict[str, object]:
+        """Return what the gateways said last, for a snapshot."""
+        return {
+            "epoch": self.epoch,
+            "leader": self.leader,
+            "state": self.state,
+            "reconciled_epoch": self.reconciled_epoch,
+            "reconciled_in": self.reconciled_in,
+            "was_reconciled": self.was_reconciled,
+            "unsafe": self._unsafe,
+        }
+
+    def restore(self, stored: Mapping[str, Any]) -> None:
+        """Take `stored` of a snapshot."""
+        self.epoch, self.leader = stored["epoch"], stored["leader"]
+        self.state = None if stored["state"] is None else LinkState(stored["state"])
+        self.reconciled_epoch, self.reconciled_in = stored["reconciled_epoch"], stored["reconciled_in"]
+        self.was_reconciled, self._unsafe = stored["was_reconciled"], stored["unsafe"]
         self._note()
 
     def _note(self) -> None:

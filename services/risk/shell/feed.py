@@ -15,6 +15,7 @@ from typing import Any
 
 from services.risk.core.exposure import Book
 from services.risk.metrics import MALFORMED, MISMATCHED, OPEN_ORDERS
+from services.risk.shell.snapshots import load_book
 from shared.bus.ports import FIRST, Bus, Entry, entry_order
 from shared.clock import NS_PER_MS, Clock
 from shared.errors import BadInput, OutcomeUnknown, TransientError
@@ -57,6 +58,8 @@ class Feed:
     ) -> None:
         self.book = Book(account)
         self.cursors: dict[str, str] = {}
+        self.gaps: dict[str, None] = {}
+        """Streams of which entries were trimmed that this book did not read; a take-over makes up for them."""
         self._bus = bus
         self._account = account
         self._clock = clock
@@ -79,16 +82,26 @@ class Feed:
         self._vital = (keys.commands, keys.orders, keys.fills, keys.control)
 
     async def rebuild(self, incarnation: str, epoch: int) -> None:
-        """Begin an empty book that is read from the streams' first entry; last prices are kept."""
+        """Begin the book anew from its snapshot, else empty from the streams' first entry; last prices are kept."""
         book = Book(self._account, incarnation=incarnation, epoch=epoch)
+        cursors = await load_book(self._bus, book)
         book.take_quotes(self.book)
         self.book = book
         self._generation += 1
         self._contract_bodies = {}
         self._reset()
+        self.cursors.update(cursors)
+        self.gaps = {}
+        await self.note_gaps()
         await self._read_snapshots(with_contracts=True)
         if not self._tick_cursors:
             await self._start_ticks()
+
+    async def note_gaps(self) -> None:
+        """Note where the streams were trimmed past what is read."""
+        for stream, cursor in self.cursors.items():
+            if await self._bus.gap_after(stream, cursor) is not None:
+                self.gaps[stream] = None
 
     async def catch_up(self) -> int:
         """Read to the present end of every stream; return how many entries that were.
