@@ -18,7 +18,8 @@ from bench.measuring import Row, percentile
 from services.risk.core.case import Case
 from services.risk.core.decide import decide
 from services.risk.core.exposure import Book
-from services.risk.core.limits import Limits, default_limits
+from services.risk.core.limits import Limits
+from services.risk.core.profiles import default_limits
 from services.risk.core.rules import RULES
 from shared.ids import exec_stem
 from shared.messages.account import AccountSnapshot, AccountTag, PositionsComplete

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from services.risk.core.rules import RULES
+from services.risk.core.limits import RULES_VERSION
 from services.risk.settings import RiskSettings
 from services.risk.shell.feed import Feed
 from services.risk.shell.intents import CancelReader, IntentReader
 from services.risk.shell.leadership import Leadership
+from services.risk.shell.plugins import load_rules
 from services.risk.shell.snapshots import Snapshots
+from services.risk.shell.watch import BreakerWatch
 from shared.bus.keys import Role
 from shared.bus.redis_client import open_bus
 from shared.clock import SYSTEM_CLOCK
@@ -27,17 +29,33 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
     log = get_logger()
     for mistake in limits.mistakes:
         log.error("limits.broken", mistake=mistake)
-    log.info("limits.loaded", profile=limits.profile, file=str(settings.limits_file or ""), rules=len(RULES))
+    rules = load_rules()
+    newer = [rule.code for rule in rules.rules if rule.since > limits.rules_version]
+    log.info("limits.loaded", profile=limits.profile, file=str(settings.limits_file or ""), rules=len(rules.rules))
+    if newer:
+        log.warning("limits.outdated", only_warning=newer, hint=f"check them, then write rules = {RULES_VERSION}")
     ticks = settings.redis_ticks_url.get_secret_value() if settings.redis_ticks_url is not None else None
     bus = open_bus(settings.redis_url.get_secret_value(), settings.keys, ticks_url=ticks, client_name="risk")
     resources.push_async_callback(bus.close)
     elector = Elector(bus, Role.RISK, settings.instance, LeaseTiming.of_ttl(settings.lease_ttl_s))
-    feed = Feed(bus, settings.account, SYSTEM_CLOCK, instance=settings.instance, is_leading=elector.has_lease)
-    intents = IntentReader(bus, SYSTEM_CLOCK, feed, limits, instance=settings.instance, has_lease=elector.has_lease)
+    day = limits.base.trading_day
+    feed = Feed(bus, settings.account, SYSTEM_CLOCK, instance=settings.instance, is_leading=elector.has_lease, day=day)
+    intents = IntentReader(
+        bus, SYSTEM_CLOCK, feed, limits, instance=settings.instance, has_lease=elector.has_lease, rules=rules
+    )
     cancels = CancelReader(bus, SYSTEM_CLOCK, instance=settings.instance, has_lease=elector.has_lease)
     leadership = Leadership(bus, SYSTEM_CLOCK, elector, feed, intents, cancels)
 
     snapshots = Snapshots(bus, SYSTEM_CLOCK, feed, is_deciding=lambda: leadership.is_deciding)
+
+    watch = BreakerWatch(
+        bus,
+        SYSTEM_CLOCK,
+        feed,
+        lambda: intents.limits,
+        instance=settings.instance,
+        is_deciding=lambda: leadership.is_deciding,
+    )
 
     async def drain() -> None:
         await snapshots.write()
@@ -53,14 +71,15 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
             "role": "leader" if token is not None else "standby",
             "epoch": token.epoch if token is not None else 0,
             "deciding": leadership.is_deciding,
-            "profile": limits.profile,
-            "limits_mistakes": list(limits.mistakes),
+            "profile": intents.limits.profile,
+            "limits_mistakes": list(intents.limits.mistakes),
+            "breakers": {name: trip.text for name, trip in feed.book.breakers.trips.items()},
             "open_orders": feed.book.open_orders,
             "not_ready": feed.book.readiness.complaint(feed.book.incarnation) or "",
         }
 
     def usable_limits() -> str | None:
-        return "; ".join(limits.mistakes) or None
+        return "; ".join(intents.limits.mistakes) or None
 
     def restored() -> str | None:
         if leadership.token is not None and not leadership.is_deciding:
@@ -76,6 +95,7 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
             "snapshots": feed.run_snapshots,
             "leadership": lead,
             "book": snapshots.run,
+            "breakers": watch.run,
         },
         health=health,
         bus=bus,

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pydantic import Field
 
-from services.risk.core.limits import Limits, broken_limits, parse_limits
+from services.risk.core.limits import Limits
+from services.risk.core.limits_file import parse_limits
+from services.risk.core.profiles import broken_limits
 from shared.errors import ConfigError
 from shared.settings import BrokerSettings
 

@@ -14,6 +14,7 @@ from services.risk.core.exposure import Book
 from services.risk.core.limits import Limits, LimitSet
 from services.risk.core.rule import Finding, Rule
 from services.risk.core.rules import MALFORMED, RULES
+from services.risk.core.tripping import trip_account, trip_strategy
 from shared.messages.base import Message
 from shared.messages.orders import Command, Decision, Intent, RuleResult
 
@@ -85,14 +86,16 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleB
         rules: in the order in which the first failure decides.
     """
     book.advance(now_ns)
-    book.breakers.check_loss(limits.base.daily_loss_max)
+    book.activity.advance(now_ns)
+    trip_account(book, limits.base)
     case = Case(intent, book, limits, now_ns)
+    trip_strategy(book, intent.strategy, case.limits, now_ns)
     failed: tuple[RuleResult, ...] = ()
     warned: tuple[RuleResult, ...] = ()
     for check in rules.checks_for(case):
         finding = check(case)
         if finding is not None:
-            result: RuleResult = check.__self__.result(finding)  # type: ignore[attr-defined]
+            result: RuleResult = check.__self__.result(finding, limits.rules_version)  # type: ignore[attr-defined]
             if result.is_hard:
                 failed = (*failed, result)
             else:

@@ -19,8 +19,10 @@ from decimal import Decimal
 from typing import Any
 
 from services.risk.core.breakers import Breakers
+from services.risk.core.days import TradingDay
 from services.risk.core.orders import Orders
 from services.risk.core.positions import ContractExposure
+from services.risk.core.profiles import TRADING_DAY
 from services.risk.core.readiness import Readiness
 from shared.ids import UNASSIGNED
 from shared.messages.account import (
@@ -32,10 +34,12 @@ from shared.messages.account import (
     Unexplained,
 )
 from shared.messages.base import Message
-from shared.messages.control import BrokerStatus, Control, HaltStatus, Reconciled
+from shared.messages.control import BrokerStatus, Control, ControlAction, HaltStatus, Reconciled
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Command, Fill, OrderEvent
 from shared.money import ZERO
+
+_TAGS = {"NetLiquidation": "net_liquidation", "TotalCashValue": "cash", "DayTradesRemaining": "day_trades_left"}
 
 
 class Book(Orders):
@@ -44,13 +48,18 @@ class Book(Orders):
     Args:
         account: the one account of the deployment; what belongs to others is ignored.
         incarnation: of the order-flow server that the book was read from.
+        day: the trading day that counts and losses belong to.
     """
 
-    def __init__(self, account: str, *, incarnation: str = "", epoch: int = 0) -> None:
-        super().__init__(account)
+    def __init__(self, account: str, *, incarnation: str = "", epoch: int = 0, day: TradingDay = TRADING_DAY) -> None:
+        super().__init__(account, day)
         self.incarnation = incarnation
         self.epoch = epoch
         self.buying_power: Decimal | None = None
+        self.net_liquidation: Decimal | None = None
+        self.cash: Decimal | None = None
+        self.day_trades_left: Decimal | None = None
+        """Day trades that the broker still allows; -1 without a limit, None where it does not say."""
         self.breakers = Breakers()
         self.readiness = Readiness()
         self._has_baseline = False
@@ -159,6 +168,8 @@ class Book(Orders):
             if tag.tag == "BuyingPower" and tag.currency in ("", "BASE", self.sums.base_currency):
                 self.buying_power = _number(tag.value)
                 self.filled_since = ZERO
+            elif tag.tag in _TAGS and tag.currency in ("", "BASE", self.sums.base_currency):
+                setattr(self, _TAGS[tag.tag], _number(tag.value))
             elif tag.tag == "ExchangeRate" and tag.currency:
                 self.sums.set_rate(tag.currency, _number(tag.value), self.contracts)
 
@@ -166,9 +177,10 @@ class Book(Orders):
         if message.account == self.account:
             self.sums.set_rate(message.currency, message.rate, self.contracts)
 
-    def _apply_pnl(self, report: PnlReport, _: int) -> None:
+    def _apply_pnl(self, report: PnlReport, now_ns: int) -> None:
         if report.account == self.account:
-            self.breakers.note_pnl(report.daily)
+            self.activity.advance(now_ns)
+            self.breakers.note_pnl(report.daily, self.activity.started_ns)
 
     def _apply_contract(self, info: ContractInfo, _: int) -> None:
         contract = self.contract(info.con_id)
@@ -194,6 +206,8 @@ class Book(Orders):
 
     def _apply_control(self, control: Control, _: int) -> None:
         self.breakers.apply(control)
+        if control.action in (ControlAction.RESUME, ControlAction.RESUME_STRATEGY):
+            self.activity.resume("" if control.scope == "account" else control.scope.rpartition(":")[2])
 
     def _apply_halt(self, status: HaltStatus, _: int) -> None:
         self.breakers.set_stage(str(status.stage), status.reason)

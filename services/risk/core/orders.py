@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections import deque
 from decimal import Decimal
 
+from services.risk.core.activity import Activity
+from services.risk.core.days import TradingDay
 from services.risk.core.ended import Ended
 from services.risk.core.legs import Leg, OrderGroup
 from services.risk.core.positions import ContractExposure
+from services.risk.core.profits import Profits
 from services.risk.core.rates import TokenBucket
 from services.risk.core.sums import Sums
 from shared.ids import UNASSIGNED
@@ -26,7 +29,7 @@ MODIFY_CLAIMED = "GATEWAY_MODIFY"
 class Orders:
     """The orders of an account, and what they do to its contracts."""
 
-    def __init__(self, account: str) -> None:
+    def __init__(self, account: str, day: TradingDay) -> None:
         self.account = account
         self.sums = Sums()
         self.contracts: dict[int, ContractExposure] = {}
@@ -43,6 +46,10 @@ class Orders:
         self.open_orders = 0
         self.filled_since: Decimal = ZERO
         """Base currency of fills that opened positions since the last buying power: it may not show them yet."""
+        self.activity = Activity(day)
+        self.profits = Profits(day)
+        self.profits_due_ns: dict[str, int] = {}
+        """Strategy → when its profit is looked at again."""
         self.account_bucket = TokenBucket()
         self.strategy_buckets: dict[str, TokenBucket] = {}
 
@@ -68,6 +75,7 @@ class Orders:
         self.account_bucket.take(limits_rates[2], limits_rates[3], now_ns)
         self.seen_ns = now_ns
         self.unwritten[intent.intent_id] = now_ns
+        self.activity.approved(intent, now_ns)
         self._count(intent)
 
     def _is_known(self, intent: Intent) -> bool:
@@ -125,6 +133,10 @@ class Orders:
         group = self._group(key, event.con_id, event.strategy, event.group, is_external=event.is_external)
         leg = group.leg(event.leg, event.side.sign)
         before = leg.filled
+        if event.state is OrderState.REJECTED and leg.state is not OrderState.REJECTED and event.intent_id:
+            self.activity.rejected(group.strategy)
+        elif event.state is OrderState.WORKING or event.state is OrderState.FILLED:
+            self.activity.accepted(group.strategy)
         leg.apply_event(event)
         self._moved(group, leg, leg.filled - before, now_ns)
 
@@ -145,9 +157,17 @@ class Orders:
         key = fill.intent_id or _foreign_key(fill.perm_id, fill.order_ref) or f"exec:{fill.exec_stem}"
         group = self._group(key, fill.con_id, fill.strategy, Group.SINGLE, is_external=not fill.intent_id)
         leg = group.leg(fill.leg, fill.side.sign)
-        before = leg.filled
+        before, executed, is_new = leg.filled, leg.executed, fill.exec_stem not in leg.executions
         if leg.apply_fill(fill):
+            self._note_execution(group, fill, (leg.executed - executed) * leg.sign, now_ns, is_new=is_new)
             self._moved(group, leg, leg.filled - before, now_ns)
+
+    def _note_execution(self, group: OrderGroup, fill: Fill, change: Decimal, now_ns: int, *, is_new: bool) -> None:
+        self.profits.executed(group.strategy, fill.con_id, change, fill.price, now_ns)
+        if is_new:
+            point = self.contract(fill.con_id).point
+            value = None if point is None else fill.quantity * fill.price * point
+            self.activity.executed(group.strategy, value, now_ns)
 
     def _moved(self, group: OrderGroup, leg: Leg, change: Decimal, now_ns: int) -> None:
         if change:
@@ -177,6 +197,7 @@ class Orders:
         buys, sells, open_buys, open_sells = group.buys, group.sells, group.open_buys, group.open_sells
         group.recount()
         contract = self.contract(group.con_id)
+        contract.best_own = None
         contract.add_work(
             group.strategy,
             group.buys - buys,

@@ -29,10 +29,10 @@ class ContractExposure:
     """
 
     __slots__ = (
-        "average_cost", "bottom", "broker", "buys", "by_strategy", "con_id", "currency", "differs_since_ns", "groups",
-        "held_quantity", "info", "is_mismatched", "is_price_old", "is_used", "market_price", "open_buys", "open_sells",
-        "point", "quote", "sells", "share", "steps", "strategy_work", "top", "total", "totals", "unexplained", "value",
-        "worst_quantity", "worst_value",
+        "average_cost", "best_own", "bottom", "broker", "buys", "by_strategy", "con_id", "currency", "differs_since_ns",
+        "groups", "held_quantity", "info", "is_mismatched", "is_price_old", "is_used", "market_price", "open_buys",
+        "open_sells", "point", "quote", "sells", "share", "steps", "strategy_work", "top", "total", "totals",
+        "unexplained", "value", "worst_quantity", "worst_value",
     )  # fmt: skip
 
     def __init__(self, con_id: int) -> None:
@@ -56,6 +56,8 @@ class ContractExposure:
         self.open_sells = 0
         self.quote = Quote()
         self.is_price_old = False
+        self.best_own: tuple[Decimal | None, Decimal | None] | None = None
+        """Highest working buy limit and lowest working sell limit of ours, None when it must be looked up again."""
         self.steps: tuple[Decimal, Decimal, Decimal] | None = None
         """Tick, size increment and smallest size where one of each holds at every price above zero."""
         self.point: Decimal | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.risk.core.case import Case
+from services.risk.core.limits import LimitSet
 from services.risk.core.rule import Finding, Rule, Scope, money, plain
 from shared.messages.orders import Side
 from shared.money import ZERO
@@ -145,3 +146,111 @@ class OpenOrdersMax(Rule):
         return Finding(
             f"{count} {side} orders would work in this contract; {plain(limit)} are allowed", plain(limit), str(count)
         )
+
+
+class ExposureNetMax(Rule):
+    """The account's net exposure, long less short, if all buys (or all sells) fill."""
+
+    code = "RISK_EXPOSURE_NET_MAX"
+    scope = Scope.ACCOUNT
+    limit_name = "exposure_net_max"
+    citation = "SEC 15c3-5(c)(1)(i); FIA: net position limits"
+    since = 2
+
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether there is a limit."""
+        return limits.exposure_net_max is not None
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare both ends of the account's net worst case with the limit."""
+        limit, value, sums = case.limits.exposure_net_max, case.value, case.book.sums
+        if limit is None or value is None:
+            return None
+        high, low = sums.net_high + case.buys * value, case.sells * value - sums.net_low
+        after = high if high > low else low
+        if after <= limit:
+            return None
+        shown, allowed = money(after, sums.base_currency), money(limit, sums.base_currency)
+        return Finding(f"the account's net exposure could reach {shown}; {allowed} is allowed", allowed, shown)
+
+
+class ExposureCurrencyMax(Rule):
+    """What the account could hold in contracts of one foreign currency, in base currency."""
+
+    code = "RISK_EXPOSURE_CURRENCY_MAX"
+    scope = Scope.ACCOUNT
+    limit_name = "exposure_currency_max"
+    citation = "SEC 15c3-5(c)(1)(i); FIA: exposure limits per currency"
+    since = 2
+
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether there is a limit."""
+        return limits.exposure_currency_max is not None
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare the currency's gross worst case after the order with the limit."""
+        limit, info, sums = case.limits.exposure_currency_max, case.contract.info, case.book.sums
+        if limit is None or info is None or case.added_value is None or info.currency == sums.base_currency:
+            return None
+        after = sums.by_currency.get(info.currency, ZERO) + case.added_value
+        if after <= limit:
+            return None
+        shown, allowed = money(after, sums.base_currency), money(limit, sums.base_currency)
+        return Finding(f"exposure in {info.currency} could reach {shown}; {allowed} is allowed", allowed, shown)
+
+
+class Concentration(Rule):
+    """One contract's worst case as a share of what the account is worth."""
+
+    code = "RISK_CONCENTRATION"
+    scope = Scope.CONTRACT
+    limit_name = "concentration_percent"
+    citation = "FIA: concentration limits; SEC 15c3-5(c)(1)(i)"
+    since = 2
+
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether there is a limit."""
+        return limits.concentration_percent is not None
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare the contract's worst case after the order with the account's net liquidation value."""
+        limit, value, worth = case.limits.concentration_percent, case.value, case.book.net_liquidation
+        if limit is None or value is None:
+            return None
+        if worth is None or worth <= ZERO:
+            return Finding("the broker has not shown what the account is worth", f"{plain(limit)} %", "unknown")
+        percent = case.worst_after * value * 100 / worth
+        if percent <= limit:
+            return None
+        return Finding(
+            f"this contract could be {percent:.1f} % of what the account is worth; {plain(limit)} % is allowed",
+            f"{plain(limit)} %",
+            f"{percent:.1f} %",
+        )
+
+
+class CashMin(Rule):
+    """What works and this order must leave a minimum of cash, as if all were bought and nothing borrowed."""
+
+    code = "RISK_CASH_MIN"
+    scope = Scope.ACCOUNT
+    limit_name = "cash_min"
+    citation = "SEC 15c3-5(c)(1)(i); Regulation T (cash accounts)"
+    since = 2
+
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether there is a limit."""
+        return limits.cash_min is not None
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare all opening work, recent fills included, with the cash that the broker shows."""
+        book, limit = case.book, case.limits.cash_min
+        if limit is None or case.added_value is None or case.added_value <= ZERO:
+            return None
+        if book.cash is None:
+            return Finding("the broker has not shown the account's cash yet", plain(limit), "unknown")
+        left = book.cash - (book.sums.gross_worst - book.sums.gross_position + book.filled_since + case.added_value)
+        if left >= limit:
+            return None
+        shown, allowed = money(left, book.sums.base_currency), money(limit, book.sums.base_currency)
+        return Finding(f"{shown} of cash would be left; {allowed} must stay", allowed, shown)

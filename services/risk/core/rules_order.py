@@ -297,24 +297,26 @@ class PriceCollar(Rule):
 
     code = "RISK_PRICE_COLLAR"
     scope = Scope.ORDER
-    limit_name = "price_collar_percent"
+    limit_name = "price_collar_percent, price_collar_ticks"
     citation = "RTS 6 article 15(1)(a); FIA 1.3; CME price banding"
 
     def is_on(self, limits: LimitSet) -> bool:
         """Return whether there is a collar."""
-        return limits.price_collar_percent is not None
+        return limits.price_collar_percent is not None or limits.price_collar_ticks is not None
 
     def check(self, case: Case) -> Finding | None:
         """Compare each limit price with the middle or last price."""
-        limit = case.limits.price_collar_percent
-        if limit is None:
-            return None
+        limit, ticks = case.limits.price_collar_percent, case.limits.price_collar_ticks
         for leg in case.intent.legs:
             reference = leg.stop_price if leg.stop_price is not None else case.mark
             if leg.limit_price is None or not reference:
                 continue
             worse = leg.limit_price - reference if leg.side is _BUY else reference - leg.limit_price
-            if worse > ZERO and worse * _HUNDRED > limit * abs(reference):
+            if worse <= ZERO:
+                continue
+            if ticks is not None and (finding := _too_many_ticks(case, leg, worse, ticks)) is not None:
+                return finding
+            if limit is not None and worse * _HUNDRED > limit * abs(reference):
                 worse = worse * 100 / abs(reference)
                 return Finding(
                     f"leg {leg.leg}: limit price {plain(leg.limit_price)} is {worse:.2f} % worse than "
@@ -323,3 +325,17 @@ class PriceCollar(Rule):
                     f"{worse:.2f} %",
                 )
         return None
+
+
+def _too_many_ticks(case: Case, leg: OrderLeg, worse: Decimal, allowed: Decimal) -> Finding | None:
+    info = case.contract.info
+    tick = ZERO if info is None or leg.limit_price is None else info.tick_at(leg.limit_price)
+    if tick <= ZERO or worse <= allowed * tick:
+        return None
+    count = worse / tick
+    return Finding(
+        f"leg {leg.leg}: limit price {plain(leg.limit_price)} is {count:.0f} ticks worse than the market; "
+        f"{plain(allowed)} are allowed",
+        f"{plain(allowed)} ticks",
+        f"{count:.0f} ticks",
+    )

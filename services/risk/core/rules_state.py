@@ -39,24 +39,6 @@ class Halted(Rule):
         return Finding(f"trading is halted: {reason}") if reason else None
 
 
-class DailyLoss(Rule):
-    """After a day's loss above the limit nothing new passes until a person resumes."""
-
-    code = "RISK_DAILY_LOSS_MAX"
-    scope = Scope.ACCOUNT
-    limit_name = "daily_loss_max"
-    citation = "RTS 6 article 15(3); FIA 2.4"
-    is_for_trouble = True
-
-    def check(self, case: Case) -> Finding | None:
-        """Ask the breakers, which latch the loss."""
-        reason = case.book.breakers.loss
-        if not reason:
-            return None
-        limit = case.limit_book.base.daily_loss_max
-        return Finding(f"{reason}: above the daily limit of {plain(limit)}; cq resume ends it", plain(limit))
-
-
 class NotReady(Rule):
     """Nothing new before the gateway's leader has reconciled in this epoch and incarnation, and its link is READY."""
 

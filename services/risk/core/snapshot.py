@@ -33,6 +33,9 @@ def snapshot_of(book: Book) -> dict[str, Any]:
         "groups": [pack_group(group) for group in book.groups.values()],
         "modifies": {name: list(target) for name, target in book.modifies.items()},
         "ended": [list(row) for row in book.ended.rows()],
+        "account_values": [_text(one) for one in (book.net_liquidation, book.cash, book.day_trades_left)],
+        "activity": book.activity.stored(),
+        "profits": book.profits.stored(),
         "breakers": book.breakers.stored(),
         "readiness": book.readiness.stored(),
         "baseline": book.baseline_stored(),
@@ -59,6 +62,10 @@ def load_snapshot(book: Book, data: dict[str, Any]) -> None:
     book.modifies = {name: (intent_id, leg) for name, (intent_id, leg) in data["modifies"].items()}
     for key, ended_ns, packed in data["ended"]:
         book.ended.put_row(key, ended_ns, packed)
+    values = [None if one is None else Decimal(one) for one in data["account_values"]]
+    book.net_liquidation, book.cash, book.day_trades_left = values
+    book.activity.restore(data["activity"])
+    book.profits.restore(data["profits"])
     book.breakers.restore(data["breakers"])
     book.readiness.restore(data["readiness"])
     book.baseline_restore(data["baseline"])

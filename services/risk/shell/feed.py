@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from services.risk.core.days import TradingDay
 from services.risk.core.exposure import Book
+from services.risk.core.profiles import TRADING_DAY
 from services.risk.metrics import MALFORMED, MISMATCHED, OPEN_ORDERS
 from services.risk.shell.snapshots import load_book
 from shared.bus.ports import FIRST, Bus, Entry, entry_order
@@ -51,12 +53,21 @@ class Feed:
         bus: the order-flow bus.
         account: the deployment's account.
         is_leading: whether this process leads now; only the leader writes dead letters.
+        day: the trading day of the limits.
     """
 
     def __init__(
-        self, bus: Bus, account: str, clock: Clock, *, instance: str, is_leading: Callable[[], bool] = lambda: False
+        self,
+        bus: Bus,
+        account: str,
+        clock: Clock,
+        *,
+        instance: str,
+        is_leading: Callable[[], bool] = lambda: False,
+        day: TradingDay = TRADING_DAY,
     ) -> None:
-        self.book = Book(account)
+        self._day = day
+        self.book = Book(account, day=day)
         self.cursors: dict[str, str] = {}
         self.gaps: dict[str, None] = {}
         """Streams of which entries were trimmed that this book did not read; a take-over makes up for them."""
@@ -83,7 +94,7 @@ class Feed:
 
     async def rebuild(self, incarnation: str, epoch: int) -> None:
         """Begin the book anew from its snapshot, else empty from the streams' first entry; last prices are kept."""
-        book = Book(self._account, incarnation=incarnation, epoch=epoch)
+        book = Book(self._account, incarnation=incarnation, epoch=epoch, day=self._day)
         cursors = await load_book(self._bus, book)
         book.take_quotes(self.book)
         self.book = book

@@ -6,9 +6,10 @@ from itertools import product
 
 import pytest
 
+from services.risk.core.breakers import Trip
 from services.risk.core.case import Case
 from services.risk.core.decide import RULE_BOOK, RuleBook, decide, refuse_malformed
-from services.risk.core.limits import default_limits
+from services.risk.core.profiles import default_limits
 from services.risk.core.rule import Rule
 from services.risk.core.rules import MALFORMED, RULES
 from shared.messages.codec import decode_body, encode_body
@@ -77,8 +78,7 @@ def test_a_plan_only_leaves_out_rules_that_have_nothing_to_say(trouble: str, pos
     elif trouble == "differs":
         report(book, 1, 1000, NOW - 60 * 10**9)
     elif trouble == "loss":
-        book.breakers.loss = "lost"
-        book.breakers.set_stage("none", "")
+        book.breakers.trip("daily_loss", Trip("lost", "1", "2", "reduce_only"))
     limits = default_limits("tiny-live") if is_tight else limits_with()
     book.advance(NOW)
     for intent in _cases():
@@ -86,7 +86,8 @@ def test_a_plan_only_leaves_out_rules_that_have_nothing_to_say(trouble: str, pos
         asked = {check.__self__.code for check in RULE_BOOK.checks_for(case)}  # type: ignore[attr-defined]
         for rule in RULES:
             is_spared = case.is_strategy_reducing if rule.is_strategy_scoped else case.is_reducing
-            if rule.code in asked or (is_spared and not rule.applies_to_reducing):
+            is_off = not rule.is_on(limits.base) or (is_spared and not rule.applies_to_reducing)
+            if rule.code in asked or is_off:
                 continue
             assert rule.check(case) is None, rule.code
 

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from services.risk.core.limits import PROFILES, default_limits, parse_limits
+from services.risk.core.limits_file import parse_limits
+from services.risk.core.profiles import PROFILES, default_limits
 from shared.errors import ConfigError
 from tests.risk_desk import info
 

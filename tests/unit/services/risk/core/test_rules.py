@@ -9,7 +9,8 @@ import pytest
 
 from services.risk.core.decide import decide
 from services.risk.core.exposure import Book
-from services.risk.core.limits import Limits, broken_limits, default_limits
+from services.risk.core.limits import Limits
+from services.risk.core.profiles import broken_limits, default_limits
 from services.risk.core.rules import RULES
 from shared.messages.account import ExchangeRate, PnlReport, PositionReport, PositionsComplete
 from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState, Reconciled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import msgpack
@@ -10,6 +9,7 @@ import pytest
 
 from services.risk.core.exposure import Book
 from services.risk.core.snapshot import load_snapshot, snapshot_of
+from services.risk.core.tripping import trip_account
 from shared.messages.account import ExchangeRate, PnlReport
 from shared.messages.control import Control, ControlAction
 from shared.messages.orders import OrderState
@@ -24,6 +24,7 @@ from tests.risk_desk import (
     event_of,
     fill_of,
     hold,
+    info,
     intent_of,
     limits_with,
     modify_of,
@@ -36,6 +37,8 @@ def reborn(book: Book) -> Book:
     """Return the book that a successor makes of a snapshot."""
     successor = Book(ACCOUNT, incarnation=INCARNATION, epoch=8)
     load_snapshot(successor, msgpack.unpackb(msgpack.packb(snapshot_of(book))))
+    for con_id in (1, 2, 3):
+        successor.apply(info(con_id), NOW)
     return successor
 
 
@@ -65,8 +68,8 @@ def test_a_successor_knows_the_same() -> None:
             name: work for name, work in theirs.strategy_work.items() if any(work)
         }
     assert successor.readiness.settled_in == INCARNATION
-    successor.breakers.check_loss(Decimal(50))
-    assert successor.breakers.loss
+    trip_account(successor, limits_with(daily_loss_max=50).base)
+    assert "daily_loss" in successor.breakers.trips
 
 
 def test_what_follows_a_snapshot_is_applied_as_to_the_book_itself() -> None:
