@@ -42,8 +42,9 @@ def busy_book() -> Book:
     book = Book(ACCOUNT, incarnation=INCARNATION, epoch=1)
     book.apply(Reconciled(instance="g", epoch=1, incarnation=INCARNATION), NOW_NS)
     book.apply(BrokerStatus(instance="g", state=LinkState.READY, is_leader=True, epoch=1), NOW_NS)
-    power = (AccountTag(tag="BuyingPower", value="100000000", currency="USD"),)
-    book.apply(AccountSnapshot(account=ACCOUNT, currency="USD", values=power), NOW_NS)
+    worth = ("BuyingPower", "NetLiquidation", "TotalCashValue")
+    tags = tuple(AccountTag(tag=tag, value="100000000", currency="USD") for tag in worth)
+    book.apply(AccountSnapshot(account=ACCOUNT, currency="USD", values=tags), NOW_NS)
     book.apply(PositionsComplete(account=ACCOUNT), NOW_NS)
     book.breakers.set_stage("none", "")
     ladder = (PriceIncrement(low_edge=Decimal(0), increment=Decimal("0.01")),)
@@ -81,7 +82,9 @@ def wide_limits() -> Limits:
     """Return limits with every rule on, wide enough that none refuses: the longest way through all of them."""
     limits = default_limits()
     changes: dict[str, object] = {
-        "exposure_gross_max": Decimal(10) ** 9, "open_orders_max": Decimal(10) ** 6,
+        "exposure_gross_max": Decimal(10) ** 9, "exposure_net_max": Decimal(10) ** 9, "repeats_max": Decimal(10) ** 6,
+        "concentration_percent": Decimal(100), "cash_min": Decimal(0), "turnover_day_max": Decimal(10) ** 12,
+        "open_orders_max": Decimal(10) ** 6,
         "open_orders_side_max": Decimal(10) ** 6, "strategy_rate_per_s": Decimal(10) ** 6,
         "strategy_rate_burst": Decimal(10) ** 6, "account_rate_per_s": Decimal(10) ** 6,
         "account_rate_burst": Decimal(10) ** 6,

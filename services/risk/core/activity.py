@@ -15,17 +15,30 @@ from decimal import Decimal
 from typing import Any
 
 from services.risk.core.days import TradingDay
-from shared.messages.orders import Intent
+from shared.messages.orders import Intent, Side
 from shared.money import ZERO
 
 CONTENTS_MAX = 1000
 Content = tuple[object, ...]
+Repeat = tuple[str, int, bool]
+_BUY = Side.BUY
 
 
 class Activity:
     """The counts. `started_ns` is when the trading day that is counted began."""
 
-    __slots__ = ("_contents", "_day", "fills", "orders", "rejects", "repeats", "started_ns", "trades", "turnover")
+    __slots__ = (
+        "_contents",
+        "_day",
+        "_last_ns",
+        "fills",
+        "orders",
+        "rejects",
+        "repeats",
+        "started_ns",
+        "trades",
+        "turnover",
+    )
 
     def __init__(self, day: TradingDay) -> None:
         self._day = day
@@ -38,8 +51,9 @@ class Activity:
         """Strategy → orders and modifies approved in the day."""
         self.fills: dict[str, int] = {}
         """Strategy → executions of the day."""
-        self.repeats: dict[str, int] = {}
-        """`strategy:conId:side` → orders approved in the day, until a person resumes the strategy."""
+        self.repeats: dict[Repeat, int] = {}
+        """Strategy, conId, is it a buy → orders approved in the day, until a person resumes the strategy."""
+        self._last_ns: dict[tuple[str, int], int] = {}
         self.rejects: dict[str, int] = {}
         """Strategy → orders that the broker rejected in a row."""
 
@@ -55,6 +69,7 @@ class Activity:
         """Count an approved intent."""
         self.advance(now_ns)
         self.orders[intent.strategy] = self.orders.get(intent.strategy, 0) + 1
+        self._last_ns[intent.strategy, intent.con_id] = now_ns
         key = repeat_key(intent)
         self.repeats[key] = self.repeats.get(key, 0) + 1
         if len(self._contents) >= CONTENTS_MAX:
@@ -86,12 +101,15 @@ class Activity:
             self.rejects, self.repeats = {}, {}
             return
         self.rejects.pop(strategy, None)
-        for key in [key for key in self.repeats if key.startswith(f"{strategy}:")]:
+        for key in [key for key in self.repeats if key[0] == strategy]:
             del self.repeats[key]
 
-    def seen_ns(self, intent: Intent) -> int:
-        """Return when an intent of the same content was approved last, 0 if never."""
-        return self._contents.get(content_of(intent), 0)
+    def seen_ns(self, intent: Intent, since_ns: int) -> int:
+        """Return when an intent of the same content was approved last, 0 if not since `since_ns`."""
+        if self._last_ns.get((intent.strategy, intent.con_id), 0) < since_ns:
+            return 0  # the usual case: nothing at all was asked for in this contract
+        seen_ns = self._contents.get(content_of(intent), 0)
+        return seen_ns if seen_ns >= since_ns else 0
 
     def stored(self) -> dict[str, object]:
         """Return the counts, for a snapshot."""
@@ -101,7 +119,7 @@ class Activity:
             "trades": self.trades,
             "orders": self.orders,
             "fills": self.fills,
-            "repeats": self.repeats,
+            "repeats": [[*key, count] for key, count in self.repeats.items()],
             "rejects": self.rejects,
         }
 
@@ -110,19 +128,16 @@ class Activity:
         self.started_ns, self.trades = stored["started_ns"], stored["trades"]
         self.turnover = Decimal(stored["turnover"])
         self.orders, self.fills = dict(stored["orders"]), dict(stored["fills"])
-        self.repeats, self.rejects = dict(stored["repeats"]), dict(stored["rejects"])
+        self.rejects = dict(stored["rejects"])
+        self.repeats = {(strategy, con_id, is_buy): count for strategy, con_id, is_buy, count in stored["repeats"]}
 
 
 def content_of(intent: Intent) -> Content:
     """Return what makes two intents the same wish."""
-    legs = intent.legs
-    return (intent.strategy, intent.con_id, intent.modifies, len(legs), *_terms(legs[0]), *_terms(legs[-1]))
+    terms = [(leg.side is _BUY, leg.quantity, leg.limit_price, leg.stop_price) for leg in intent.legs]
+    return (intent.strategy, intent.con_id, intent.modifies, *terms)
 
 
-def _terms(leg: Any) -> Content:
-    return leg.side, leg.quantity, leg.limit_price, leg.stop_price
-
-
-def repeat_key(intent: Intent) -> str:
+def repeat_key(intent: Intent) -> Repeat:
     """Return what a strategy does again and again: one side of one contract."""
-    return f"{intent.strategy}:{intent.con_id}:{intent.legs[0].side}"
+    return intent.strategy, intent.con_id, intent.legs[0].side is _BUY

@@ -32,10 +32,11 @@ class Duplicate(Rule):
 
     def check(self, case: Case) -> Finding | None:
         """Look the content up among those approved."""
-        seen_ns = case.book.activity.seen_ns(case.intent)
-        if not seen_ns or case.now_ns - seen_ns > case.limits.duplicate_window_ns:
+        limits = case.limits
+        seen_ns = case.book.activity.seen_ns(case.intent, case.now_ns - limits.duplicate_window_ns)
+        if not seen_ns:
             return None
-        limits, ago_s = case.limits, max(0, case.now_ns - seen_ns) / 1e9
+        ago_s = max(0, case.now_ns - seen_ns) / 1e9
         return Finding(
             f"strategy {case.intent.strategy} asked for the same {ago_s:.2f} s ago",
             f"{plain(limits.duplicate_window_s)} s",

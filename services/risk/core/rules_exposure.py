@@ -11,6 +11,7 @@ from shared.messages.orders import Side
 from shared.money import ZERO
 
 _BUY = Side.BUY
+_HUNDRED = Decimal(100)
 
 
 class PositionMax(Rule):
@@ -219,9 +220,9 @@ class Concentration(Rule):
             return None
         if worth is None or worth <= ZERO:
             return Finding("the broker has not shown what the account is worth", f"{plain(limit)} %", "unknown")
-        percent = case.worst_after * value * 100 / worth
-        if percent <= limit:
+        if case.worst_after * value * _HUNDRED <= limit * worth:
             return None
+        percent = case.worst_after * value * _HUNDRED / worth
         return Finding(
             f"this contract could be {percent:.1f} % of what the account is worth; {plain(limit)} % is allowed",
             f"{plain(limit)} %",

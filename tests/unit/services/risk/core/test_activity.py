@@ -40,7 +40,7 @@ def test_contents_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = Activity(TradingDay.of("00:00 UTC"))
     for number in (1, 2, 3):
         counts.approved(intent_of(number, quantity=number), NOW + number)
-    seen = [counts.seen_ns(intent_of(9, quantity=number)) for number in (1, 2, 3)]
+    seen = [counts.seen_ns(intent_of(9, quantity=number), NOW) for number in (1, 2, 3)]
     assert seen == [0, NOW + 2, NOW + 3]
 
 
@@ -50,6 +50,6 @@ def test_a_person_ends_what_counts_against_a_strategy() -> None:
         counts.approved(intent_of(1, strategy=strategy), NOW)
         counts.rejected(strategy)
     counts.resume("s")
-    assert list(counts.rejects) == ["t"] and list(counts.repeats) == ["t:1:BUY"]
+    assert list(counts.rejects) == ["t"] and list(counts.repeats) == [("t", 1, True)]
     counts.resume("")
     assert not counts.rejects and not counts.repeats
