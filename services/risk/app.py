@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from services.risk.core.limits import RULES_VERSION
+from services.risk.core.limits import RULES_VERSION, Limits
 from services.risk.settings import RiskSettings
 from services.risk.shell.feed import Feed
 from services.risk.shell.intents import CancelReader, IntentReader
 from services.risk.shell.leadership import Leadership
+from services.risk.shell.limits import LimitsKeeper
 from services.risk.shell.plugins import load_rules
 from services.risk.shell.snapshots import Snapshots
 from services.risk.shell.watch import BreakerWatch
@@ -57,6 +58,20 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
         is_deciding=lambda: leadership.is_deciding,
     )
 
+    def use(changed: Limits) -> None:
+        intents.limits = changed
+
+    keeper = LimitsKeeper(
+        bus,
+        SYSTEM_CLOCK,
+        limits,
+        file_text=settings.limits_text(),
+        environment=settings.guide_limits,
+        ceiling=settings.read_ceiling(),
+        has_lease=elector.has_lease,
+        use=use,
+    )
+
     async def drain() -> None:
         await snapshots.write()
         await leadership.drain()
@@ -96,6 +111,7 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
             "leadership": lead,
             "book": snapshots.run,
             "breakers": watch.run,
+            "limits": keeper.run,
         },
         health=health,
         bus=bus,

@@ -68,6 +68,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "decisions",
         "decided:*",
         "risk-book",
+        "limits",
         "commands",
         "cancel-commands",
         "control",

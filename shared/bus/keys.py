@@ -168,6 +168,11 @@ class Keys:
         """String: risk's book with the entries it was read up to, in msgpack; a restart begins with it."""
         return self._key("risk-book")
 
+    @property
+    def limits(self) -> str:
+        """Hash: text of the limits in force, who applied them and why, and the answer to the last change asked for."""
+        return self._key("limits")
+
     def decided(self, intent_id: str) -> str:
         """String: the decision entry of an intent; kept eight days."""
         return self._key(f"decided:{intent_id}")

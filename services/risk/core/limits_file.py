@@ -55,7 +55,7 @@ _LISTS = {
     "contracts_allowed": None,
     "contracts_restricted": None,
 }
-_ALL = tuple(one.name for one in fields(LimitSet) if one.init)
+ALL_LIMITS = tuple(one.name for one in fields(LimitSet) if one.init)
 _PER_STRATEGY = (
     "order_quantity_max", "order_notional_max", "price_collar_percent", "price_collar_ticks", "market_slippage_percent",
     "strategy_position_quantity_max", "strategy_position_notional_max", "strategy_rate_per_s", "strategy_rate_burst",
@@ -95,6 +95,19 @@ def parse_limits(text: str, *, source: str = "limits", environment: Mapping[str,
     return limits
 
 
+def parse_table(text: str, *, source: str) -> dict[str, object]:
+    """Read a file that holds `[limits]` only and return what it names.
+
+    Raises:
+        ConfigError: every mistake at once.
+    """
+    reader = _Reader(text, source)
+    named = reader.read_table()
+    if reader.mistakes:
+        raise ConfigError(reader.mistakes)
+    return named
+
+
 class _Reader:
     def __init__(self, text: str, source: str) -> None:
         self._text = text
@@ -115,7 +128,7 @@ class _Reader:
         if profile not in PROFILES:
             self._note("", "profile", f"profile {profile!r} is unknown: choose {', '.join(PROFILES)}")
             profile = DEFAULT_PROFILE
-        base = replace(PROFILES[profile], **self._table(content.get("limits", {}), "limits", _ALL))  # type: ignore[arg-type]
+        base = replace(PROFILES[profile], **self._table(content.get("limits", {}), "limits", ALL_LIMITS))  # type: ignore[arg-type]
         return Limits(
             base=base,
             profile=profile,
@@ -124,6 +137,17 @@ class _Reader:
             contracts=self._tables(content, "contracts"),
             asset_classes=self._tables(content, "asset_classes"),
         )
+
+    def read_table(self) -> dict[str, object]:
+        try:
+            content = tomllib.loads(self._text, parse_float=Decimal)
+        except tomllib.TOMLDecodeError as e:
+            self.mistakes.append(f"{self._source}: this is not TOML: {e}")
+            return {}
+        for name in content:
+            if name != "limits":
+                self._note("", name, f"{name!r} does not belong here: write [limits] only")
+        return self._table(content.get("limits", {}), "limits", ALL_LIMITS)
 
     def _version(self, content: dict[str, object]) -> int:
         """Return the set of rules the file was checked against: the first, where a file does not say."""
@@ -147,7 +171,7 @@ class _Reader:
         values: dict[str, object] = {}
         for name, given in table.items():
             if name not in allowed:
-                known = name in _ALL
+                known = name in ALL_LIMITS
                 reason = f"cannot be set in [{section}]" if known else f"is no limit; known: {', '.join(allowed)}"
                 self._note(section, name, f"{name} {reason}")
                 continue
