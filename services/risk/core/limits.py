@@ -54,6 +54,7 @@ class LimitSet:
     turnover_day_max: Bound
     trades_day_max: Bound
     orders_per_fill_max: Bound
+    repeats: str
     repeats_max: Bound
     duplicates: str
     duplicate_window_s: Bound

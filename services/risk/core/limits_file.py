@@ -42,7 +42,7 @@ CHOICES = {
     **dict.fromkeys(
         (
             "crossed_quotes", "day_trades", "delayed_data", "duplicates", "frozen_data", "market_closed", "protection",
-            "self_cross", "short_selling",
+            "repeats", "self_cross", "short_selling",
         ),
         _CHOICE,
     ),
@@ -60,7 +60,7 @@ _PER_STRATEGY = (
     "order_quantity_max", "order_notional_max", "price_collar_percent", "price_collar_ticks", "market_slippage_percent",
     "strategy_position_quantity_max", "strategy_position_notional_max", "strategy_rate_per_s", "strategy_rate_burst",
     "order_types", "tifs", "short_selling", "protection", "self_cross", "duplicates", "duplicate_window_s",
-    "repeats_max", "orders_per_fill_max", "strategy_loss_max", "rejects_max", "market_closed",
+    "repeats", "repeats_max", "orders_per_fill_max", "strategy_loss_max", "rejects_max", "market_closed",
 )  # fmt: skip
 _PER_CONTRACT = (
     "order_quantity_max", "order_notional_max", "price_collar_percent", "price_collar_ticks", "market_slippage_percent",

@@ -46,19 +46,18 @@ class Duplicate(Rule):
 
 
 class RepeatsMax(Rule):
-    """A strategy that has opened the same side of a contract very often in a day warns until a person looked."""
+    """A strategy that asks for the same side of a contract very often in a day warns or stops until a person looks."""
 
     code = "RISK_REPEATS_MAX"
     scope = Scope.STRATEGY
-    limit_name = "repeats_max"
-    citation = "RTS 6 article 15(2) (repeated automated execution)"
-    is_hard = False
+    limit_name = "repeats, repeats_max"
+    citation = "RTS 6 article 15(3) (repeated automated execution)"
     is_strategy_scoped = True
     since = 2
 
     def is_on(self, limits: LimitSet) -> bool:
         """Return whether there is a limit."""
-        return limits.repeats_max is not None
+        return limits.repeats != "allow" and limits.repeats_max is not None
 
     def check(self, case: Case) -> Finding | None:
         """Count the orders approved in the day."""
@@ -70,6 +69,7 @@ class RepeatsMax(Rule):
             "cq resume of the strategy begins to count anew",
             plain(limit),
             str(count),
+            case.limits.repeats == "warn",
         )
 
 

@@ -20,7 +20,7 @@ class PositionMax(Rule):
     code = "RISK_POSITION_MAX"
     scope = Scope.CONTRACT
     limit_name = "position_quantity_max, position_notional_max"
-    citation = "SEC 15c3-5(c)(1)(i); FIA 2.1"
+    citation = "SEC 15c3-5(c)(1)(i); RTS 6 article 15(5); FIA: maximum intraday position"
 
     def check(self, case: Case) -> Finding | None:
         """Compare the worst case after the order with both limits."""
@@ -35,7 +35,7 @@ class StrategyPositionMax(Rule):
     code = "RISK_STRATEGY_POSITION_MAX"
     scope = Scope.STRATEGY
     limit_name = "strategy_position_quantity_max, strategy_position_notional_max"
-    citation = "RTS 6 article 15(1)(e)"
+    citation = "RTS 6 article 15(4) and (5)"
     is_strategy_scoped = True
 
     def check(self, case: Case) -> Finding | None:
@@ -77,7 +77,7 @@ class ExposureGrossMax(Rule):
     code = "RISK_EXPOSURE_GROSS_MAX"
     scope = Scope.ACCOUNT
     limit_name = "exposure_gross_max"
-    citation = "SEC 15c3-5(c)(1)(i); FIA 2.2"
+    citation = "SEC 15c3-5(c)(1)(i); RTS 6 article 15(4)"
 
     def check(self, case: Case) -> Finding | None:
         """Compare the account's gross worst case after the order with the limit."""

@@ -14,7 +14,7 @@ class DailyLoss(Rule):
     code = "RISK_DAILY_LOSS_MAX"
     scope = Scope.ACCOUNT
     limit_name = "daily_loss_max, daily_loss_rung"
-    citation = "RTS 6 article 15(3); FIA 2.4"
+    citation = "RTS 6 article 15(4) and (5); FIA: intraday loss limits"
     is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
@@ -28,7 +28,7 @@ class DrawdownMax(Rule):
     code = "RISK_DRAWDOWN_MAX"
     scope = Scope.ACCOUNT
     limit_name = "drawdown_max, drawdown_rung"
-    citation = "RTS 6 article 15(3); FIA 2.4"
+    citation = "RTS 6 article 15(4) and (5); FIA: intraday loss limits"
     is_for_trouble = True
     since = 2
 
@@ -43,7 +43,7 @@ class StrategyLossMax(Rule):
     code = "RISK_STRATEGY_LOSS_MAX"
     scope = Scope.STRATEGY
     limit_name = "strategy_loss_max, strategy_loss_rung, trading_day"
-    citation = "RTS 6 article 15(1), article 16"
+    citation = "RTS 6 article 15(4) and (5)"
     is_for_trouble = True
     is_strategy_scoped = True
     since = 2

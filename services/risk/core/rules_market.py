@@ -101,7 +101,7 @@ class MarketClosed(Rule):
     code = "RISK_MARKET_CLOSED"
     scope = Scope.CONTRACT
     limit_name = "market_closed"
-    citation = "RTS 6 article 15; FIA: trading session controls"
+    citation = "SEC 15c3-5(c)(2)(i)"
     since = 2
 
     def __init__(self) -> None:

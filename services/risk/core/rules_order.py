@@ -75,7 +75,7 @@ class StrategyUnknown(Rule):
     code = "RISK_STRATEGY_UNKNOWN"
     scope = Scope.STRATEGY
     limit_name = "strategies"
-    citation = "architecture §2; RTS 6 article 12 (who may trade)"
+    citation = "architecture §2; RTS 6 article 12(3) (whose order it is), article 18"
     applies_to_reducing = True
 
     def check(self, case: Case) -> Finding | None:
@@ -259,7 +259,7 @@ class OrderQuantityMax(Rule):
     code = "RISK_ORDER_QUANTITY_MAX"
     scope = Scope.ORDER
     limit_name = "order_quantity_max"
-    citation = "SEC 15c3-5(c)(1)(ii); RTS 6 article 15(1)(c); FIA 1.1"
+    citation = "SEC 15c3-5(c)(1)(ii); RTS 6 article 15(1)(c); FIA: maximum order size"
     applies_to_reducing = True
 
     def check(self, case: Case) -> Finding | None:
@@ -298,7 +298,7 @@ class PriceCollar(Rule):
     code = "RISK_PRICE_COLLAR"
     scope = Scope.ORDER
     limit_name = "price_collar_percent, price_collar_ticks"
-    citation = "RTS 6 article 15(1)(a); FIA 1.3; CME price banding"
+    citation = "RTS 6 article 15(1)(a); FIA: price tolerance; CME price banding"
 
     def is_on(self, limits: LimitSet) -> bool:
         """Return whether there is a collar."""

@@ -20,7 +20,7 @@ class ContractRestricted(Rule):
     code = "RISK_CONTRACT_RESTRICTED"
     scope = Scope.CONTRACT
     limit_name = "contracts_allowed, contracts_restricted"
-    citation = "SEC 15c3-5(c)(2)(ii); RTS 6 article 15; FIA: restricted lists"
+    citation = "SEC 15c3-5(c)(2)(ii); RTS 6 article 15(5)"
     since = 2
 
     def is_on(self, limits: LimitSet) -> bool:
@@ -102,7 +102,7 @@ class ProtectionRequired(Rule):
     code = "RISK_PROTECTION_REQUIRED"
     scope = Scope.STRATEGY
     limit_name = "protection"
-    citation = "P6; RTS 6 article 15"
+    citation = "P6; RTS 6 article 15(4)"
     is_strategy_scoped = True
     since = 2
 

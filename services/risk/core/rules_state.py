@@ -30,7 +30,7 @@ class Halted(Rule):
 
     code = "RISK_HALTED"
     scope = Scope.ACCOUNT
-    citation = "P6; SEC 15c3-5(c); RTS 6 article 12 (kill functionality)"
+    citation = "P6; RTS 6 article 12 (kill functionality); FIA: kill switch"
     is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
@@ -121,7 +121,7 @@ class DataStale(Rule):
     code = "RISK_DATA_STALE"
     scope = Scope.CONTRACT
     limit_name = "data_age_max_s"
-    citation = "FIA 1.6; RTS 6 article 15(1)"
+    citation = "FIA: market data reasonability"
 
     def is_on(self, limits: LimitSet) -> bool:
         """Return whether there is a limit."""
@@ -187,7 +187,7 @@ class OrderRate(Rule):
     code = "RISK_ORDER_RATE"
     scope = Scope.STRATEGY
     limit_name = "strategy_rate_per_s, strategy_rate_burst, account_rate_per_s, account_rate_burst"
-    citation = "RTS 6 article 15(1)(d); FIA 1.7"
+    citation = "RTS 6 article 15(1)(d); FIA: message throttles"
 
     def check(self, case: Case) -> Finding | None:
         """Ask both buckets."""

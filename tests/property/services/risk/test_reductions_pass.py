@@ -133,9 +133,9 @@ def limits_in(situation: Situation) -> Limits:
         account_rate_per_s=0, account_rate_burst=0, delayed_data="refuse", order_types=(), tifs=(), strategies=(),
         price_collar_ticks=0, market_slippage_percent=0, exposure_net_max=0, exposure_currency_max=0,
         concentration_percent=0, cash_min=10**12, turnover_day_max=0, trades_day_max=0, orders_per_fill_max=0,
-        repeats_max=0, duplicates="refuse", duplicate_window_s=10**6, self_cross="refuse", drawdown_max=0,
-        strategy_loss_max=0, rejects_max=0, frozen_data="refuse", crossed_quotes="refuse", market_closed="refuse",
-        expiry_days_min=10**6, short_selling="refuse", protection="refuse", day_trades="refuse",
+        repeats="refuse", repeats_max=0, duplicates="refuse", duplicate_window_s=10**6, self_cross="refuse",
+        drawdown_max=0, strategy_loss_max=0, rejects_max=0, frozen_data="refuse", crossed_quotes="refuse",
+        market_closed="refuse", expiry_days_min=10**6, short_selling="refuse", protection="refuse", day_trades="refuse",
         broker_windows=(Window.of("00:00-23:59 UTC"), Window.of("23:59-00:00 UTC")),
         contracts_allowed=(), contracts_restricted=("#1",),
     )  # fmt: skip

@@ -30,12 +30,14 @@ def test_the_same_again_within_the_window() -> None:
     assert warned.approved and warned.warned[0].code == "RISK_DUPLICATE"
 
 
-def test_repeats_only_warn_until_a_person_looked() -> None:
-    book, limits = ready_book(), limits_with(repeats_max=2)
+def test_repeats_warn_or_stop_until_a_person_looked() -> None:
+    book, limits = ready_book(), limits_with(repeats="warn", repeats_max=2)
     assert not any(decided(intent_of(number), book, limits).decision.warned for number in (1, 2))
     warned = decided(intent_of(3), book, limits).decision
     assert warned.approved and warned.warned[0].code == "RISK_REPEATS_MAX"
     assert not decide(intent_of(4, "SELL"), book, limits, NOW).decision.warned
+    strict = limits_with(repeats="refuse", repeats_max=2)
+    assert decide(intent_of(4), book, strict, NOW).decision.code == "RISK_REPEATS_MAX"
     resume = Control(control_id="c", action=ControlAction.RESUME_STRATEGY, scope="strategy:s", who="me", reason="seen")
     book.apply(resume, NOW)
     assert not decide(intent_of(5), book, limits, NOW).decision.warned
