@@ -17,7 +17,7 @@ from copilot_quant.desk import Desk
 from services.risk.core.ceiling import above_ceiling, differences
 from services.risk.core.limits import RULES_VERSION, Limits
 from services.risk.core.limits_file import ALL_LIMITS, as_text, parse_limits
-from services.risk.core.profiles import PROFILES
+from services.risk.core.profiles import PROFILES, staged
 from services.risk.core.rules import RULES
 from services.risk.settings import RiskSettings
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
@@ -64,7 +64,7 @@ def read_draft(path: Path | None, settings: RiskSettings) -> Draft:
     mistakes = above_ceiling(limits, settings.read_ceiling())
     if mistakes:
         raise ConfigError([f"{source}: {mistake}" for mistake in mistakes])
-    return Draft(text, source, limits)
+    return Draft(text, source, staged(limits, settings.stage))
 
 
 def only_warning(limits: Limits) -> list[str]:
@@ -81,7 +81,8 @@ async def in_force(desk: Desk, settings: RiskSettings) -> tuple[Limits, dict[str
     shown = {name: value.decode() for name, value in (await desk.bus.hash_get_all(desk.keys.limits)).items()}
     if "text" not in shown:
         raise Refused("RISK_NOT_READY", "no risk service has shown its limits yet: is it running?")
-    return parse_limits(shown["text"], source="limits in force", environment=settings.guide_limits), shown
+    limits = parse_limits(shown["text"], source="limits in force", environment=settings.guide_limits)
+    return staged(limits, settings.stage), shown
 
 
 def show(as_json: JsonOption = False) -> None:
@@ -97,6 +98,7 @@ def show(as_json: JsonOption = False) -> None:
         print_json(
             {
                 "profile": limits.profile,
+                "stage": str(limits.stage),
                 "rules": limits.rules_version,
                 "only_warning": only_warning(limits),
                 "source": shown.get("source", ""),

@@ -32,7 +32,13 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
         log.error("limits.broken", mistake=mistake)
     rules = load_rules()
     newer = [rule.code for rule in rules.rules if rule.since > limits.rules_version]
-    log.info("limits.loaded", profile=limits.profile, file=str(settings.limits_file or ""), rules=len(rules.rules))
+    log.info(
+        "limits.loaded",
+        profile=limits.profile,
+        file=str(settings.limits_file or ""),
+        rules=len(rules.rules),
+        stage=limits.stage,
+    )
     if newer:
         log.warning("limits.outdated", only_warning=newer, hint=f"check them, then write rules = {RULES_VERSION}")
     ticks = settings.redis_ticks_url.get_secret_value() if settings.redis_ticks_url is not None else None
@@ -87,6 +93,7 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
             "epoch": token.epoch if token is not None else 0,
             "deciding": leadership.is_deciding,
             "profile": intents.limits.profile,
+            "stage": str(intents.limits.stage),
             "limits_mistakes": list(intents.limits.mistakes),
             "breakers": {name: trip.text for name, trip in feed.book.breakers.trips.items()},
             "open_orders": feed.book.open_orders,

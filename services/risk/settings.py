@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import Field
 
 from services.risk.core.ceiling import above_ceiling, parse_ceiling
-from services.risk.core.limits import Limits
+from services.risk.core.limits import Limits, Stage
 from services.risk.core.limits_file import parse_limits
-from services.risk.core.profiles import broken_limits
+from services.risk.core.profiles import broken_limits, staged
 from shared.errors import ConfigError
-from shared.settings import BrokerSettings
+from shared.settings import BrokerSettings, Mode
 
 
 class RiskSettings(BrokerSettings):
@@ -27,6 +27,11 @@ class RiskSettings(BrokerSettings):
         default=None,
         validation_alias="RISK_CEILING_FILE",
         description="TOML file whose [limits] no file and no change at run time may exceed; only a start reads it",
+    )
+    live_stage: Stage = Field(
+        default=Stage.OBSERVE,
+        validation_alias="LIVE_STAGE",
+        description="live mode only: observe (open nothing), limited (at most the profile tiny-live) or armed",
     )
     max_position_size: Decimal | None = Field(
         default=None,
@@ -48,6 +53,11 @@ class RiskSettings(BrokerSettings):
             "MAX_POSITION_SIZE": "" if self.max_position_size is None else str(self.max_position_size),
             "MAX_TOTAL_EXPOSURE": "" if self.max_total_exposure is None else str(self.max_total_exposure),
         }
+
+    @property
+    def stage(self) -> Stage:
+        """Return how far this deployment may go; only live mode is held back."""
+        return self.live_stage if self.mode is Mode.LIVE else Stage.ARMED
 
     def limits_text(self) -> str:
         """Return the content of the limits file, "" where there is none or it cannot be read."""
@@ -85,4 +95,6 @@ class RiskSettings(BrokerSettings):
         except (OSError, UnicodeDecodeError) as e:
             return broken_limits([f"RISK_LIMITS_FILE: {source!r} cannot be read ({e})"])
         mistakes = above_ceiling(limits, ceiling)
-        return broken_limits([f"{source}: {mistake}" for mistake in mistakes]) if mistakes else limits
+        if mistakes:
+            return broken_limits([f"{source}: {mistake}" for mistake in mistakes])
+        return staged(limits, self.stage)

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from services.risk.core.exposure import Book
 from services.risk.core.legs import Leg, LegFacts, OrderGroup, worst_of
-from services.risk.core.limits import Limits, LimitSet
+from services.risk.core.limits import Limits, LimitSet, Stage
 from services.risk.core.positions import ContractExposure
 from shared.ids import MANUAL
 from shared.messages.orders import Group, Intent, IntentAction, OrderLeg, Side
@@ -21,6 +21,7 @@ from shared.money import ZERO
 _MODIFY = IntentAction.MODIFY
 _BRACKET = Group.BRACKET
 _BUY = Side.BUY
+_OBSERVE = Stage.OBSERVE
 
 
 class Case:
@@ -83,6 +84,7 @@ class Case:
             and not contract.is_mismatched
             and not contract.unexplained
             and not self.limit_book.mistakes
+            and self.limit_book.stage is not _OBSERVE
         )
 
     def _take_single(self, leg: OrderLeg) -> None:

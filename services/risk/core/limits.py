@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from enum import StrEnum
 from math import inf
 
 from services.risk.core.days import TradingDay, Window
@@ -17,6 +18,15 @@ from services.risk.core.rates import UNLIMITED_RATE
 from shared.ids import MANUAL
 from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderType, TimeInForce
+
+
+class Stage(StrEnum):
+    """How far a deployment may go: watch only, trade with tiny limits, or trade (P8)."""
+
+    OBSERVE = "observe"
+    LIMITED = "limited"
+    ARMED = "armed"
+
 
 UNLIMITED = "unlimited"
 RULES_VERSION = 2
@@ -119,6 +129,7 @@ class Limits:
     contracts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     asset_classes: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     rules_version: int = RULES_VERSION
+    stage: Stage = Stage.ARMED
     mistakes: tuple[str, ...] = ()
     _merged: dict[tuple[str, int, bool], LimitSet] = field(default_factory=dict)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from decimal import Decimal
+from typing import Any
 
 from services.risk.core.days import TradingDay, Window
-from services.risk.core.limits import Limits, LimitSet
+from services.risk.core.limits import Limits, LimitSet, Stage, is_tighter
 from shared.messages.orders import OrderType, TimeInForce
 
 DEFAULT_PROFILE = "small-paper"
 TRADING_DAY = TradingDay.of("17:00 America/New_York")
+Tables = Mapping[str, Mapping[str, object]]
 _TYPES = tuple(str(one) for one in OrderType)
 _TIFS = tuple(str(one) for one in TimeInForce)
 
@@ -59,6 +62,35 @@ PROFILES: Mapping[str, LimitSet] = {
 def default_limits(profile: str = DEFAULT_PROFILE) -> Limits:
     """Return a profile's limits without differences."""
     return Limits(base=PROFILES[profile], profile=profile)
+
+
+def staged(limits: Limits, stage: Stage) -> Limits:
+    """Return limits for a stage: in the limited one nothing allows more than the profile tiny-live does."""
+    if stage is not Stage.LIMITED:
+        return replace(limits, stage=stage, _merged={})
+    tiny = PROFILES["tiny-live"]
+    names = [one.name for one in fields(LimitSet) if one.init and not isinstance(getattr(tiny, one.name), tuple)]
+    tight = {name: getattr(tiny, name) for name in names if name != "trading_day"}
+    base = replace(limits.base, **_tighter(tight, {name: getattr(limits.base, name) for name in tight}))
+    return replace(
+        limits,
+        base=base,
+        stage=stage,
+        strategies=_tightened(limits.strategies, tight),
+        contracts=_tightened(limits.contracts, tight),
+        asset_classes=_tightened(limits.asset_classes, tight),
+        _merged={},
+    )
+
+
+def _tightened(tables: Tables, tight: Mapping[str, object]) -> Tables:
+    return {owner: {**table, **_tighter(tight, table)} for owner, table in tables.items()}
+
+
+def _tighter(tight: Mapping[str, object], values: Mapping[str, object]) -> dict[str, Any]:
+    """Return those of `tight` that allow less than the value of the same name."""
+    named = {name: value for name, value in values.items() if name in tight}
+    return {name: tight[name] for name, value in named.items() if is_tighter(name, tight[name], value)}
 
 
 def broken_limits(mistakes: list[str]) -> Limits:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from services.risk.core.case import Case
-from services.risk.core.limits import LimitSet
+from services.risk.core.limits import LimitSet, Stage
 from services.risk.core.quotes import DELAYED
 from services.risk.core.rule import Finding, Rule, Scope, plain
+from shared.ids import MANUAL, UNASSIGNED
+from shared.money import ZERO
 
 
 class LimitsBroken(Rule):
@@ -23,6 +25,24 @@ class LimitsBroken(Rule):
             return None
         more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
         return Finding(f"the limits file cannot be used: {mistakes[0]}{more}")
+
+
+class NotArmed(Rule):
+    """A live deployment that only observes decides, shows what it would have sent, and opens nothing."""
+
+    code = "RISK_NOT_ARMED"
+    scope = Scope.SYSTEM
+    limit_name = ""
+    citation = "P8; LIVE_STAGE"
+    is_for_trouble = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Look at the deployment's stage."""
+        stage = case.limit_book.stage
+        if stage is not Stage.OBSERVE:
+            return None
+        text = "this live deployment only observes: set LIVE_STAGE=limited, later armed, once cq limits show is right"
+        return Finding(text, "limited or armed", stage)
 
 
 class Halted(Rule):
@@ -91,27 +111,36 @@ class ReduceOnly(Rule):
 
 
 class WouldCrossZero(Rule):
-    """An order that would close by our books, but opens the other side by the broker's, is refused."""
+    """A strategy's close that would open the other side, since its position was closed by hand or is not there."""
 
     code = "RISK_WOULD_CROSS_ZERO"
     scope = Scope.CONTRACT
     citation = "P11; a strategy's position may have been closed by hand"
-    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
-        """Compare with the strategy's own position and with the broker's."""
-        contract = case.contract
-        if not contract.is_mismatched or contract.broker is None:
+        """Compare the strategy's own position with the account's and with what people hold against it."""
+        contract, strategy = case.contract, case.intent.strategy
+        own = contract.by_strategy.get(strategy)
+        if not own or strategy == MANUAL:
             return None
-        own = contract.by_strategy.get(case.intent.strategy)
-        closes = own is not None and ((case.sells > 0 and own >= case.sells) or (case.buys > 0 and -own >= case.buys))
-        if not closes:
-            return None
+        side, size = (1, case.sells) if own > ZERO else (-1, case.buys)
+        if size <= ZERO or own * side < size:
+            return None  # it does not only close what the strategy holds
+        works = contract.sells if side > 0 else contract.buys
+        if contract.position * side - works >= size:
+            return None  # the account holds enough
+        if contract.is_mismatched and contract.broker is not None:
+            shown = f"the broker shows {plain(contract.broker)}"
+        else:
+            by_hand = contract.by_strategy.get(UNASSIGNED, ZERO) + contract.by_strategy.get(MANUAL, ZERO)
+            if by_hand * side >= ZERO:
+                return None  # other strategies hold the other side: each may close its own
+            shown = f"{plain(by_hand)} were traded by hand or are unassigned"
         return Finding(
-            f"strategy {case.intent.strategy} holds {plain(own)} by our books, but the broker shows "
-            f"{plain(contract.broker)}: the order would open a position on the other side",
-            plain(contract.broker),
-            plain(case.sells or case.buys),
+            f"strategy {strategy} holds {plain(own)} by our books, but {shown}: the order would open a position on the "
+            "other side of the account",
+            plain(contract.position),
+            plain(size),
         )
 
 

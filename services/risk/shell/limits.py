@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from services.risk.core.ceiling import above_ceiling, differences
 from services.risk.core.limits import Limits
 from services.risk.core.limits_file import parse_limits
+from services.risk.core.profiles import staged
 from shared.bus.ports import Bus
 from shared.clock import NS_PER_S, Clock, iso_utc
 from shared.errors import BadInput, ConfigError, OutcomeUnknown, TransientError
@@ -122,7 +123,7 @@ class LimitsKeeper:
             limits = parse_limits(text, source="limits", environment=self._environment)
         except ConfigError as e:
             return None, list(e.mistakes)
-        return limits, above_ceiling(limits, self._ceiling)
+        return staged(limits, self.in_force.stage), above_ceiling(limits, self._ceiling)
 
     def _take(self, limits: Limits, text: str, told: dict[str, str]) -> None:
         self.in_force = limits
