@@ -425,7 +425,14 @@ class Desk:
         return cancel.cancel_id
 
     async def control(
-        self, action: ControlAction, *, who: str, reason: str, scope: str = "account", everything: bool = False
+        self,
+        action: ControlAction,
+        *,
+        who: str,
+        reason: str,
+        scope: str = "account",
+        everything: bool = False,
+        **more: Any,
     ) -> Control:
         """Append an act of control to the audit stream `control` and return it."""
         act = Control(
@@ -436,6 +443,7 @@ class Desk:
             who=who,
             reason=reason,
             everything=everything,
+            **more,
         )
         await self.bus.append(self.keys.control, act, source=self.source)
         return act

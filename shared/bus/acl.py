@@ -69,6 +69,8 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "cursor:cancels",
         "decisions",
         "decided:*",
+        "risk-book",
+        "limits",
         "commands",
         "cancel-commands",
         "control",

@@ -167,6 +167,16 @@ class Keys:
         """String: the last entry deleted from a stream by retention; a cursor behind it has a gap."""
         return f"{stream}:trimmed"
 
+    @property
+    def risk_book(self) -> str:
+        """String: risk's book with the entries it was read up to, in msgpack; a restart begins with it."""
+        return self._key("risk-book")
+
+    @property
+    def limits(self) -> str:
+        """Hash: text of the limits in force, who applied them and why, and the answer to the last change asked for."""
+        return self._key("limits")
+
     def decided(self, intent_id: str) -> str:
         """String: the decision entry of an intent; kept eight days."""
         return self._key(f"decided:{intent_id}")
