@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from shared.bar_sizes import parse_bar_size
 from shared.bus.keys import Keys
 from shared.bus.ports import Bus
 from shared.bus.redis_client import open_bus
@@ -39,7 +40,15 @@ from shared.messages.orders import (
     Side,
     TimeInForce,
 )
-from shared.messages.requests import ContractAnswer, ContractQuery, HistoryAnswer, HistoryQuery, Query
+from shared.messages.requests import (
+    BarsAnswer,
+    BarsPieces,
+    BarsQuery,
+    ContractAnswer,
+    ContractQuery,
+    HistoryBar,
+    Query,
+)
 from shared.settings import BrokerSettings
 
 VALID_MARKET_S = 5.0
@@ -264,23 +273,58 @@ class Desk:
         return answer
 
     async def history(
-        self, con_id: int, *, duration: str, bar_size: str, what_to_show: str = "TRADES", limit_s: float = 60.0
-    ) -> HistoryAnswer:
-        """Return historical bars in IB's own words for duration and bar size.
+        self,
+        con_id: int,
+        *,
+        bar_size: str,
+        span_s: int = 0,
+        count: int = 0,
+        end_ns: int = 0,
+        what_to_show: str = "TRADES",
+        use_rth: bool = True,
+        closed_only: bool = False,
+        limit_s: float = 120.0,
+    ) -> list[HistoryBar]:
+        """Return the last `count` bars, or those of the last `span_s` seconds, before `end_ns` (0: now), oldest first.
+
+        Marketdata answers from its cache and asks the broker, in pieces and within IB's pacing, only for what it has
+        not got. `closed_only` leaves out the bar that still grows.
 
         Raises:
             TimedOut: no answer within `limit_s`.
-            Refused: the broker or our pacing said no.
+            Refused: there are no such bars, or the broker or IB's pacing said no.
         """
-        content = {"con_id": con_id, "duration": duration, "bar_size": bar_size, "what_to_show": what_to_show}
-        answer = await self._ask(HistoryQuery, content, limit_s)
-        if not isinstance(answer, HistoryAnswer):
-            raise DecodeError(f"the gateway answered a history query with a {type(answer).__name__}")
-        if answer.error:
-            raise Refused(answer.code or "IB_HISTORY", answer.error)
-        return answer
+        until_ns = end_ns or SYSTEM_CLOCK.wall_ns()
+        content = {
+            "con_id": con_id,
+            "bar_size": parse_bar_size(bar_size),
+            "start_ns": 0 if count else max(0, until_ns - span_s * NS_PER_S),
+            "end_ns": end_ns,
+            "count": count,
+            "closed_only": closed_only,
+            "what_to_show": what_to_show,
+            "use_rth": use_rth,
+        }
+        pieces = BarsPieces()
+        async for answer in self._answers(BarsQuery, content, limit_s, self.keys.history_queries):
+            if not isinstance(answer, BarsAnswer):
+                raise DecodeError(f"marketdata answered a history query with a {type(answer).__name__}")
+            if answer.error:
+                raise Refused(answer.code or "HISTORY_FAILED", answer.error)
+            bars = pieces.add(answer)
+            if bars is not None:
+                return bars
+        raise TimedOut(f"no bars within {limit_s:g} s: `cq status` shows whether marketdata runs")
 
     async def _ask(self, query_class: type[Query], content: Mapping[str, object], limit_s: float) -> Message:
+        async for answer in self._answers(query_class, content, limit_s, self.keys.queries):
+            return answer
+        raise TimedOut(f"no gateway answered within {limit_s:g} s: `cq status` shows whether one leads")
+
+    async def _answers(
+        self, query_class: type[Query], content: Mapping[str, object], limit_s: float, asked_on: str
+    ) -> AsyncIterator[Message]:
+        """Send a query and yield what answers it until its deadline."""
         now_ns = SYSTEM_CLOCK.wall_ns()
         deadline_ns = now_ns + int(limit_s * NS_PER_S)
         envelope = {
@@ -292,15 +336,14 @@ class Desk:
         query = query_class.model_validate({**content, **envelope})
         stream = self.keys.answers(self._client)
         cursor = await self.bus.last_id(stream)
-        await self.bus.append(self.keys.queries, query, source=self.source)
+        await self.bus.append(asked_on, query, source=self.source)
         while SYSTEM_CLOCK.wall_ns() < deadline_ns:
             found = await self.bus.read({stream: cursor}, block_ms=200)
             for entry in found.get(stream, []):
                 cursor = entry.entry_id
                 envelope_of = decode_fields(entry.fields, entry_id=entry.entry_id, stream=stream)
                 if getattr(envelope_of.message, "query_id", "") == query.query_id:
-                    return envelope_of.message
-        raise TimedOut(f"no gateway answered within {limit_s:g} s: `cq status` shows whether one leads")
+                    yield envelope_of.message
 
     # -- acting
 

@@ -24,7 +24,7 @@ from shared.settings import BrokerSettings
 contract_app = typer.Typer(help="Find contracts and show what the broker says of one.", no_args_is_help=True)
 STREAMS = (
     "intents, cancels, decisions, commands, cancel-commands, orders, fills, account, broker-status, control, alerts, "
-    "queries, dead-letter, bars:<p>"
+    "queries, history-queries, dead-letter, bars:<p>"
 )
 
 

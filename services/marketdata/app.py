@@ -1,4 +1,4 @@
-"""Put marketdata together: an election, and while leading the feed and the demand."""
+"""Put marketdata together: an election, and while leading the feed, the demand and the history desk."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack
 from services.marketdata.settings import MarketdataSettings
 from services.marketdata.shell.demand import Demand
 from services.marketdata.shell.feed import Feed
+from services.marketdata.shell.history import History
+from services.marketdata.shell.history_desk import HistoryDesk
 from services.marketdata.shell.questions import Questions
 from services.marketdata.shell.recorder import Recorder
 from services.marketdata.shell.reference import Reference
@@ -38,6 +40,8 @@ class Marketdata:
         questions = Questions(bus, f"marketdata-{settings.instance}", clock)
         self.feed = Feed(bus, settings, reference, clock, self._recorder)
         self.demand = Demand(bus, settings, self.feed, reference, questions, clock)
+        history = History(Questions(bus, f"marketdata-history-{settings.instance}", clock), settings.cache_dir, clock)
+        self.history = HistoryDesk(bus, history, f"marketdata:{settings.instance}", clock)
         self._epoch = 0
         self._rate = (0, clock.monotonic_ns(), 0.0)
 
@@ -64,8 +68,9 @@ class Marketdata:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.feed.run(token, has_lease), name="feed")
                 group.create_task(self.demand.run(token, has_lease), name="demand")
+                group.create_task(self.history.run(token, has_lease), name="history")
         except BaseExceptionGroup as errors:
-            # one loop failed and the other was cancelled: what matters is why
+            # one loop failed and the others were cancelled: what matters is why
             ours = errors.subgroup(CqError)
             if ours is None or len(ours.exceptions) < len(errors.exceptions):
                 raise

@@ -89,10 +89,21 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "strategies",
         "strategy-workers",
         "queries",
+        "history-queries",
         "answers:*",
     ),
     "monitoring": ("control", "alerts", "paused", "halt", "cancels"),
-    "operator": ("intents", "cancels", "control", "queries", "answers:*", "paused", "strategies", "watches"),
+    "operator": (
+        "intents",
+        "cancels",
+        "control",
+        "queries",
+        "history-queries",
+        "answers:*",
+        "paused",
+        "strategies",
+        "watches",
+    ),
 }
 
 

@@ -124,8 +124,13 @@ class Keys:
         """Any → gateway."""
         return self._key("queries")
 
+    @property
+    def history_queries(self) -> str:
+        """Any → marketdata: historical bars, answered from its cache or by the gateway."""
+        return self._key("history-queries")
+
     def answers(self, client: str) -> str:
-        """Gateway → one asking client."""
+        """Gateway and marketdata → one asking client."""
         return self._key(f"answers:{client}")
 
     @property
