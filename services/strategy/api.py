@@ -21,6 +21,8 @@ Contracts are given as an event's `contract`, as a name (`"AAPL"`), or as a conI
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -29,16 +31,19 @@ from pydantic import BaseModel
 
 from services.strategy.core.book import OrderRow
 from services.strategy.core.events import Bar, Event, FillEvent, Gap, OrderUpdate, Quote, Timer, Trade
+from services.strategy.core.history import ClosedBar
 from services.strategy.core.indicators import Ema, EmaDeviation, Sma, StDev
 from services.strategy.core.ordering import Number, Ticket, signed_order
 from services.strategy.core.unit import Unit
+from shared.bar_sizes import parse_bar_size
 from shared.contracts import parse_contract
-from shared.errors import InvariantBroken, UnknownContract
+from shared.errors import BadInput, InvariantBroken, UnknownContract
 from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderState, Side
 
 __all__ = [
     "Bar",
+    "ClosedBar",
     "ContractInfo",
     "Ema",
     "EmaDeviation",
@@ -75,6 +80,16 @@ class Strategy:
 
     params: Any
     state: Any
+
+    @classmethod
+    def history_needs(cls, params: Any) -> Mapping[str, int]:
+        """Return bar size → how many closed bars `self.history` must give; loaded before `on_start`.
+
+        Sizes are those of the bar streams ("1 secs", "5 secs", "1 min", "1 day"), which keep the history up to date.
+        Daily bars are of regular hours, the others of all hours.
+        """
+        del params  # for those that override it
+        return {}
 
     def __init__(self, params: BaseModel) -> None:
         self.params = params
@@ -175,6 +190,40 @@ class Strategy:
     def working_orders(self, contract: ContractLike | None = None) -> list[OrderRow]:
         """Return the orders that may still fill, oldest first."""
         return self.unit.book.open_orders(None if contract is None else self.contract(contract).con_id)
+
+    def history(self, contract: ContractLike, bar_size: str = "1 day", count: int | None = None) -> Any:
+        """Return the last closed bars as a pandas DataFrame: open, high, low, close, volume, vwap by time (UTC).
+
+        Nothing is asked for here: the bars were loaded before the start, as `history_needs` says, and carried on by the
+        bars of the stream. So at the same event the same bars come again, also after a crash.
+
+        Args:
+            contract: event's contract, name or conId.
+            bar_size: one that `history_needs` names.
+            count: at most so many; default all that `history_needs` names. There may be fewer.
+
+        Raises:
+            BadInput: more than `history_needs` names, or pandas is not installed.
+        """
+        rows = self.history_bars(contract, bar_size, count)
+        try:
+            pandas: Any = importlib.import_module("pandas")
+        except ImportError as e:
+            raise BadInput(
+                "self.history gives pandas DataFrames and pandas is not installed: "
+                "`pip install 'copilot-quant[history]'`, or use self.history_bars"
+            ) from e
+        names = ("open", "high", "low", "close", "volume", "vwap")
+        index = pandas.DatetimeIndex([row.ts_ns for row in rows], tz="UTC", name="time")
+        columns = {name: [getattr(row, name) for row in rows] for name in names}
+        return pandas.DataFrame(columns, index=index, dtype="float64")
+
+    def history_bars(
+        self, contract: ContractLike, bar_size: str = "1 day", count: int | None = None
+    ) -> list[ClosedBar]:  # fmt: skip
+        """Return the same bars as `history` without pandas, oldest first."""
+        wanted = self.unit.history.needs.get(parse_bar_size(bar_size), 1) if count is None else count
+        return self.unit.history.last(self.contract(contract).con_id, bar_size, wanted)
 
     # -- what authors may do
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from services.strategy.core.saved import Limits, Watched
 from services.strategy.settings import StrategySettings
 from services.strategy.shell.contracts import ContractBook
+from services.strategy.shell.histories import HistoryBook
 from services.strategy.shell.loader import load_strategies
 from services.strategy.shell.membership import Membership
 from services.strategy.shell.units import UnitMaker
@@ -40,6 +41,7 @@ class LateWorker:
         self.membership = Membership(bus, settings.instance, settings.lease_ttl_s, SYSTEM_CLOCK, self._loaded.units)
         client = f"strategy.{settings.instance}"
         self.contracts = ContractBook(bus, client=client, source=self._source, clock=SYSTEM_CLOCK)
+        self.histories = HistoryBook(bus, client=f"{client}.history", source=self._source, clock=SYSTEM_CLOCK)
         self._worker: Worker | None = None
         self._stopping = asyncio.Event()
         for name, mistake in self._loaded.mistakes.items():
@@ -68,6 +70,7 @@ class LateWorker:
             self.contracts,
             maker,
             self._loaded,
+            self.histories,
             source=self._source,
             clock=SYSTEM_CLOCK,
         )
@@ -124,7 +127,12 @@ async def build(settings: StrategySettings, resources: AsyncExitStack) -> App:
     resources.enter_context(Watchdog(watched, settings.handler_limit_s))
     return App(
         service="strategy",
-        loops={"worker": worker.run, "workers": worker.membership.run, "contracts": worker.contracts.run},
+        loops={
+            "worker": worker.run,
+            "workers": worker.membership.run,
+            "contracts": worker.contracts.run,
+            "history": worker.histories.run,
+        },
         health=Health(ready={"worker": worker.why_not_ready}, facts=worker.facts),
         bus=bus,
         drain=worker.drain,

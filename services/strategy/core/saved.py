@@ -47,6 +47,8 @@ class SavedUnit(BaseModel):
     errors: int = 0
     error_times_ns: list[int] = []
     is_started: bool = False
+    horizons: dict[str, int] = {}
+    """`conId:bar size` → opening time of the newest bar that `self.history` shows."""
 
 
 class SavedTimers(BaseModel):

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from services.strategy.core.book import Book
 from services.strategy.core.events import Bar, FillEvent, Gap, OrderUpdate, Quote, Timer, Trade
+from services.strategy.core.history import BarHistory
 from services.strategy.core.ordering import NS_PER_S, Identity, Moment, Outbox
 from services.strategy.core.saved import (
     Commit,
@@ -58,6 +59,9 @@ class Unit:
     contracts: Mapping[int, ContractInfo]
     limits: Limits = field(default_factory=Limits)
     watched: Watched = field(default_factory=Watched)
+    history_needs: Mapping[str, int] = field(default_factory=dict)
+    on_bar_intervals: tuple[str, ...] | None = None
+    """Intervals that `on_bar` gets; None for all. The others of the stream are for the history."""
 
     def __post_init__(self) -> None:
         """Begin with nothing saved."""
@@ -73,6 +77,7 @@ class Unit:
         self._in_flight: Commit | None = None
         self._resend: dict[str, _Resend] = {}
         self.book = Book(self.saved.book)
+        self.history = BarHistory(self.history_needs, self.saved.horizons)
         self.outbox = Outbox(self.identity, self.book, 1)
 
     # -- begin and end
@@ -90,6 +95,7 @@ class Unit:
             self.timers = SavedTimers.model_validate_json(timers or b"{}")
             self._restore_user_state()
         self.book = Book(self.saved.book)
+        self.history = BarHistory(self.history_needs, self.saved.horizons)
         self.outbox = Outbox(self.identity, self.book, commit + 1, self.outbox.moment)
 
     def _restore_user_state(self) -> None:
@@ -162,7 +168,10 @@ class Unit:
             self._call("on_trade", self.strategy.on_trade, trade)
 
     def bar(self, bar: Bar, now_ns: int, wall_ns: int, cause_id: str) -> None:
-        """Hand a bar to the strategy."""
+        """Note a bar for the history, and hand it to the strategy if it asked for its interval."""
+        self.history.take(bar)
+        if self.on_bar_intervals is not None and bar.interval not in self.on_bar_intervals:
+            return
         if not self.why_not_trading:
             self._at(now_ns, wall_ns, cause_id, bar.ts_close_ns)
             self._call("on_bar", self.strategy.on_bar, bar)

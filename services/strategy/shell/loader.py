@@ -28,6 +28,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from services.strategy.api import Strategy
+from services.strategy.core.history import INTERVALS as INTERVAL_OF
+from services.strategy.core.history import checked_needs
 from shared.contracts import parse_contract
 from shared.errors import BadInput, ConfigError
 from shared.ids import MANUAL, UNASSIGNED, UnitId
@@ -79,6 +81,13 @@ class Declared:
     params: BaseModel
     bars: tuple[str, ...]
     file: str
+    history: tuple[tuple[str, int], ...] = ()
+    """Bar sizes and how many closed bars of each are loaded before the start."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Return the intervals of the bar streams that are read, for `on_bar` or for the history."""
+        return tuple(dict.fromkeys((*self.bars, *(INTERVAL_OF[size] for size, _ in self.history))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +149,21 @@ def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
         params = cls.Params.model_validate(entry.params, extra="forbid")
     except ValidationError as e:
         raise BadInput(f"{where} params.{_first(e)}") from e
-    declared = Declared(name, cls, params, tuple(dict.fromkeys(entry.bars)), str(path.parent / entry.file))
+    bars = tuple(dict.fromkeys(entry.bars))
+    declared = Declared(name, cls, params, bars, str(path.parent / entry.file), _history(where, cls, params))
     groups = [(one,) for one in entry.contracts] if entry.per == "contract" else [tuple(entry.contracts)]
     for group in groups:
         unit_id = UnitId(f"{name}/{group[0] if entry.per == 'contract' else 'all'}")
         loaded.units[unit_id] = DeclaredUnit(unit_id, declared, group)
+
+
+def _history(where: str, cls: type[Strategy], params: BaseModel) -> tuple[tuple[str, int], ...]:
+    try:
+        return tuple(checked_needs(cls.history_needs(params)).items())
+    except BadInput as e:
+        raise BadInput(f"{where} {cls.__name__}.history_needs: {e}") from e
+    except Exception as e:  # user code: what it raises stops only itself (P10)
+        raise BadInput(f"{where} {cls.__name__}.history_needs raised {type(e).__name__}: {e}") from e
 
 
 def _first(error: ValidationError) -> str:

@@ -83,3 +83,32 @@ def test_a_missing_file_refuses_the_start(tmp_path: Path) -> None:
 def test_the_shipped_files_load(name: str) -> None:
     loaded = load_strategies(ROOT / "strategies" / name)
     assert not loaded.mistakes and len(loaded.units) >= 4
+
+
+NEEDS = """
+from pydantic import BaseModel
+from services.strategy.api import Strategy
+
+class Mine(Strategy):
+    class Params(BaseModel):
+        quantity: int = 1
+
+    @classmethod
+    def history_needs(cls, params):
+        return {SIZE: params.quantity * 10}
+"""
+
+
+def test_what_a_strategy_looks_back_on_follows_from_its_parameters(tmp_path: Path) -> None:
+    code = NEEDS.replace("SIZE", '"1m"')
+    loaded = load_strategies(written(tmp_path, TABLE + 'bars = ["5s"]\nparams = { quantity = 3 }\n', code))
+    strategy = loaded.units["mine/AAPL"].strategy
+    assert strategy.history == (("1 min", 30),)
+    assert strategy.bars == ("5s",) and strategy.reads == ("5s", "1m")
+
+
+@pytest.mark.parametrize("size, word", [('"5 mins"', "kept up to date"), ("1 / 0", "ZeroDivisionError")])
+def test_needs_that_cannot_be_met_stop_only_that_strategy(tmp_path: Path, size: str, word: str) -> None:
+    loaded = load_strategies(written(tmp_path, TABLE, NEEDS.replace("SIZE", size)))
+    assert not loaded.units
+    assert "Mine.history_needs" in loaded.mistakes["mine"] and word in loaded.mistakes["mine"]
