@@ -33,6 +33,7 @@ from shared.messages.orders import (
     Fill,
     Group,
     Intent,
+    IntentAction,
     OrderEvent,
     OrderLeg,
     OrderState,
@@ -401,6 +402,59 @@ class Desk:
         intent = await self.submit(contract, ticket)
         wants_end = ticket.order_type is OrderType.MARKET
         return await self.follow(intent.intent_id, starts, wants_end=wants_end, limit_s=limit_s)
+
+    async def modify(
+        self,
+        order: OrderEvent,
+        *,
+        quantity: Decimal | None = None,
+        limit_price: Decimal | None = None,
+        stop_price: Decimal | None = None,
+        outside_rth: bool = False,
+        limit_s: float = 15.0,
+    ) -> OrderResult:
+        """Change a working order of ours and wait for the broker's word; what is None stays as it is.
+
+        The order is changed for the strategy it belongs to. Its event does not tell whether it may fill outside regular
+        hours, so `outside_rth` has to be said again.
+
+        Raises:
+            BadInput: the order is not ours, or would become another type of order.
+        """
+        limit_price = order.limit_price if limit_price is None else limit_price
+        stop_price = order.stop_price if stop_price is None else stop_price
+        kind = OrderTicket(order.side, order.quantity, limit_price, stop_price).order_type
+        if not order.intent_id or kind.value != order.order_type:
+            raise BadInput(f"a {order.order_type} order cannot become a {kind} order: cancel it and place another")
+        leg = OrderLeg(
+            leg=order.leg,
+            side=order.side,
+            quantity=order.quantity if quantity is None else quantity,
+            order_type=kind,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            tif=TimeInForce(order.tif),
+            outside_rth=outside_rth,
+        )
+        await self.watch(order.con_id)
+        starts = {stream: await self.bus.last_id(stream) for stream in (self.keys.decisions, self.keys.orders)}
+        identity, now_ns = await self.identity(), SYSTEM_CLOCK.wall_ns()
+        intent = Intent(
+            ts_init_ns=now_ns,
+            intent_id=intent_id(identity.get("id", ""), self.source, 0, SYSTEM_CLOCK.monotonic_ns()),
+            action=IntentAction.MODIFY,
+            legs=(leg,),
+            con_id=order.con_id,
+            contract=order.contract,
+            strategy=order.strategy,
+            account=self._account,
+            incarnation=await self.bus.incarnation(),
+            valid_until_ns=now_ns + int(VALID_OTHER_S * NS_PER_S),
+            modifies=order.intent_id,
+            reason="cq order modify",
+        )
+        await self.bus.append(self.keys.intents, intent, source=self.source)
+        return await self.follow(intent.intent_id, starts, wants_end=True, limit_s=limit_s)
 
     async def follow(self, intent: str, cursors: Mapping[str, str], *, wants_end: bool, limit_s: float) -> OrderResult:
         """Read decisions and order events of an intent until it is refused, works, or (`wants_end`) has ended."""

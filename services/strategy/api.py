@@ -21,7 +21,6 @@ Contracts are given as an event's `contract`, as a name (`"AAPL"`), or as a conI
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -31,13 +30,13 @@ from pydantic import BaseModel
 
 from services.strategy.core.book import OrderRow
 from services.strategy.core.events import Bar, Event, FillEvent, Gap, OrderUpdate, Quote, Timer, Trade
-from services.strategy.core.history import ClosedBar
+from services.strategy.core.history import ClosedBar, frame_of
 from services.strategy.core.indicators import Ema, EmaDeviation, Sma, StDev
-from services.strategy.core.ordering import Number, Ticket, signed_order
+from services.strategy.core.ordering import Number, Order, Ticket, signed_order
 from services.strategy.core.unit import Unit
 from shared.bar_sizes import parse_bar_size
 from shared.contracts import parse_contract
-from shared.errors import BadInput, InvariantBroken, UnknownContract
+from shared.errors import InvariantBroken, UnknownContract
 from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderState, Side
 
@@ -50,6 +49,7 @@ __all__ = [
     "Event",
     "FillEvent",
     "Gap",
+    "Order",
     "OrderState",
     "OrderUpdate",
     "Quote",
@@ -205,18 +205,7 @@ class Strategy:
         Raises:
             BadInput: more than `history_needs` names, or pandas is not installed.
         """
-        rows = self.history_bars(contract, bar_size, count)
-        try:
-            pandas: Any = importlib.import_module("pandas")
-        except ImportError as e:
-            raise BadInput(
-                "self.history gives pandas DataFrames and pandas is not installed: "
-                "`pip install 'copilot-quant[history]'`, or use self.history_bars"
-            ) from e
-        names = ("open", "high", "low", "close", "volume", "vwap")
-        index = pandas.DatetimeIndex([row.ts_ns for row in rows], tz="UTC", name="time")
-        columns = {name: [getattr(row, name) for row in rows] for name in names}
-        return pandas.DataFrame(columns, index=index, dtype="float64")
+        return frame_of(self.history_bars(contract, bar_size, count))
 
     def history_bars(
         self, contract: ContractLike, bar_size: str = "1 day", count: int | None = None
@@ -306,6 +295,68 @@ class Strategy:
         )
         return self.unit.outbox.place(ticket)
 
+    def one_cancels_all(
+        self, contract: ContractLike, *orders: Order, valid_for_s: float | None = None, reason: str = ""
+    ) -> str | None:
+        """Place orders of one contract of which the first to fill cancels the others; return the intent's id or None.
+
+        They cancel each other at the broker, in an OCA group of IB, also while nothing of ours runs. `on_order` calls
+        them legs 0, 1, 2 … of the intent.
+
+        Raises:
+            BadInput: fewer than two, or one that cannot be an order.
+        """
+        if self.unit.why_not_trading:
+            return None
+        return self.unit.outbox.place_alternatives(self.contract(contract), orders, valid_for_s, reason)
+
+    def modify(
+        self,
+        order: OrderRow | OrderUpdate | str,
+        leg: int = 0,
+        *,
+        limit: Number | None = None,
+        stop: Number | None = None,
+        quantity: Number | None = None,
+        valid_for_s: float | None = None,
+        reason: str = "",
+    ) -> str | None:
+        """Change prices or quantity of a working order; what is not named stays as it is.
+
+        The change has an intent of its own: its id is returned, and `on_order` tells under that id whether the broker
+        took it (`modified`) or who refused it; the order itself works on either way. None when nothing is sent: the
+        unit is paused, the terms are those the order has, or another change of the order is not answered yet.
+
+        Args:
+            order: one of `working_orders()`, an `on_order` update, or the id that placing it returned.
+            leg: which leg, where an id is given.
+            limit: new limit price; rounded to the tick on the passive side.
+            stop: new trigger price.
+            quantity: new total quantity, what has filled included.
+            valid_for_s: the change is not sent later than this after the event.
+            reason: shown beside the change.
+
+        Raises:
+            BadInput: the order is unknown or has ended, or it would become another type of order.
+        """
+        if self.unit.why_not_trading:
+            return None
+        row = (
+            self.unit.book.order(order, leg)
+            if isinstance(order, str)
+            else self.unit.book.order(order.intent_id, order.leg)
+        )
+        ticket = Ticket(
+            self.contract(row.con_id),
+            row.side,
+            row.quantity if quantity is None else quantity,
+            limit=row.limit_price if limit is None else limit,
+            stop=row.stop_price if stop is None else stop,
+            valid_for_s=valid_for_s,
+            reason=reason,
+        )
+        return self.unit.outbox.modify(row, ticket)
+
     def target_position(self, contract: ContractLike, target: Number, **order: Any) -> str | None:
         """Order what is missing from filled plus working plus unknown to `target` (signed); None if nothing is."""
         info = self.contract(contract)
@@ -313,11 +364,9 @@ class Strategy:
         return None if missing is None else self.order(info, missing[0], missing[1], **order)
 
     def close(self, contract: ContractLike, **order: Any) -> str | None:
-        """Cancel what still works in a contract and order the position back to zero."""
+        """Cancel what still works in a contract, its exits too, and order the position back to zero."""
         info = self.contract(contract)
-        for row in self.unit.book.open_orders(info.con_id):
-            if row.intent_id and not row.rests:
-                self.cancel(row.intent_id, reason="close")
+        self.cancel_all(info)
         missing = signed_order(-self.unit.position(info.con_id))
         return None if missing is None else self.order(info, missing[0], missing[1], **order)
 

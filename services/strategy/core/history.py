@@ -13,8 +13,9 @@ broker's stand in the place of ours, and volume or a last digit may differ.
 
 from __future__ import annotations
 
+import importlib
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,25 @@ def closed_bar_of(bar: HistoryBar) -> ClosedBar:
     vwap = float("nan") if bar.vwap is None else float(bar.vwap)
     prices = (float(bar.open), float(bar.high), float(bar.low), float(bar.close))
     return ClosedBar(bar.ts_ns, *prices, float(bar.volume), vwap)
+
+
+def frame_of(rows: Sequence[ClosedBar]) -> Any:
+    """Return bars as a pandas DataFrame by UTC time.
+
+    Raises:
+        BadInput: pandas is not installed.
+    """
+    try:
+        pandas: Any = importlib.import_module("pandas")
+    except ImportError as e:
+        raise BadInput(
+            "self.history gives pandas DataFrames and pandas is not installed: "
+            "`pip install 'copilot-quant[history]'`, or use self.history_bars"
+        ) from e
+    names = ("open", "high", "low", "close", "volume", "vwap")
+    index = pandas.DatetimeIndex([row.ts_ns for row in rows], tz="UTC", name="time")
+    columns = {name: [getattr(row, name) for row in rows] for name in names}
+    return pandas.DataFrame(columns, index=index, dtype="float64")
 
 
 def checked_needs(needs: Mapping[str, Any]) -> dict[str, int]:
