@@ -132,6 +132,7 @@ class BarsAnswer(Answer):
     TYPE: ClassVar[str] = "bars_answer"
 
     con_id: int
+    bar_size: str = ""
     series: str = ""
     first: int = 0
     total: int = 0

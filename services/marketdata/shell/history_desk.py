@@ -28,11 +28,20 @@ PIECE = 1000
 class HistoryDesk:
     """The leader's third loop: history queries in, pieces of bars out."""
 
-    def __init__(self, bus: Bus, history: History, source: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        history: History,
+        source: str,
+        clock: Clock,
+        note: Callable[[BarsAnswer], None] | None = None,
+    ) -> None:
+        """`note` is told what units were given to look back on: the last closed bars of a kind."""
         self._bus = bus
         self._history = history
         self._source = source
         self._clock = clock
+        self._note = note
         self._running = 0
 
     async def run(self, token: LeaseToken, may_act: Callable[[], bool]) -> None:
@@ -82,6 +91,10 @@ class HistoryDesk:
         finally:
             self._running -= 1
         HISTORY_ANSWERED.labels("failed" if answers[0].error else "answered").inc()
+        if self._note is not None and query.count and query.closed_only:
+            for answer in answers:
+                if not answer.error:
+                    self._note(answer)
         await self._reply(query, answers, token)
 
     async def _answers(self, query: BarsQuery, token: LeaseToken) -> list[BarsAnswer]:
@@ -120,8 +133,8 @@ def pieces_of(query: BarsQuery, bars: list[HistoryBar], series: str, now_ns: int
     """Return an answer's pieces, oldest bars first."""
     return [
         BarsAnswer(
-            ts_init_ns=now_ns, query_id=query.query_id, con_id=query.con_id, series=series, first=first,
-            total=len(bars), bars=tuple(bars[first : first + PIECE]),
+            ts_init_ns=now_ns, query_id=query.query_id, con_id=query.con_id, bar_size=query.bar_size,
+            series=series, first=first, total=len(bars), bars=tuple(bars[first : first + PIECE]),
         )
         for first in range(0, len(bars), PIECE)
     ]  # fmt: skip

@@ -101,6 +101,8 @@ class Outbox:
     moment: Moment = field(default_factory=Moment)
     intents: list[Intent] = field(default_factory=list)
     cancels: list[CancelRequest] = field(default_factory=list)
+    given_ids: Sequence[str] = ()
+    """Ids for the first intents, in a replay: those that the recorded answers speak of; further ones get their own."""
     stale: int = 0
     """Orders not made because they would have been out of date before anybody read them."""
 
@@ -177,7 +179,7 @@ class Outbox:
             action=IntentAction.MODIFY if modifies else IntentAction.PLACE,
             modifies=modifies,
             ts_init_ns=self.moment.wall_ns or self.moment.now_ns,
-            intent_id=intent_id(who.deployment_id, who.unit, self.commit, len(self.intents)),
+            intent_id=self._next_id(),
             group=group,
             legs=legs,
             con_id=ticket.contract.con_id,
@@ -194,6 +196,12 @@ class Outbox:
         self.intents.append(intent)
         self.book.placed(intent)
         return intent.intent_id
+
+    def _next_id(self) -> str:
+        number = len(self.intents)
+        if number < len(self.given_ids):
+            return self.given_ids[number]
+        return intent_id(self.identity.deployment_id, self.identity.unit, self.commit, number)
 
     def cancel(self, target: str, leg: int | None, reason: str) -> None:
         """Ask for the cancel of an intent's working legs (`leg` None: all)."""

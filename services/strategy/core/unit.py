@@ -113,6 +113,8 @@ class Unit:
     def start(self, now_ns: int, wall_ns: int) -> None:
         """Call `on_start`, at the first start and after each move."""
         self._at(now_ns, wall_ns, "", 0)
+        if not self.saved.began_ns:
+            self.saved.began, self.saved.began_ns = dict(self.cursors), now_ns
         self._call("on_start", self.strategy.on_start)
         self.saved.is_started = True
 
