@@ -12,6 +12,7 @@ from services.strategy.shell.contracts import ContractBook
 from services.strategy.shell.histories import HistoryBook
 from services.strategy.shell.loader import load_strategies
 from services.strategy.shell.membership import Membership
+from services.strategy.shell.reloading import Reloading
 from services.strategy.shell.units import UnitMaker
 from services.strategy.shell.watchdog import Watchdog
 from services.strategy.shell.worker import Worker
@@ -42,6 +43,7 @@ class LateWorker:
         client = f"strategy.{settings.instance}"
         self.contracts = ContractBook(bus, client=client, source=self._source, clock=SYSTEM_CLOCK)
         self.histories = HistoryBook(bus, client=f"{client}.history", source=self._source, clock=SYSTEM_CLOCK)
+        self.reloading = Reloading(Path(settings.strategies_file), self.membership, SYSTEM_CLOCK)
         self._worker: Worker | None = None
         self._stopping = asyncio.Event()
         for name, mistake in self._loaded.mistakes.items():
@@ -71,6 +73,7 @@ class LateWorker:
             maker,
             self._loaded,
             self.histories,
+            self.reloading,
             source=self._source,
             clock=SYSTEM_CLOCK,
         )
@@ -132,6 +135,7 @@ async def build(settings: StrategySettings, resources: AsyncExitStack) -> App:
             "workers": worker.membership.run,
             "contracts": worker.contracts.run,
             "history": worker.histories.run,
+            "reloading": worker.reloading.run,
         },
         health=Health(ready={"worker": worker.why_not_ready}, facts=worker.facts),
         bus=bus,

@@ -102,6 +102,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "answers:*",
         "paused",
         "strategies",
+        "strategy-directives",
         "watches",
     ),
 }

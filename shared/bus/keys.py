@@ -239,6 +239,11 @@ class Keys:
         return self._key("strategy-workers")
 
     @property
+    def strategy_directives(self) -> str:
+        """Hash: `pin:<unit>` → the worker it shall run on, `reload` → a new value asks to read the file again."""
+        return self._key("strategy-directives")
+
+    @property
     def watches(self) -> str:
         """Hash: conId → wall ns until which somebody outside the strategies wants its prices."""
         return self._key("watches")

@@ -16,6 +16,7 @@ A file that is no TOML refuses the start. A wrong strategy stops only itself: it
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import re
 import sys
@@ -35,6 +36,7 @@ from shared.errors import BadInput, ConfigError
 from shared.ids import MANUAL, UNASSIGNED, UnitId
 
 INTERVALS = ("1s", "5s", "1m", "1d")
+MODULE_PREFIX = "cq_strategy_"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
 
@@ -81,6 +83,8 @@ class Declared:
     params: BaseModel
     bars: tuple[str, ...]
     file: str
+    source: str = ""
+    """Digest of the file's content: whether a reload brings something new."""
     history: tuple[tuple[str, int], ...] = ()
     """Bar sizes and how many closed bars of each are loaded before the start."""
 
@@ -107,8 +111,20 @@ class Loaded:
     mistakes: dict[str, str] = field(default_factory=dict)
 
 
-def load_strategies(path: Path) -> Loaded:
-    """Read the strategies file.
+def changed_units(before: Loaded, after: Loaded) -> list[str]:
+    """Return the units of `before` that are gone or declared otherwise: in file, parameters, contracts or bars."""
+
+    def essence(unit: DeclaredUnit) -> tuple[object, ...]:
+        spec = unit.strategy
+        return (spec.cls.__qualname__, spec.file, spec.source, spec.params.model_dump(), spec.bars, unit.contracts)
+
+    gone = [unit_id for unit_id in before.units if unit_id not in after.units]
+    both = [unit_id for unit_id in before.units if unit_id in after.units]
+    return gone + [one for one in both if essence(before.units[one]) != essence(after.units[one])]
+
+
+def load_strategies(path: Path, *, fresh: bool = False) -> Loaded:
+    """Read the strategies file; with `fresh` the files it names are read again too.
 
     Raises:
         ConfigError: there is no such file, or it is no TOML with `[strategy.NAME]` tables.
@@ -123,6 +139,10 @@ def load_strategies(path: Path) -> Loaded:
     if content or not isinstance(tables, dict):
         wrong = next(iter(content), "strategy")
         raise ConfigError(f"STRATEGIES_FILE: {path}: {wrong!r} is unknown; strategies are tables [strategy.NAME]")
+    if fresh:
+        for module in [name for name in sys.modules if name.startswith(MODULE_PREFIX)]:
+            del sys.modules[module]
+        importlib.invalidate_caches()
     loaded = Loaded()
     for name, table in tables.items():
         try:
@@ -150,7 +170,9 @@ def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
     except ValidationError as e:
         raise BadInput(f"{where} params.{_first(e)}") from e
     bars = tuple(dict.fromkeys(entry.bars))
-    declared = Declared(name, cls, params, bars, str(path.parent / entry.file), _history(where, cls, params))
+    file = path.parent / entry.file
+    source = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+    declared = Declared(name, cls, params, bars, str(file), source, _history(where, cls, params))
     groups = [(one,) for one in entry.contracts] if entry.per == "contract" else [tuple(entry.contracts)]
     for group in groups:
         unit_id = UnitId(f"{name}/{group[0] if entry.per == 'contract' else 'all'}")
@@ -177,7 +199,7 @@ def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Strategy]
     file = path.parent / entry.file
     if not file.is_file():
         raise BadInput(f"{where} file: there is no {file}")
-    module_name = f"cq_strategy_{re.sub(r'[^0-9A-Za-z]', '_', str(file.resolve()))}"
+    module_name = f"{MODULE_PREFIX}{re.sub(r'[^0-9A-Za-z]', '_', str(file.resolve()))}"
     module = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, file)

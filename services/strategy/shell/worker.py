@@ -17,9 +17,10 @@ from services.strategy.core.events import Gap
 from services.strategy.shell.contracts import ContractBook
 from services.strategy.shell.feed import Dispatcher, RunningUnit, merged
 from services.strategy.shell.histories import History, HistoryBook
-from services.strategy.shell.loader import DeclaredUnit, Loaded
+from services.strategy.shell.loader import DeclaredUnit, Loaded, changed_units
 from services.strategy.shell.measuring import CommitMeter
 from services.strategy.shell.membership import Membership
+from services.strategy.shell.reloading import Reloading
 from services.strategy.shell.status import StatusRows
 from services.strategy.shell.units import UnitMaker
 from shared.bus.ports import FIRST, Bus, Entry, LeaseToken, UnitCommit, entry_order
@@ -52,6 +53,7 @@ class Worker:
         maker: UnitMaker,
         loaded: Loaded,
         histories: HistoryBook,
+        reloading: Reloading,
         *,
         source: str,
         clock: Clock,
@@ -63,6 +65,7 @@ class Worker:
         self._maker = maker
         self._loaded = loaded
         self._histories = histories
+        self._reloading = reloading
         self._source = source
         self._clock = clock
         self._status = StatusRows(bus, elector.owner, loaded, clock)
@@ -140,6 +143,9 @@ class Worker:
                 await self._clock.sleep(RETRY_S)
 
     async def _turn(self, token: LeaseToken) -> None:
+        fresh = self._reloading.take()
+        if fresh is not None:
+            await self._adopt(fresh, token)
         await self._follow_plan(token)
         await self._catch_up(token)
         entries = await self._read()
@@ -165,6 +171,20 @@ class Worker:
                 await self._begin(unit_id, token)
         for running in self._units.values():
             running.unit.operator_pause = self._membership.paused.get(running.declared.strategy.name, "")
+
+    async def _adopt(self, fresh: Loaded, token: LeaseToken) -> None:
+        """Go on with a strategies file that was read again: only what it changed begins anew."""
+        changed = changed_units(self._loaded, fresh)
+        self._loaded = fresh
+        self._membership.set_units(fresh.units)
+        self._status.adopt(fresh)
+        for unit_id in changed:
+            if unit_id in self._units:
+                await self._give_up(unit_id, token)
+        for unit_id in list(self._taken):
+            self._histories.forget(unit_id)
+            if unit_id in fresh.units:
+                self._taken[unit_id] = ""
 
     async def _begin(self, unit_id: str, token: LeaseToken) -> None:
         if unit_id not in self._taken:

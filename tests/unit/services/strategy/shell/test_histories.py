@@ -16,7 +16,7 @@ from shared.messages.codec import decode_fields
 from shared.messages.requests import BarsAnswer, BarsQuery, HistoryBar
 from tests.unit.services.strategy.parts import IBM, NICKEL
 
-DAILY = Declared("s", Strategy, Strategy.Params(), (), "s.py", (("1 day", 3),))
+DAILY = Declared("s", Strategy, Strategy.Params(), (), "s.py", history=(("1 day", 3),))
 UNIT = DeclaredUnit(UnitId("s/all"), DAILY, ("IBM", "NICKEL"))
 NONE = DeclaredUnit(UnitId("t/all"), Declared("t", Strategy, Strategy.Params(), (), "t.py"), ("IBM",))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.strategy.shell.loader import load_strategies
+from services.strategy.shell.loader import changed_units, load_strategies
 from shared.errors import ConfigError
 from tests.support import ROOT
 
@@ -112,3 +112,17 @@ def test_needs_that_cannot_be_met_stop_only_that_strategy(tmp_path: Path, size: 
     loaded = load_strategies(written(tmp_path, TABLE, NEEDS.replace("SIZE", size)))
     assert not loaded.units
     assert "Mine.history_needs" in loaded.mistakes["mine"] and word in loaded.mistakes["mine"]
+
+
+def test_a_reload_names_what_changed_and_reads_the_files_again(tmp_path: Path) -> None:
+    two = TABLE + TABLE.replace("strategy.mine", "strategy.other").replace("mine.py", "other.py")
+    (tmp_path / "other.py").write_text(CODE)
+    path = written(tmp_path, two)
+    first = load_strategies(path)
+    assert changed_units(first, load_strategies(path, fresh=True)) == []
+    (tmp_path / "mine.py").write_text(CODE.replace("quantity: int = 1", "quantity: int = 7"))
+    second = load_strategies(path, fresh=True)
+    assert second.units["mine/AAPL"].strategy.params.model_dump() == {"quantity": 7}
+    assert changed_units(first, second) == ["mine/AAPL", "mine/SAP@IBIS:EUR"]
+    path.write_text(two.replace('"aapl", ', "", 1))
+    assert changed_units(second, load_strategies(path, fresh=True)) == ["mine/AAPL"]

@@ -133,7 +133,7 @@ def test_errors_are_shown_with_their_line() -> None:
 
 
 def test_history_that_was_not_recorded_refuses_the_replay() -> None:
-    spec = Declared("steps", Steps, Steps.Params(), (), "x.py", (("1 day", 5),))
+    spec = Declared("steps", Steps, Steps.Params(), (), "x.py", history=(("1 day", 5),))
     unit = OfflineUnit(KEYS, DeclaredUnit(UNIT.unit_id, spec, ("IBM",)), [IBM], {}, begin=Begin())
     with pytest.raises(BadInput, match="none were recorded"):
         unit.load_history([])
