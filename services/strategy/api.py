@@ -32,7 +32,7 @@ from services.strategy.core.book import OrderRow
 from services.strategy.core.events import Bar, Event, FillEvent, Gap, OrderUpdate, Quote, Timer, Trade
 from services.strategy.core.history import ClosedBar, frame_of
 from services.strategy.core.indicators import Ema, EmaDeviation, Sma, StDev
-from services.strategy.core.ordering import Number, Order, Ticket, signed_order
+from services.strategy.core.ordering import Number, Order, Ticket, quantity_of, signed_order
 from services.strategy.core.unit import Unit
 from shared.bar_sizes import parse_bar_size
 from shared.contracts import parse_contract
@@ -237,7 +237,7 @@ class Strategy:
         valid_for_s: float | None = None,
         reason: str = "",
     ) -> str | None:
-        """Order; return the intent's id, None when nothing is sent (paused, gap, or the event is out of date).
+        """Order; return the intent's id, None when nothing is sent (paused, gap, session, event out of date).
 
         Args:
             contract: event's contract, name or conId.
@@ -253,10 +253,11 @@ class Strategy:
         Raises:
             BadInput: a quantity or price that cannot be an order.
         """
-        if self.unit.why_not_trading:
+        info = self.contract(contract)
+        if self.unit.refuses(info.con_id, side, quantity_of(quantity)):
             return None
         ticket = Ticket(
-            self.contract(contract),
+            info,
             side,
             quantity,
             limit=limit,
@@ -281,10 +282,11 @@ class Strategy:
         reason: str = "",
     ) -> str | None:
         """Order with its exits, which rest at the broker and cancel each other; return the intent's id or None."""
-        if self.unit.why_not_trading:
+        info = self.contract(contract)
+        if self.unit.refuses(info.con_id, side, quantity_of(quantity)):
             return None
         ticket = Ticket(
-            self.contract(contract),
+            info,
             side,
             quantity,
             limit=limit,
@@ -306,9 +308,10 @@ class Strategy:
         Raises:
             BadInput: fewer than two, or one that cannot be an order.
         """
-        if self.unit.why_not_trading:
+        info = self.contract(contract)
+        if any(self.unit.refuses(info.con_id, order.side, quantity_of(order.quantity)) for order in orders):
             return None
-        return self.unit.outbox.place_alternatives(self.contract(contract), orders, valid_for_s, reason)
+        return self.unit.outbox.place_alternatives(info, orders, valid_for_s, reason)
 
     def modify(
         self,

@@ -232,9 +232,7 @@ class Outbox:
 
 
 def _legs(ticket: Ticket) -> tuple[tuple[OrderLeg, ...], Group]:
-    quantity = _number("quantity", ticket.quantity)
-    if quantity <= 0:
-        raise BadInput(f"quantity must be positive, got {quantity}: the side says buy or sell")
+    quantity = quantity_of(ticket.quantity)
     contract, side = ticket.contract, ticket.side
     limit = None if ticket.limit is None else _limit(contract, side, ticket.limit)
     stop = None if ticket.stop is None else _stop(contract, side, ticket.stop)
@@ -285,6 +283,18 @@ def _number(what: str, value: Number) -> Decimal:
         return decimal_of(value)
     except ValueError as e:
         raise BadInput(f"{what}: {e}") from e
+
+
+def quantity_of(value: Number) -> Decimal:
+    """Return a quantity as authors write it.
+
+    Raises:
+        BadInput: it is no positive number.
+    """
+    quantity = _number("quantity", value)
+    if quantity <= 0:
+        raise BadInput(f"quantity must be positive, got {quantity}: the side says buy or sell")
+    return quantity
 
 
 def _limit(contract: ContractInfo, side: Side, value: Number) -> Decimal:

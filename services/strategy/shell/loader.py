@@ -7,6 +7,9 @@ class = "Dip"
 contracts = ["AAPL", "SAP@IBIS:EUR"]
 bars = ["5s"]                   # 1s, 5s, 1m, 1d; none without this key
 per = "contract"                # one unit per contract (default), or "all": one unit for all of them
+session = "rth"                 # quotes, trades, bars and orders only then: "rth", "extended", "overnight"
+last_entry = "15:45"            # no entries after it (contract's zone, or "15 min" before the close)
+flat_by = "15 min"              # the platform cancels and closes, whatever the strategy does; with "rth"
 enabled = true
 params = { quantity = 10 }
 ```
@@ -31,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from services.strategy.api import Strategy
 from services.strategy.core.history import INTERVALS as INTERVAL_OF
 from services.strategy.core.history import checked_needs
+from services.strategy.core.sessions import Session, SessionRules
 from shared.contracts import parse_contract
 from shared.errors import BadInput, ConfigError
 from shared.ids import MANUAL, UNASSIGNED, UnitId
@@ -51,6 +55,9 @@ class Entry(BaseModel):
     bars: list[str] = []
     per: str = Field(default="contract", pattern="^(contract|all)$")
     enabled: bool = True
+    session: Session | None = None
+    last_entry: str = ""
+    flat_by: str = ""
     params: dict[str, Any] = {}
 
     @field_validator("bars")
@@ -85,6 +92,7 @@ class Declared:
     file: str
     source: str = ""
     """Digest of the file's content: whether a reload brings something new."""
+    rules: SessionRules | None = None
     history: tuple[tuple[str, int], ...] = ()
     """Bar sizes and how many closed bars of each are loaded before the start."""
 
@@ -116,7 +124,15 @@ def changed_units(before: Loaded, after: Loaded) -> list[str]:
 
     def essence(unit: DeclaredUnit) -> tuple[object, ...]:
         spec = unit.strategy
-        return (spec.cls.__qualname__, spec.file, spec.source, spec.params.model_dump(), spec.bars, unit.contracts)
+        return (
+            spec.cls.__qualname__,
+            spec.file,
+            spec.source,
+            spec.params.model_dump(),
+            spec.bars,
+            spec.rules,
+            unit.contracts,
+        )
 
     gone = [unit_id for unit_id in before.units if unit_id not in after.units]
     both = [unit_id for unit_id in before.units if unit_id in after.units]
@@ -172,11 +188,23 @@ def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
     bars = tuple(dict.fromkeys(entry.bars))
     file = path.parent / entry.file
     source = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
-    declared = Declared(name, cls, params, bars, str(file), source, _history(where, cls, params))
+    rules = _rules(where, entry)
+    declared = Declared(name, cls, params, bars, str(file), source, rules, _history(where, cls, params))
     groups = [(one,) for one in entry.contracts] if entry.per == "contract" else [tuple(entry.contracts)]
     for group in groups:
         unit_id = UnitId(f"{name}/{group[0] if entry.per == 'contract' else 'all'}")
         loaded.units[unit_id] = DeclaredUnit(unit_id, declared, group)
+
+
+def _rules(where: str, entry: Entry) -> SessionRules | None:
+    if entry.session is None:
+        if entry.last_entry or entry.flat_by:
+            raise BadInput(f'{where} last_entry and flat_by need a session: write session = "rth"')
+        return None
+    try:
+        return SessionRules(entry.session, entry.last_entry, entry.flat_by)
+    except BadInput as e:
+        raise BadInput(f"{where} {e}") from e
 
 
 def _history(where: str, cls: type[Strategy], params: BaseModel) -> tuple[tuple[str, int], ...]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from services.strategy.core.history import closed_bar_of
 from services.strategy.core.ordering import Identity
 from services.strategy.core.saved import Limits
+from services.strategy.core.sessions import SessionPlan
 from services.strategy.core.unit import Unit
 from services.strategy.shell.feed import Dispatcher, RunningUnit, streams_of
 from services.strategy.shell.loader import DeclaredUnit
@@ -102,8 +103,16 @@ class OfflineUnit:
         strategy = spec.cls(spec.params)
         by_id = {info.con_id: info for info in contracts}
         who = Identity(identity.get("id", ""), identity.get("account", ""), spec.name, declared.unit_id)
+        plans = {} if spec.rules is None else {info.con_id: SessionPlan(spec.rules, info) for info in contracts}
+        needs = dict(spec.history)
         self._unit = Unit(
-            who, strategy, by_id, limits or Limits(), history_needs=dict(spec.history), on_bar_intervals=spec.bars
+            who,
+            strategy,
+            by_id,
+            limits or Limits(),
+            history_needs=needs,
+            on_bar_intervals=spec.bars,
+            sessions=plans,
         )
         strategy.bind(self._unit)
         streams = streams_of(keys, by_id, spec.reads)

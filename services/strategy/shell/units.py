@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from services.strategy.core.history import ClosedBar
 from services.strategy.core.ordering import Identity
 from services.strategy.core.saved import Limits, Watched
+from services.strategy.core.sessions import SessionPlan
 from services.strategy.core.unit import Unit
 from services.strategy.shell.feed import RunningUnit, streams_of
 from services.strategy.shell.loader import DeclaredUnit
@@ -76,14 +77,15 @@ class UnitMaker:
         """Return a unit restored from its record, not yet started.
 
         Raises:
-            BadInput: its saved state does not fit any more.
+            BadInput: its saved state does not fit any more, or the broker gave no hours for its session.
         """
         spec = declared.strategy
         identity = Identity(self._deployment_id, self._account, spec.name, declared.unit_id, incarnation)
         strategy = spec.cls(spec.params)
         by_id = {info.con_id: info for info in contracts}
         needs, bars = dict(spec.history), spec.bars
-        unit = Unit(identity, strategy, by_id, self._limits, self._watched, needs, bars)
+        plans = {} if spec.rules is None else {info.con_id: SessionPlan(spec.rules, info) for info in contracts}
+        unit = Unit(identity, strategy, by_id, self._limits, self._watched, needs, bars, plans)
         strategy.bind(unit)
         unit.restore(commit=record.commit, state=record.state, timers=record.timers, cursors=record.cursors)
         streams = streams_of(self._bus.keys, by_id, spec.reads)

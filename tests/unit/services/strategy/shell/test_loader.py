@@ -126,3 +126,16 @@ def test_a_reload_names_what_changed_and_reads_the_files_again(tmp_path: Path) -
     assert changed_units(first, second) == ["mine/AAPL", "mine/SAP@IBIS:EUR"]
     path.write_text(two.replace('"aapl", ', "", 1))
     assert changed_units(second, load_strategies(path, fresh=True)) == ["mine/AAPL"]
+
+
+def test_session_rules_are_read_and_wrong_ones_stop_only_that_strategy(tmp_path: Path) -> None:
+    loaded = load_strategies(written(tmp_path, TABLE + 'session = "rth"\nlast_entry = "15:45"\nflat_by = "10 min"\n'))
+    rules = loaded.units["mine/AAPL"].strategy.rules
+    assert rules is not None and (rules.session.value, rules.last_entry, rules.flat_by) == ("rth", "15:45", "10 min")
+    for lines, word in (
+        ('session = "lunch"\n', "overnight"),
+        ('session = "rth"\nflat_by = "soon"\n', "flat_by"),
+        ('flat_by = "15:45"\n', "need a session"),
+    ):
+        loaded = load_strategies(written(tmp_path, TABLE + lines))
+        assert not loaded.units and word in loaded.mistakes["mine"]
