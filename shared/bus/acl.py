@@ -94,10 +94,22 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "strategies",
         "strategy-workers",
         "queries",
+        "history-queries",
         "answers:*",
     ),
     "monitoring": ("control", "alerts", "paused", "halt", "cancels"),
-    "operator": ("intents", "cancels", "control", "queries", "answers:*", "paused", "strategies", "watches"),
+    "operator": (
+        "intents",
+        "cancels",
+        "control",
+        "queries",
+        "history-queries",
+        "answers:*",
+        "paused",
+        "strategies",
+        "strategy-directives",
+        "watches",
+    ),
 }
 
 

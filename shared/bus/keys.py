@@ -124,8 +124,13 @@ class Keys:
         """Any → gateway."""
         return self._key("queries")
 
+    @property
+    def history_queries(self) -> str:
+        """Any → marketdata: historical bars, answered from its cache or by the gateway."""
+        return self._key("history-queries")
+
     def answers(self, client: str) -> str:
-        """Gateway → one asking client."""
+        """Gateway and marketdata → one asking client."""
         return self._key(f"answers:{client}")
 
     @property
@@ -251,6 +256,11 @@ class Keys:
     def strategy_workers(self) -> str:
         """Hash: worker → wall ns of its start; whose leases workers watch to share the units."""
         return self._key("strategy-workers")
+
+    @property
+    def strategy_directives(self) -> str:
+        """Hash: `pin:<unit>` → the worker it shall run on, `reload` → a new value asks to read the file again."""
+        return self._key("strategy-directives")
 
     @property
     def watches(self) -> str:

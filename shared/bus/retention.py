@@ -58,7 +58,7 @@ def retentions(keys: Keys) -> dict[str, Retention]:
     )
     found = dict.fromkeys(order_path, ORDER_PATH)
     found |= dict.fromkeys((keys.account, keys.alerts, keys.dead_letter), RECORDS)
-    found |= dict.fromkeys((keys.queries, keys.subscriptions), REQUESTS)
+    found |= dict.fromkeys((keys.queries, keys.history_queries, keys.subscriptions), REQUESTS)
     for partition in range(keys.tick_partitions):
         found[keys.ticks(partition)] = TICKS
         found[keys.bars(partition)] = BARS
