@@ -51,7 +51,7 @@ class SimulatorSettings(CommonSettings):
         default=5.0, ge=0, le=60_000, validation_alias="SIM_FILL_LATENCY_MS", description="from exchange to first fill"
     )
     max_version: int = Field(
-        default=176, ge=157, le=178, validation_alias="SIM_MAX_VERSION", description="highest server version offered"
+        default=176, ge=157, le=200, validation_alias="SIM_MAX_VERSION", description="highest server version offered"
     )
     master_client_id: int | None = Field(
         default=None, ge=0, validation_alias="SIM_MASTER_CLIENT_ID", description="client that sees all orders"

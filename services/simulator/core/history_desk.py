@@ -26,6 +26,7 @@ from services.simulator.core.times import local, parse_tws_time, zoned_text
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.contract import TwsContract
+from shared.tws.versions import HISTORICAL_DATA_END
 
 PREFIX = "Historical Market Data Service error message:"
 PACING_TEXT = PREFIX + "Historical data request pacing violation"
@@ -95,21 +96,9 @@ class HistoryDesk:
         if what == "SCHEDULE":
             self._schedule(session, request, instrument)
             return
-        if not bar_s:
-            self._invalid(session, request.req_id, f"Historical data bar size setting is invalid: {request.bar_size}")
-            return
-        is_absent = what not in PRICE_KINDS or (instrument.sec_type == "CASH" and what in ("TRADES", "ADJUSTED_LAST"))
-        if is_absent:
-            name = f"{instrument.symbol}@{request.contract.exchange or instrument.route} {what.title()} {bar_s}"
-            self._service_error(session, request.req_id, f"No historical market data for {name}")
-            return
-        if request.keep_up_to_date and request.end:
-            self._invalid(session, request.req_id, "End date not supported with keepUpToDate.")
+        if self._is_refused(session, request, instrument):
             return
         now_ns = self._floor.now_ns
-        if self._floor.config.history_pacing and bar_s <= 30 and not self._pacing.admit(request, now_ns):
-            self._floor.error(session.session, request.req_id, 162, PACING_TEXT)
-            return
         try:
             end_ns = min(parse_tws_time(request.end, instrument.time_zone) or now_ns, now_ns)
             duration_s = parse_duration(request.duration)
@@ -126,8 +115,30 @@ class HistoryDesk:
         rows = tuple(self._row(instrument, bar, bar_s, request.format_date) for bar in bars)
         start, end = zoned_text(end_ns - duration_s * NS_PER_S, zone), zoned_text(end_ns, zone)
         self._floor.send(session.session, rs.HistoricalData(request.req_id, start, end, rows))
+        if session.version >= HISTORICAL_DATA_END:
+            self._floor.send(session.session, rs.HistoricalDataEnd(request.req_id, start, end))
         if request.keep_up_to_date:
             self._keep(LiveBars(session.session, request.req_id, instrument, bar_s, what, request.format_date))
+
+    def _is_refused(self, session: Session, request: rq.ReqHistoricalData, instrument: Instrument) -> bool:
+        """Check what a request for bars asks for; send the error if it cannot be answered."""
+        what, bar_s = request.what_to_show.upper(), BAR_SECONDS.get(request.bar_size, 0)
+        if not bar_s:
+            self._invalid(session, request.req_id, f"Historical data bar size setting is invalid: {request.bar_size}")
+            return True
+        is_absent = what not in PRICE_KINDS or (instrument.sec_type == "CASH" and what in ("TRADES", "ADJUSTED_LAST"))
+        if is_absent:
+            name = f"{instrument.symbol}@{request.contract.exchange or instrument.route} {what.title()} {bar_s}"
+            self._service_error(session, request.req_id, f"No historical market data for {name}")
+            return True
+        if request.keep_up_to_date and request.end:
+            self._invalid(session, request.req_id, "End date not supported with keepUpToDate.")
+            return True
+        is_paced = self._floor.config.history_pacing and bar_s <= 30
+        if is_paced and not self._pacing.admit(request, self._floor.now_ns):
+            self._floor.error(session.session, request.req_id, 162, PACING_TEXT)
+            return True
+        return False
 
     def cancel_bars(self, session: Session, request: rq.CancelHistoricalData) -> None:
         """Stop keeping bars up to date."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from services.simulator.core.market import NS_PER_S
+from services.simulator.core.market import NS_PER_MS, NS_PER_S
 from services.simulator.core.reference_desk import REFUSALS
 from services.simulator.core.sessions import Session
 from shared.tws import requests as rq
@@ -31,10 +31,14 @@ def routes(engine: Engine) -> dict[type, Route]:
     def current_time(session: Session, _: rq.ReqCurrentTime) -> None:
         floor.send(session.session, rs.CurrentTime(floor.now_ns // NS_PER_S))
 
+    def current_millis(session: Session, _: rq.ReqCurrentTimeInMillis) -> None:
+        floor.send(session.session, rs.CurrentTimeInMillis(floor.now_ns // NS_PER_MS))
+
     table: dict[type, Route] = {
         rq.ReqIds: next_id,
         rq.ReqManagedAccounts: accounts,
         rq.ReqCurrentTime: current_time,
+        rq.ReqCurrentTimeInMillis: current_millis,
         rq.SetServerLogLevel: reference.nothing,
         rq.PlaceOrder: orders.place,
         rq.CancelOrder: orders.cancel,
