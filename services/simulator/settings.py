@@ -66,6 +66,13 @@ class SimulatorSettings(CommonSettings):
     history_pacing: bool = Field(
         default=True, validation_alias="SIM_HISTORY_PACING", description="IB's limits for small bars (162)"
     )
+    snapshot_ms: float = Field(
+        default=250,
+        ge=0,
+        le=60_000,
+        validation_alias="SIM_SNAPSHOT_MS",
+        description="a snapshot ends after (TWS: 11000)",
+    )
     lines: int = Field(
         default=100, ge=1, le=100_000, validation_alias="SIM_LINES", description="market data lines (101 above)"
     )
@@ -122,6 +129,7 @@ class SimulatorSettings(CommonSettings):
             data_permission=self.data,
             pacing=self.pacing,
             history_pacing=self.history_pacing,
+            snapshot_ns=int(self.snapshot_ms * 1_000_000),
             market_data_lines=self.lines,
             max_orders_per_side=self.max_orders_per_side,
             open_orders_on_connect=self.open_orders_on_connect,

@@ -25,6 +25,7 @@ from services.simulator.core.fault_desk import FaultDesk
 from services.simulator.core.floor import CloseSession, Floor, Save, Turn
 from services.simulator.core.history import History, Recorder
 from services.simulator.core.history_desk import HistoryDesk
+from services.simulator.core.history_pacing import HistoryPacing
 from services.simulator.core.hours import Hours
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, SyntheticMarket
 from services.simulator.core.order_desk import OrderDesk
@@ -86,9 +87,10 @@ class Engine:
         self.executions = Executions()
         self.orders = OrderDesk(floor, self.accounts, self.executions, self.hours)
         self.queries = QueryDesk(floor, self.orders.book, self.executions)
-        self.data = DataDesk(floor)
+        pacing = HistoryPacing()
+        self.data = DataDesk(floor, pacing)
         self._recorder = Recorder()
-        self.history = HistoryDesk(floor, History(floor.prices, self._recorder, config.seed))
+        self.history = HistoryDesk(floor, History(floor.prices, self._recorder, config.seed), pacing)
         self.account_desk = AccountDesk(floor, self.accounts, self.orders.fills)
         self.reference = ReferenceDesk(floor, self.hours)
         self.faults = FaultDesk(floor, self.executions, self.orders)

@@ -5,7 +5,6 @@ Source: ib-facts A.11 (pacing), B.5, B.7.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from services.simulator.core.chance import Chance
@@ -20,6 +19,7 @@ from services.simulator.core.history import (
     head_ns,
     parse_duration,
 )
+from services.simulator.core.history_pacing import HistoryPacing
 from services.simulator.core.market import NS_PER_S, Quote, quote_around
 from services.simulator.core.sessions import Session
 from services.simulator.core.times import local, parse_tws_time, zoned_text
@@ -30,9 +30,6 @@ from shared.tws.versions import HISTORICAL_DATA_END
 
 PREFIX = "Historical Market Data Service error message:"
 PACING_TEXT = PREFIX + "Historical data request pacing violation"
-_WINDOW_NS = 600 * NS_PER_S
-_IDENTICAL_NS = 15 * NS_PER_S
-_BURST_NS = 2 * NS_PER_S
 MAX_TICKS = 1000
 
 
@@ -49,40 +46,13 @@ class LiveBars:
     last_sent: Bar | None = None
 
 
-class HistoryPacing:
-    """Count small-bar requests as IB does: 60 in ten minutes, no identical one in 15 s, under 6 alike in 2 s."""
-
-    def __init__(self) -> None:
-        self._all: deque[int] = deque()
-        self._identical: dict[str, int] = {}
-        self._alike: dict[str, deque[int]] = {}
-
-    def admit(self, request: rq.ReqHistoricalData, now_ns: int) -> bool:
-        """Return whether a request is within the limits, and count it if so."""
-        while self._all and self._all[0] <= now_ns - _WINDOW_NS:
-            self._all.popleft()
-        contract = request.contract
-        alike_key = f"{contract.con_id}/{contract.symbol}/{contract.exchange}/{request.what_to_show}"
-        key = f"{alike_key}/{request.end}/{request.bar_size}/{request.duration}/{request.use_rth}"
-        alike = self._alike.setdefault(alike_key, deque(maxlen=6))
-        weight = 2 if request.what_to_show == "BID_ASK" else 1
-        is_burst = len(alike) >= 5 and alike[-5] > now_ns - _BURST_NS
-        is_repeat = self._identical.get(key, -_IDENTICAL_NS) > now_ns - _IDENTICAL_NS
-        if len(self._all) + weight > 60 or is_repeat or is_burst:
-            return False
-        self._all.extend([now_ns] * weight)
-        self._identical[key] = now_ns
-        alike.append(now_ns)
-        return True
-
-
 class HistoryDesk:
     """The historical side of the exchange."""
 
-    def __init__(self, floor: Floor, history: History) -> None:
+    def __init__(self, floor: Floor, history: History, pacing: HistoryPacing) -> None:
         self._floor = floor
         self._history = history
-        self._pacing = HistoryPacing()
+        self._pacing = pacing
         self._live: dict[tuple[int, int], LiveBars] = {}
         self._is_ticking = False
 
@@ -135,7 +105,10 @@ class HistoryDesk:
             self._invalid(session, request.req_id, "End date not supported with keepUpToDate.")
             return True
         is_paced = self._floor.config.history_pacing and bar_s <= 30
-        if is_paced and not self._pacing.admit(request, self._floor.now_ns):
+        alike = f"{instrument.con_id}/{request.contract.exchange}/{what}"
+        exact = f"{alike}/{request.end}/{request.bar_size}/{request.duration}/{request.use_rth}"
+        weight = 2 if what == "BID_ASK" else 1
+        if is_paced and not self._pacing.admit(alike, exact, self._floor.now_ns, weight):
             self._floor.error(session.session, request.req_id, 162, PACING_TEXT)
             return True
         return False

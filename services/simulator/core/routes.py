@@ -66,6 +66,8 @@ def routes(engine: Engine) -> dict[type, Route]:
         rq.ReqMarketDataType: data.market_data_type,
         rq.ReqTickByTick: data.tick_by_tick,
         rq.CancelTickByTick: data.cancel_tick_by_tick,
+        rq.ReqMktDepth: data.market_depth,
+        rq.CancelMktDepth: data.cancel_market_depth,
         rq.ReqRealTimeBars: data.real_time_bars,
         rq.CancelRealTimeBars: data.cancel_real_time_bars,
         rq.ReqHistoricalData: history.bars,
