@@ -28,6 +28,7 @@ from services.simulator.core.history_desk import HistoryDesk
 from services.simulator.core.history_pacing import HistoryPacing
 from services.simulator.core.hours import Hours
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, SyntheticMarket
+from services.simulator.core.news_desk import NewsDesk
 from services.simulator.core.order_desk import OrderDesk
 from services.simulator.core.pacing import Pacing
 from services.simulator.core.persistence import (
@@ -42,6 +43,7 @@ from services.simulator.core.query_desk import QueryDesk
 from services.simulator.core.reference_desk import ReferenceDesk
 from services.simulator.core.replay import Recording, ReplayMarket
 from services.simulator.core.routes import routes
+from services.simulator.core.scanner_desk import ScannerDesk
 from services.simulator.core.sessions import IN_USE, Session
 from services.simulator.core.times import midnight_ns
 from services.simulator.core.truth import truth
@@ -90,9 +92,11 @@ class Engine:
         pacing = HistoryPacing()
         self.data = DataDesk(floor, pacing)
         self._recorder = Recorder()
-        self.history = HistoryDesk(floor, History(floor.prices, self._recorder, config.seed), pacing)
+        self.history = HistoryDesk(floor, History(floor.prices, self._recorder, config.seed), pacing, self.hours)
         self.account_desk = AccountDesk(floor, self.accounts, self.orders.fills)
         self.reference = ReferenceDesk(floor, self.hours)
+        self.news = NewsDesk(floor)
+        self.scanner = ScannerDesk(floor)
         self.faults = FaultDesk(floor, self.executions, self.orders)
         self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate)
         self._replay = self._open_replay(recordings or {}, speed, loop=loop)
@@ -121,6 +125,7 @@ class Engine:
             self.data.forget(session)
             self.account_desk.forget(session)
             self.history.forget(session)
+            self.scanner.forget(session)
             self._pacing.forget(session)
             self.floor.log("session_closed", session=session, client_id=entry.client_id)
         return self._finish()

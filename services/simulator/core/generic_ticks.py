@@ -26,7 +26,7 @@ LEGAL: dict[int, str] = {
     460: "Bond Factor Multiplier", 576: "EtfNavBidAsk", 577: "EtfNavLast", 586: "IPOHLMPRC", 587: "Pl Price Delayed",
     588: "Futures Open Interest", 595: "Short-Term Volume X Mins", 619: "Slow Mark Price",
 }  # fmt: skip
-RT_VOLUME, RT_TRADE_VOLUME, MARK_PRICE, SLOW_MARK_PRICE, TRADE_COUNT = 233, 375, 232, 619, 293
+RT_VOLUME, RT_TRADE_VOLUME, MARK_PRICE, SLOW_MARK_PRICE, TRADE_COUNT, NEWS = 233, 375, 232, 619, 293, 292
 _SIZES = (27, 28, 29, 30, 86, 87, 89)
 _WEEK_S = 7 * 86400
 _SPANS = ((13, 15, 16), (26, 17, 18), (52, 19, 20))

@@ -13,13 +13,15 @@ from services.simulator.core.floor import Floor
 from services.simulator.core.history import (
     BAR_SECONDS,
     DAY_S,
-    PRICE_KINDS,
     Bar,
     History,
+    has_kind,
     head_ns,
     parse_duration,
+    parse_period,
 )
 from services.simulator.core.history_pacing import HistoryPacing
+from services.simulator.core.hours import Hours
 from services.simulator.core.market import NS_PER_S, Quote, quote_around
 from services.simulator.core.sessions import Session
 from services.simulator.core.times import local, parse_tws_time, zoned_text
@@ -31,6 +33,8 @@ from shared.tws.versions import HISTORICAL_DATA_END
 PREFIX = "Historical Market Data Service error message:"
 PACING_TEXT = PREFIX + "Historical data request pacing violation"
 MAX_TICKS = 1000
+MAX_SCHEDULE_DAYS = 3660
+MAX_HISTOGRAM_BARS = 500
 
 
 @dataclass(slots=True)
@@ -49,8 +53,9 @@ class LiveBars:
 class HistoryDesk:
     """The historical side of the exchange."""
 
-    def __init__(self, floor: Floor, history: History, pacing: HistoryPacing) -> None:
+    def __init__(self, floor: Floor, history: History, pacing: HistoryPacing, hours: Hours) -> None:
         self._floor = floor
+        self._hours = hours
         self._history = history
         self._pacing = pacing
         self._live: dict[tuple[int, int], LiveBars] = {}
@@ -96,8 +101,7 @@ class HistoryDesk:
         if not bar_s:
             self._invalid(session, request.req_id, f"Historical data bar size setting is invalid: {request.bar_size}")
             return True
-        is_absent = what not in PRICE_KINDS or (instrument.sec_type == "CASH" and what in ("TRADES", "ADJUSTED_LAST"))
-        if is_absent:
+        if not has_kind(instrument, what):
             name = f"{instrument.symbol}@{request.contract.exchange or instrument.route} {what.title()} {bar_s}"
             self._service_error(session, request.req_id, f"No historical market data for {name}")
             return True
@@ -132,16 +136,24 @@ class HistoryDesk:
         self._floor.send(session.session, rs.HeadTimestamp(request.req_id, text))
 
     def histogram(self, session: Session, request: rq.ReqHistogramData) -> None:
-        """Answer how much traded at which price during the last day."""
+        """Answer how much traded at which price during a period."""
         instrument = self._instrument(session, request.req_id, request.contract)
         if instrument is None:
             return
-        bars = self._history.bars(
-            instrument, end_ns=self._floor.now_ns, duration_s=DAY_S, bar_s=900, what="TRADES", use_rth=False
-        )
+        what = "TRADES" if has_kind(instrument, "TRADES") else "MIDPOINT"
+        try:
+            duration_s = parse_period(request.period)
+            bar_s = next(each for each in (60, 900, 3600, DAY_S) if duration_s // each <= MAX_HISTOGRAM_BARS)
+            bars = self._history.bars(
+                instrument, end_ns=self._floor.now_ns, duration_s=duration_s, bar_s=bar_s, what=what,
+                use_rth=request.use_rth,
+            )  # fmt: skip
+        except (ValueError, StopIteration) as e:
+            self._invalid(session, request.req_id, str(e) or f"Invalid histogram period {request.period!r}")
+            return
         volumes: dict[float, float] = {}
         for bar in bars:
-            volumes[bar.close] = volumes.get(bar.close, 0.0) + bar.volume
+            volumes[bar.close] = volumes.get(bar.close, 0.0) + max(1.0, bar.volume)
         rows = tuple(rs.HistogramEntry(price, volume) for price, volume in sorted(volumes.items()))
         self._floor.send(session.session, rs.HistogramData(request.req_id, rows))
 
@@ -246,11 +258,10 @@ class HistoryDesk:
             self._service_error(session, request.req_id, str(e))
             return
         rows = []
-        for back in range(days - 1, -1, -1):
+        for back in range(min(days, MAX_SCHEDULE_DAYS) - 1, -1, -1):
             day = local(end_ns - back * DAY_S * NS_PER_S, instrument.time_zone)
-            if day.weekday() < 5:
-                text = f"{day:%Y%m%d}"
-                rows.append(rs.ScheduleSession(f"{text}-09:30:00", f"{text}-16:00:00", text))
+            for opens, closes in self._hours.of_day(instrument, day):
+                rows.append(rs.ScheduleSession(opens, closes, f"{day:%Y%m%d}"))
         start = rows[0].start if rows else ""
         end = rows[-1].end if rows else ""
         message = rs.HistoricalSchedule(request.req_id, start, end, instrument.time_zone, tuple(rows))

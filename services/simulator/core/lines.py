@@ -15,6 +15,7 @@ from services.simulator.core.book import Book
 from services.simulator.core.contracts import Instrument
 from services.simulator.core.floor import Floor
 from services.simulator.core.greeks import greeks, implied_volatility, years_left
+from services.simulator.core.headlines import headlines
 from services.simulator.core.market import NS_PER_S, Quote, Trade
 from shared.tws import responses as rs
 
@@ -112,6 +113,10 @@ def send_first(floor: Floor, line: Line) -> None:
         _send_exchanges(floor, line)
     for tick in generic.standing_ticks(req_id, line.instrument, line.wanted, floor.prices, floor.now_ns):
         send(line.session, tick)
+    newest = next(headlines(line.instrument, floor.now_ns), None) if generic.NEWS in line.wanted else None
+    if newest is not None:
+        at_ms = newest.at_ns // 1_000_000
+        send(line.session, rs.TickNews(req_id, at_ms, newest.provider, newest.article_id, newest.text))
 
 
 def _send_wanted(floor: Floor, line: Line, trade: Trade, book: Book) -> None:

@@ -20,10 +20,6 @@ from shared.tws.fields import TagValue
 
 CUSTOM_OPTION_TICK = 53
 _SMART = (("NASDAQ", "Q"), ("NYSE", "N"), ("ARCA", "P"), ("BATS", "Z"), ("IEX", "V"), ("DRCTEDGE", "K"))
-_SCANNER_XML = (
-    '<?xml version="1.0" encoding="UTF-8"?><ScanParameterResponse><InstrumentList varName="instrumentList">'
-    "<Instrument><name>US Stocks</name><type>STK</type></Instrument></InstrumentList></ScanParameterResponse>"
-)
 
 
 class ReferenceDesk:
@@ -161,26 +157,6 @@ class ReferenceDesk:
         """Send no white branding."""
         self._floor.send(session.session, rs.UserInfo(request.req_id, ""))
 
-    def scanner_parameters(self, session: Session, _: rq.ReqScannerParameters) -> None:
-        """Send a small parameter document."""
-        self._floor.send(session.session, rs.ScannerParameters(_SCANNER_XML))
-
-    def news_providers(self, session: Session, _: rq.ReqNewsProviders) -> None:
-        """Send an empty list."""
-        self._floor.send(session.session, rs.NewsProviders(()))
-
-    def historical_news(self, session: Session, request: rq.ReqHistoricalNews) -> None:
-        """Send no news."""
-        self._floor.send(session.session, rs.HistoricalNewsEnd(request.req_id, has_more=False))
-
-    def display_groups(self, session: Session, request: rq.QueryDisplayGroups) -> None:
-        """Send the groups of a TWS window that is not there."""
-        self._floor.send(session.session, rs.DisplayGroupList(request.req_id, "4|1|2|5|3|6"))
-
-    def group_events(self, session: Session, request: rq.SubscribeToGroupEvents) -> None:
-        """Tell that no contract is chosen."""
-        self._floor.send(session.session, rs.DisplayGroupUpdated(request.req_id, "none"))
-
     def verification(self, session: Session, _: rq.Request) -> None:
         """Refuse API verification."""
         self._floor.send(session.session, rs.VerifyCompleted(is_successful=False, error_text="not supported"))
@@ -195,11 +171,8 @@ class ReferenceDesk:
 
 
 REFUSALS: dict[type, tuple[int, str]] = {
-    rq.ReqScannerSubscription: (162, "Historical Market Data Service error message:Scanner is not available"),
-    rq.CancelScannerSubscription: (365, "No scanner subscription found for ticker id"),
     rq.ReqFundamentalData: (10358, "Fundamentals data is not allowed"),
     rq.CancelFundamentalData: (10358, "Fundamentals data is not allowed"),
-    rq.ReqNewsArticle: (10172, "Failed to request news article:No data available"),
     rq.ReqWshMetaData: (10276, "News feed is not allowed."),
     rq.ReqWshEventData: (10276, "News feed is not allowed."),
     rq.RequestFA: (321, "Error validating request.-'cB' : cause - FA data operations ignored for non FA customers."),

@@ -21,6 +21,7 @@ def routes(engine: Engine) -> dict[type, Route]:
     """Return the answering function of every request but START_API."""
     floor, orders, queries = engine.floor, engine.orders, engine.queries
     data, history, account, reference = engine.data, engine.history, engine.account_desk, engine.reference
+    news, scanner = engine.news, engine.scanner
 
     def next_id(session: Session, _: rq.ReqIds) -> None:
         floor.send(session.session, rs.NextValidId(floor.sessions.next_order_id(session.client_id or 0)))
@@ -90,17 +91,20 @@ def routes(engine: Engine) -> dict[type, Route]:
         rq.ReqFamilyCodes: reference.family_codes,
         rq.ReqSoftDollarTiers: reference.soft_dollar_tiers,
         rq.ReqUserInfo: reference.user_info,
-        rq.ReqScannerParameters: reference.scanner_parameters,
-        rq.ReqNewsProviders: reference.news_providers,
-        rq.ReqHistoricalNews: reference.historical_news,
-        rq.ReqNewsBulletins: reference.nothing,
+        rq.ReqScannerParameters: scanner.parameters,
+        rq.ReqScannerSubscription: scanner.scan,
+        rq.CancelScannerSubscription: scanner.cancel_scan,
+        rq.ReqNewsProviders: news.providers,
+        rq.ReqHistoricalNews: news.headlines,
+        rq.ReqNewsArticle: news.article,
+        rq.ReqNewsBulletins: news.bulletins,
         rq.CancelNewsBulletins: reference.nothing,
         rq.CancelWshMetaData: reference.nothing,
         rq.CancelWshEventData: reference.nothing,
-        rq.QueryDisplayGroups: reference.display_groups,
-        rq.SubscribeToGroupEvents: reference.group_events,
-        rq.UpdateDisplayGroup: reference.nothing,
-        rq.UnsubscribeFromGroupEvents: reference.nothing,
+        rq.QueryDisplayGroups: scanner.groups,
+        rq.SubscribeToGroupEvents: scanner.subscribe_group,
+        rq.UpdateDisplayGroup: scanner.update_group,
+        rq.UnsubscribeFromGroupEvents: scanner.leave_group,
         rq.VerifyRequest: reference.verification,
         rq.VerifyMessage: reference.verification,
         rq.VerifyAndAuthRequest: reference.verification,
