@@ -46,7 +46,7 @@ class Execution:
         """Return message 11."""
         return ExecDetails(
             req_id=req_id,
-            order_id=None if self.is_manual else self.order_id,
+            order_id=None if self.is_manual and not self.order_id else self.order_id,
             contract=self.contract,
             exec_id=self.exec_id,
             time=zoned_text(self.ts_ns, zone, with_name=zone_name),
