@@ -82,7 +82,7 @@ def support_page() -> str:
     skipped = ", ".join(str(version) for version in sorted(NEVER_SPOKEN))
     parts = [
         "# What the simulator speaks of TWS' protocol\n",
-        f"Server versions {MIN_SUPPORTED} to {MAX_SUPPORTED} in the text protocol, the highest that both sides know and "
+        f"Server versions {MIN_SUPPORTED} to {MAX_SUPPORTED} in the text protocol, the highest that both know and "
         f"`SIM_MAX_VERSION` allows, but for {skipped}, about whose layouts clients disagree. From 201 messages are "
         "protobuf, which it does not speak. A request that is not in this list, or whose fields are not as they should "
         "be, is answered by error 320, and the session goes on.\n",
