@@ -66,6 +66,10 @@ class SimulatorSettings(CommonSettings):
     history_pacing: bool = Field(
         default=True, validation_alias="SIM_HISTORY_PACING", description="IB's limits for small bars (162)"
     )
+    execution_days: int = Field(
+        default=1, ge=1, le=7, validation_alias="SIM_EXECUTION_DAYS",
+        description="days of executions that may be asked for (IB Gateway: 1)",
+    )  # fmt: skip
     snapshot_ms: float = Field(
         default=250,
         ge=0,
@@ -129,6 +133,7 @@ class SimulatorSettings(CommonSettings):
             data_permission=self.data,
             pacing=self.pacing,
             history_pacing=self.history_pacing,
+            execution_days=self.execution_days,
             snapshot_ns=int(self.snapshot_ms * 1_000_000),
             market_data_lines=self.lines,
             max_orders_per_side=self.max_orders_per_side,

@@ -30,6 +30,7 @@ class ExchangeConfig:
         deltaneutral_none: write "None" where TWS does (8 more fields in openOrder).
         execution_zone_name: write the zone name behind execution times (TWS of 2025), else none (2023).
         history_pacing: refuse historical requests above 60 in ten minutes with error 162, five-second bars with 420.
+        execution_days: how far back reqExecutions goes: 1 as at IB Gateway, up to 7 as TWS' trade log may be set.
         snapshot_ns: from a snapshot's request to its end; TWS takes 11 seconds.
     """
 
@@ -54,6 +55,7 @@ class ExchangeConfig:
     execution_zone_name: bool = True
     history_pacing: bool = True
     snapshot_ns: int = 250_000_000
+    execution_days: int = 1
     max_clients: int = 32
     summary_period_ns: int = 180_000_000_000
     pnl_period_ns: int = 1_000_000_000

@@ -9,6 +9,8 @@ Source: ib-facts A.11, A.12, B.5, E.3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from services.simulator.core.contracts import Instrument, Listing, NotFound
 from services.simulator.core.depth import MAKERS, MAX_ROWS, DepthLine, send_depth
 from services.simulator.core.floor import Floor
@@ -40,6 +42,7 @@ class DataDesk:
         self._floor = floor
         self._by_contract: dict[int, Subscribers] = {}
         self._where: dict[tuple[int, int], int] = {}
+        self.past_ticks: Callable[[Session, rq.ReqTickByTick], None] = lambda _, __: None
         self._tape_times: dict[tuple[int, str], int] = {}
         self._pacing = pacing or HistoryPacing()
         self._bar_timer_set = False
@@ -97,6 +100,8 @@ class DataDesk:
         tape = Tape(session.session, request.req_id, con_id, request.tick_type, request.ignore_size)
         self._subscribers(con_id).tapes[(tape.session, tape.req_id)] = tape
         self._where[(tape.session, tape.req_id)] = con_id
+        if request.number_of_ticks > 0:
+            self.past_ticks(session, request)
         self._floor.watch(listing.instrument)
 
     def _is_tape_refused(self, session: Session, request: rq.ReqTickByTick, instrument: Instrument) -> bool:

@@ -92,7 +92,9 @@ class Engine:
         pacing = HistoryPacing()
         self.data = DataDesk(floor, pacing)
         self._recorder = Recorder()
-        self.history = HistoryDesk(floor, History(floor.prices, self._recorder, config.seed), pacing, self.hours)
+        history = History(floor.prices, self._recorder, config.seed, self.hours)
+        self.history = HistoryDesk(floor, history, pacing, self.hours)
+        self.data.past_ticks = self.history.past_ticks
         self.account_desk = AccountDesk(floor, self.accounts, self.orders.fills)
         self.reference = ReferenceDesk(floor, self.hours)
         self.news = NewsDesk(floor)

@@ -4,7 +4,7 @@ Invariants:
 1. Bars are on the tick, low <= open, close <= high, in time order, and never begin in the future.
 2. The same request at the same time gives the same bars.
 
-Known limits: regular hours are Monday to Friday 09:30-16:00 of the instrument's zone, holidays are not left out.
+Regular hours are those of the exchange's calendar where one is followed, else Monday to Friday 09:30-16:00.
 
 Source: ib-facts B.5 (17, 90, 88); duration and bar size names of the IB documentation.
 """
@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 from services.simulator.core.chance import hash_unit
 from services.simulator.core.contracts import Instrument
+from services.simulator.core.hours import Hours
 from services.simulator.core.market import NS_PER_S, MarketEvent, Prices, Trade
 from services.simulator.core.times import local, to_ns
 
@@ -135,8 +136,9 @@ class Recorder:
 class History:
     """Historical bars of all instruments."""
 
-    def __init__(self, prices: Prices, recorder: Recorder, seed: int) -> None:
+    def __init__(self, prices: Prices, recorder: Recorder, seed: int, hours: Hours | None = None) -> None:
         self._prices = prices
+        self._hours = hours or Hours()
         self._recorder = recorder
         self._seed = seed
         self._finished: dict[tuple[int, int, str], dict[int, Bar]] = {}
@@ -153,13 +155,13 @@ class History:
         if duration_s // bar_s > MAX_BARS or duration_s > min(MAX_DURATION_S, end_ns // NS_PER_S):
             raise ValueError("Time length exceed max.")
         if bar_s >= DAY_S:
-            starts = _day_starts(instrument, end_ns, duration_s, bar_s)
+            starts = _day_starts(instrument, end_ns, duration_s, bar_s, self._hours)
         else:
             first = (end_ns // NS_PER_S - duration_s + bar_s - 1) // bar_s * bar_s
             last = (end_ns - 1) // NS_PER_S // bar_s * bar_s
             starts = [second * NS_PER_S for second in range(first, last + 1, bar_s)]
             if use_rth and instrument.sec_type in ("STK", "OPT", "IND"):
-                starts = [each for each in starts if _is_regular(instrument, each)]
+                starts = [each for each in starts if self._is_regular(instrument, each)]
         return [self.bar(instrument, start, bar_s, end_ns, what) for start in starts if start < end_ns]
 
     def bar(self, instrument: Instrument, start_ns: int, bar_s: int, until_ns: int, what: str) -> Bar:
@@ -178,6 +180,12 @@ class History:
             self._make_room(known)
             bar = known[start_ns] = self._synthetic(instrument, start_ns, end_ns, bar_s, what)
         return bar
+
+    def _is_regular(self, instrument: Instrument, at_ns: int) -> bool:
+        if self._hours.covers(instrument, at_ns):
+            return self._hours.is_open(instrument, at_ns)
+        moment = local(at_ns, instrument.time_zone)
+        return moment.weekday() < 5 and 570 <= moment.hour * 60 + moment.minute < 960
 
     def _make_room(self, known: dict[int, Bar]) -> None:
         if len(known) >= MAX_BARS:
@@ -249,13 +257,8 @@ def _shown(bid: float, ask: float, what: str) -> float:
     return round((bid + ask) / 2, 6) if bid and ask else 0.0
 
 
-def _is_regular(instrument: Instrument, at_ns: int) -> bool:
-    moment = local(at_ns, instrument.time_zone)
-    return moment.weekday() < 5 and 570 <= moment.hour * 60 + moment.minute < 960
-
-
-def _day_starts(instrument: Instrument, end_ns: int, duration_s: int, bar_s: int) -> list[int]:
-    """Return the beginnings of weekdays, weeks or months, oldest first."""
+def _day_starts(instrument: Instrument, end_ns: int, duration_s: int, bar_s: int, hours: Hours) -> list[int]:
+    """Return the beginnings of trading days, weeks or months, oldest first."""
     zone = instrument.time_zone
     end = local(end_ns - 1, zone).replace(hour=0, minute=0, second=0, microsecond=0)
     wanted = max(1, duration_s // DAY_S)
@@ -264,18 +267,25 @@ def _day_starts(instrument: Instrument, end_ns: int, duration_s: int, bar_s: int
     if wanted <= 7:  # `5 D` means five trading days
         day = end
         while len(starts) < wanted:
-            if day.weekday() < 5 or instrument.sec_type == "CRYPTO" or day == end:
+            if _trades(instrument, day, hours) or day == end:
                 starts.insert(0, to_ns(day))
             day -= timedelta(days=1)
     else:
         while day <= end:
-            if day.weekday() < 5 or instrument.sec_type == "CRYPTO" or day == end:
+            if _trades(instrument, day, hours) or day == end:
                 starts.append(to_ns(day))
             day += timedelta(days=1)
     if bar_s > DAY_S:
         step = 5 if bar_s < 1_000_000 else 21
         starts = starts[::step]
     return starts
+
+
+def _trades(instrument: Instrument, day: datetime, hours: Hours) -> bool:
+    """Return whether a local day is one of trading: the calendar's, else Monday to Friday, coins always."""
+    if hours.covers(instrument, to_ns(day + timedelta(hours=12))):
+        return bool(hours.of_day(instrument, day))
+    return day.weekday() < 5 or instrument.sec_type == "CRYPTO"
 
 
 def head_ns(instrument: Instrument) -> int:

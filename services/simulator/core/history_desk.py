@@ -176,6 +176,14 @@ class HistoryDesk:
         seconds = [second for second in range(first_s, first_s + count) if second * NS_PER_S <= self._floor.now_ns]
         self._send_ticks(session, request, instrument, seconds)
 
+    def past_ticks(self, session: Session, request: rq.ReqTickByTick) -> None:
+        """Send the last ticks before a tick-by-tick stream that asks for them."""
+        kinds = {"BidAsk": "BID_ASK", "MidPoint": "MIDPOINT"}
+        count = min(request.number_of_ticks, MAX_TICKS)
+        what = kinds.get(request.tick_type, "TRADES")
+        past = rq.ReqHistoricalTicks(request.req_id, request.contract, number_of_ticks=count, what_to_show=what)
+        self.ticks(session, past)
+
     def _send_ticks(
         self, session: Session, request: rq.ReqHistoricalTicks, instrument: Instrument, seconds: list[int]
     ) -> None:

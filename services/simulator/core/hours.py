@@ -38,6 +38,11 @@ class Hours:
         index = bisect_right(sessions, at_ns, key=lambda each: each.open_ns) - 1
         return index >= 0 and at_ns < sessions[index].close_ns
 
+    def covers(self, instrument: Instrument, at_ns: int) -> bool:
+        """Return whether the instrument's calendar is known at a time."""
+        sessions = self.calendars.get(instrument.calendar)
+        return sessions is not None and len(sessions) > 0 and sessions[0].open_ns <= at_ns <= sessions[-1].close_ns
+
     def next_open_ns(self, instrument: Instrument, at_ns: int) -> int:
         """Return when regular trading begins next; `at_ns` if it is open."""
         if self.is_open(instrument, at_ns):

@@ -78,7 +78,9 @@ class QueryDesk:
         client_id = session.client_id or 0
         sees_all = floor.sessions.sees_all(client_id, config.master_client_id)
         try:
-            found = self._executions.find(request, client_id, floor.now_ns, config.time_zone, sees_all=sees_all)
+            found = self._executions.find(
+                request, client_id, floor.now_ns, config.time_zone, sees_all=sees_all, days=config.execution_days
+            )
         except ValueError as e:
             floor.error(session.session, request.req_id, 321, f"Error validating request.-'c0' : cause - {e}")
             return

@@ -71,3 +71,15 @@ def test_bars_of_every_kind(what: str, close: float) -> None:
     bar = driver.got(session, rs.RealTimeBar)[-1]
     assert bar.close == close
     assert (bar.volume, bar.wap) == ((30.0, 101.0) if what == "TRADES" else (-1, -1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("Last", rs.HistoricalTicksLast), ("BidAsk", rs.HistoricalTicksBidAsk), ("MidPoint", rs.HistoricalTicks)],
+)
+def test_past_ticks_come_first_if_asked_for(kind: str, message: type) -> None:
+    driver = Driver()
+    session = driver.connect(1)
+    answer = driver.ask(session, rq.ReqTickByTick(1, AAPL, kind, number_of_ticks=7))
+    assert isinstance(answer[0], message)
+    assert len(answer[0].ticks) == 7  # type: ignore[attr-defined]
