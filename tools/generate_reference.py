@@ -1,4 +1,4 @@
-"""Write `docs/reference/` from the code: settings, streams and messages, metrics, risk rules, exit codes.
+"""Write `docs/reference/` from the code: settings, streams and messages, metrics, risk rules, exit codes, protocol.
 
 `python tools/generate_reference.py` writes the pages; `--check` only says which ones are out of date (exit status 1).
 """
@@ -20,7 +20,8 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from shared.bus.keys import Keys  # noqa: E402 - the project's root has to be on the path first
+from services.simulator.core.support import support_page  # noqa: E402 - the project's root has to be on the path first
+from shared.bus.keys import Keys  # noqa: E402
 from shared.errors import ExitCode  # noqa: E402
 from shared.messages import REGISTRY  # noqa: E402
 from shared.metrics import CATALOGUE  # noqa: E402
@@ -212,6 +213,7 @@ def pages() -> dict[str, str]:
         "metrics.md": NOTE + metrics_page(),
         "risk-rules.md": NOTE + rules_page(),
         "exit-codes.md": NOTE + exit_codes_page(),
+        "simulator.md": NOTE + support_page(),
     }
 
 
