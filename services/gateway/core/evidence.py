@@ -115,7 +115,8 @@ class Evidence:
     """The broker's answer to a whole round of questions, each part ended properly or the round does not exist.
 
     `client_id` is the trading client id that the broker accepted for this session; `is_undisturbed` says that no
-    1100 or 2110 was outstanding while it was asked; `asked_ns` is when the round began, on the monotonic clock.
+    1100 or 2110 was outstanding while it was asked; `asked_ns` is when the round began, on the monotonic clock, and
+    `undisturbed_since_ns` since when this has been so: TWS submits what it held a while after an outage (ib-facts A.7).
     """
 
     client_id: int
@@ -125,3 +126,4 @@ class Evidence:
     positions: tuple[BrokerPosition, ...] = ()
     is_undisturbed: bool = True
     asked_ns: int = 0
+    undisturbed_since_ns: int = 0

@@ -72,6 +72,7 @@ class Trading:
         self._not_ready_since_ns = clock.monotonic_ns()
         self._in_doubt_round = 0
         self._next_round_ns = 0
+        self._undisturbed_since_ns = 0
         self._id_refused_since_ns = 0
         self._id_index = 0
         self._closing = ""
@@ -166,6 +167,7 @@ class Trading:
             return
         for act in self.link.told(code, text):
             if act is LinkAct.RECONCILE:
+                self._undisturbed_since_ns = self._clock.monotonic_ns()
                 self.link.asking()
                 self.ask(f"code {code}")
             elif act is LinkAct.CLOSE:
@@ -227,7 +229,8 @@ class Trading:
             self._id_refused_since_ns = 0
             self.session = session
             self.ids.next_valid(session.next_valid_id)
-            self.link.connected(self._clock.monotonic_ns())
+            self._undisturbed_since_ns = self._clock.monotonic_ns()
+            self.link.connected(self._undisturbed_since_ns)
             self._takeover.connected()
             get_logger().info("link.connected", client_id=session.client_id, next_valid_id=session.next_valid_id)
             self._show()
@@ -340,7 +343,7 @@ class Trading:
         return Evidence(
             client_id=session.client_id, open_orders=tuple(open_orders), completed_orders=tuple(completed),
             executions=tuple(executions), is_undisturbed=was_undisturbed and self.link.is_undisturbed,
-            asked_ns=asked_ns,
+            asked_ns=asked_ns, undisturbed_since_ns=self._undisturbed_since_ns,
         )  # fmt: skip
 
     def _apply(self, evidence: Evidence) -> Findings:

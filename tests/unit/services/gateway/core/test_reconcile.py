@@ -66,6 +66,14 @@ def test_without_all_four_conditions_it_stays_unknown(book: OrderBook, more: dic
     assert track is not None and track.state is OrderState.UNKNOWN
 
 
+def test_the_quarantine_begins_anew_when_an_outage_ends(book: OrderBook) -> None:
+    # Simulation, seed 20: TWS held the order during 1100 and submitted it a moment after 1102.
+    run(book, EMPTY, 101)
+    early = replace(EMPTY, asked_ns=200 * S, undisturbed_since_ns=198 * S)
+    assert run(book, early, 201).in_doubt
+    assert states(run(book, replace(early, asked_ns=202 * S), 203)) == [OrderState.NOT_SENT]
+
+
 def test_what_the_broker_once_showed_is_never_not_sent(book: OrderBook) -> None:
     book.shown(shown(), 1, session=1)
     run(book, EMPTY, 101)
