@@ -19,6 +19,7 @@ from services.gateway.core.ledger import (
     claimed,
     claimed_modify,
     failed_events,
+    keep_known,
     modify_request,
     was_claimed_now,
     why_not_modify,
@@ -131,6 +132,7 @@ class Commands:
                 command, entry_id=entry.entry_id, deployment_id=self._deployment_id, client_id=trading.client_id,
                 order_ids=trading.ids.take(legs), now_ns=self._clock.wall_ns(), late_reason=late_reason,
             )  # fmt: skip
+            request = keep_known(request, self._book)
             rows = await self._claim(request)
             if not was_claimed_now(rows, request, self._token.epoch):
                 self._refused(request, rows)
