@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
-from services.gateway.core.evidence import BrokerExecution, BrokerOrder, Evidence
+from services.gateway.core.evidence import BrokerExecution, BrokerOrder, Evidence, shown_since_ns
 from services.gateway.core.ledger import OrderIds
 from services.gateway.core.link import Link, LinkAct, LinkTiming
 from services.gateway.core.order_machine import OrderFact
@@ -344,6 +344,7 @@ class Trading:
             client_id=session.client_id, open_orders=tuple(open_orders), completed_orders=tuple(completed),
             executions=tuple(executions), is_undisturbed=was_undisturbed and self.link.is_undisturbed,
             asked_ns=asked_ns, undisturbed_since_ns=self._undisturbed_since_ns,
+            shows_since_ns=shown_since_ns(self._clock.wall_ns(), self._settings.tws_time_zone),
         )  # fmt: skip
 
     def _apply(self, evidence: Evidence) -> Findings:
