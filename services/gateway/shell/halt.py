@@ -1,9 +1,9 @@
 """Carry out halt and resume: hold at the claim script (and at the guard), then cancel what must go, until it is gone.
 
-Stages (architecture §4): `requested` is stored first, so that the claim script refuses what adds exposure; `holding` is
-the acknowledgement, stored once nothing is between a claim and the socket, and the guard holds too. `clean`: no order of
-ours that adds exposure rests at the broker any more. Stops and other orders that only reduce stay, as do orders that are
-not ours, unless the operator said everything.
+Stages (architecture §4): `requested` is stored first, so that the claim script refuses what adds exposure; `holding`
+is the acknowledgement, stored once nothing is between a claim and the socket, and the guard holds too. `clean`: no
+order of ours that adds exposure rests at the broker any more. Stops and other orders that only reduce stay, as do
+orders that are not ours, unless the operator said everything.
 
 A missing state means halted; in sim mode the leader initialises it.
 """
