@@ -46,6 +46,11 @@ class Identity:
     unit: str
     incarnation: str = ""
 
+    @property
+    def history(self) -> str:
+        """Return what commit numbers count in: a Redis that lost commits begins to give their numbers again."""
+        return f"{self.unit}\n{self.incarnation}"
+
 
 @dataclass(slots=True)
 class Moment:
@@ -107,7 +112,7 @@ class Outbox:
         who = self.identity
         intent = Intent(
             ts_init_ns=self.moment.wall_ns or self.moment.now_ns,
-            intent_id=intent_id(who.deployment_id, who.unit, self.commit, len(self.intents)),
+            intent_id=intent_id(who.deployment_id, who.history, self.commit, len(self.intents)),
             group=group,
             legs=legs,
             con_id=ticket.contract.con_id,
