@@ -47,6 +47,11 @@ class Identity:
     unit: str
     incarnation: str = ""
 
+    @property
+    def history(self) -> str:
+        """Return what commit numbers count in: a Redis that lost commits begins to give their numbers again."""
+        return f"{self.unit}\n{self.incarnation}"
+
 
 @dataclass(slots=True)
 class Moment:
@@ -201,7 +206,7 @@ class Outbox:
         number = len(self.intents)
         if number < len(self.given_ids):
             return self.given_ids[number]
-        return intent_id(self.identity.deployment_id, self.identity.unit, self.commit, number)
+        return intent_id(self.identity.deployment_id, self.identity.history, self.commit, number)
 
     def cancel(self, target: str, leg: int | None, reason: str) -> None:
         """Ask for the cancel of an intent's working legs (`leg` None: all)."""
