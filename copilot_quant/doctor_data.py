@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from copilot_quant.findings import Finding
-from services.marketdata.core.sessions import SessionCalendar
 from shared.clock import NS_PER_S
 from shared.messages.market import ContractInfo, DataQuality, DataStatus
+from shared.sessions import SessionCalendar
 
 STALE_AFTER_S = 60.0
 _PORTAL = "Client Portal → Settings → Market Data Subscriptions"

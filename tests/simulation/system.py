@@ -15,7 +15,6 @@ from typing import Any
 
 import structlog
 
-import services.gateway.shell.leadership as gateway_leadership
 import services.gateway.shell.trading as gateway_trading
 import services.gateway.shell.watch as gateway_watch
 import services.risk.shell.feed as risk_feed
@@ -25,8 +24,9 @@ import shared.leases.elector as elector_module
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.guard import GuardControl
+from services.gateway.shell.ib_library import load_library
 from services.gateway.shell.leadership import Gateway
-from services.risk.core.limits import parse_limits
+from services.risk.core.limits_file import parse_limits
 from services.risk.shell.feed import Feed
 from services.risk.shell.intents import CancelReader, IntentReader
 from services.risk.shell.leadership import Leadership
@@ -238,7 +238,7 @@ class System:
         }  # fmt: skip
         settings = GatewaySettings(**values)
         bus = self.bus_of(process)
-        gateway = Gateway(settings, bus, CodeTable({}), clock=SYSTEM_CLOCK)
+        gateway = Gateway(settings, bus, CodeTable({}), load_library(), clock=SYSTEM_CLOCK)
         gateway.guard = SimGuardControl(self, process)
         self.gateways[process.name] = gateway
         self.electors.append(gateway.elector)
@@ -324,7 +324,9 @@ def inside(world: World, system: System, seed: int | str, *, trace: list[str] | 
         stack.callback(setattr, owner, name, before)
         setattr(owner, name, value)
 
-    def session(client_id: int, listener: Any, *, options: str = "", time_zone: str = "") -> SimSession:
+    def session(
+        client_id: int, listener: Any, *, options: str = "", time_zone: str = "", library: Any = None
+    ) -> SimSession:
         assert world.current is not None
         return SimSession(client_id, listener, dialer=system, process=world.current, options=options,
                           time_zone=time_zone)  # fmt: skip
@@ -345,7 +347,6 @@ def inside(world: World, system: System, seed: int | str, *, trace: list[str] | 
     put(risk_feed, "BLOCK_MS", 400)
     put(risk_feed, "TICK_SLICE_S", 2.0)
     put(strategy_worker, "BLOCK_MS", 200)
-    put(gateway_leadership, "PAGE", 500)
     random.seed(f"module:{seed}")
     level = 20 if trace is not None else 50
     structlog.configure(

@@ -11,7 +11,6 @@ from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from shared.clock import NS_PER_S
 from shared.messages.orders import Side
 
 
@@ -152,6 +151,7 @@ class Evidence:
     shows_since_ns: int = 0
 
 
+NS_PER_S = 1_000_000_000
 MIDNIGHT_MARGIN_S = 60
 """How far the clocks of authors, of this machine and of TWS may disagree about when a day began."""
 

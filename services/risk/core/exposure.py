@@ -167,7 +167,7 @@ class Book(Orders):
         if move.account == self.account and contract.broker == contract.total + move.quantity:
             contract.move(move.strategy, move.quantity, now_ns)
             self._note_difference(contract)
-            self._revalue(contract)
+            self.sums.quantities_changed(contract)
 
     def _apply_account(self, snapshot: AccountSnapshot, _: int) -> None:
         if snapshot.account != self.account:
