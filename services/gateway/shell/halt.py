@@ -1,9 +1,9 @@
 """Carry out halt and resume: hold at the claim script (and at the guard), then cancel what must go, until it is gone.
 
-Stages (architecture §4): `holding` is the acknowledgement: the claim script refuses what adds exposure, nothing is
-between a claim and the socket, and the guard holds too. `clean`: no order of ours that adds exposure rests at the
-broker any more. Stops and other orders that only reduce stay, as do orders that are not ours, unless the operator
-said everything.
+Stages (architecture §4): `requested` is stored first, so that the claim script refuses what adds exposure; `holding`
+is the acknowledgement, stored once nothing is between a claim and the socket, and the guard holds too. `clean`: no
+order of ours that adds exposure rests at the broker any more. Stops and other orders that only reduce stay, as do
+orders that are not ours, unless the operator said everything.
 
 A missing state means halted; in sim mode the leader initialises it. The state is kept on this machine's disk as well,
 and a halt that is newer than the last resume is set again after any loss (`core/halt_memory.py`).
@@ -71,7 +71,6 @@ class HaltDesk:
         self._reason = ""
         self._everything = False
         self._cancel_ns = 0
-        self._guard_holds = False
         self._cursor = "0-0"
         self.on_other: Callable[[Control], None] = lambda _control: None
         """Takes every control that is no halt or resume; `control` has one reader here, and one cursor."""
@@ -164,14 +163,21 @@ class HaltDesk:
         self._control_id, self._who, self._reason = control_id, who, reason
         self._everything = everything or (self._everything and self.stage is not HaltStage.NONE)
         async with self._commands.sending:  # what was claimed is written; what comes next meets the new stage
-            self.stage = HaltStage.HOLDING
-            await self._store()
-        self._guard_holds = await self._guard.halt(who, reason)
-        if not self._guard_holds:
             self.stage = HaltStage.REQUESTED
-        get_logger().warning("halt.holding", who=who, reason=reason, everything=self._everything)
+            await self._store()  # the claim script refuses from here on; HOLDING is said once the guard holds, too
         self._cancel_ns = 0
+        if not await self._hold():
+            self._show()
+
+    async def _hold(self) -> bool:
+        """Ask the guard, and acknowledge the halt once it holds: a predecessor's bytes may be on their way to it."""
+        if not await self._guard.halt(self._who, self._reason):
+            return False
+        self.stage = HaltStage.HOLDING
+        await self._store()
+        get_logger().warning("halt.holding", who=self._who, reason=self._reason, everything=self._everything)
         self._show()
+        return True
 
     async def _resume(self, message: Control) -> None:
         if not await self._guard.resume(message.who, message.reason):
@@ -186,13 +192,8 @@ class HaltDesk:
         self._show()
 
     async def _work(self) -> None:
-        if self.stage is HaltStage.REQUESTED:
-            self._guard_holds = await self._guard.halt(self._who, self._reason)
-            if not self._guard_holds:
-                return
-            self.stage = HaltStage.HOLDING
-            await self._store()
-            self._show()
+        if self.stage is HaltStage.REQUESTED and not await self._hold():
+            return
         left = self.must_go()
         if not left:
             if self.stage is not HaltStage.CLEAN and self._trading.can_send:

@@ -109,7 +109,7 @@ async def test_without_the_guards_word_it_is_only_requested_and_no_resume_happen
     await desk._work()
     assert desk.stage is HaltStage.REQUESTED and HaltStage.HOLDING not in world.shown
     await world.tell(desk, ControlAction.RESUME)
-    assert desk.stage is HaltStage.REQUESTED and await world.stored() == "holding"
+    assert desk.stage is HaltStage.REQUESTED and await world.stored() == "requested"
 
 
 @pytest.mark.parametrize("mode", [Mode.SIM, Mode.PAPER])
