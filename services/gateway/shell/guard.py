@@ -51,7 +51,7 @@ class GuardControl:
 
     async def halt_memory(self) -> HaltMemory | None:
         """Return what the guard holds, None where there is no guard or it does not answer."""
-        found = await self._call("GET", "/halt")
+        found = await self._call("GET", "/epoch")
         at_ns = found.get("at_ns") if found else None
         if found is None or not isinstance(at_ns, int):
             return None

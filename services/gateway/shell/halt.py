@@ -49,8 +49,9 @@ class HaltDesk:
     """The leader's side of the halt."""
 
     def __init__(
-        self, bus: Bus, outbox: Outbox, book: OrderBook, commands: Commands, trading: Trading, guard: GuardControl,
-        file: HaltFile, *, mode: Mode, source: str, has_lease: Callable[[], bool], clock: Clock = SYSTEM_CLOCK,
+        self, bus: Bus, outbox: Outbox, book: OrderBook, commands: Commands, trading: Trading, guard: GuardControl, *,
+        mode: Mode, source: str, has_lease: Callable[[], bool], file: HaltFile | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._bus = bus
         self._outbox = outbox
@@ -75,18 +76,18 @@ class HaltDesk:
         self.on_other: Callable[[Control], None] = lambda _control: None
         """Takes every control that is no halt or resume; `control` has one reader here, and one cursor."""
 
-    async def restore(self, redis_epoch: int) -> None:
+    async def restore(self, *, redis_epoch: int = 0, at_guard: HaltMemory | None = None) -> None:
         """Read the stored states before any command is consumed; a missing one is set up.
 
         Args:
             redis_epoch: the highest epoch that Redis knew before this leadership.
+            at_guard: what the guard holds, if it was asked: `cq halt` tells it directly while Redis is away.
         """
         stored = {name: value.decode() for name, value in (await self._retry(self._stored)).items()}
         self._cursor = stored.get("cursor", "0-0")
         known = hash_memory(stored)
-        kept = self._file.load()
-        at_guard = await self._guard.halt_memory()
-        if at_guard is not None and at_guard.is_halted:  # `cq halt` tells it directly while Redis is away
+        kept = self._file.load() if self._file is not None else None
+        if at_guard is not None and at_guard.is_halted:
             kept = newer(kept, at_guard)
         found = recalled(known, kept, is_sim=self._mode is Mode.SIM, redis_epoch=redis_epoch)
         self._control_id, self._who = found.control_id, found.who
@@ -115,9 +116,13 @@ class HaltDesk:
         found = hash_memory(values)
         assert found is not None
         if found.is_halted:
-            self._file.keep(found)  # a halt is known here first, a resume there: what is lost between them holds
+            self._keep(found)  # a halt is known here first, a resume there: what is lost between them holds
         await self._retry(act)
-        self._file.keep(found)
+        self._keep(found)
+
+    def _keep(self, found: HaltMemory) -> None:
+        if self._file is not None:
+            self._file.keep(found)
 
     async def run(self) -> None:
         """Follow `control` and work towards `clean`, until cancelled."""

@@ -37,8 +37,27 @@ class Library:
     execution_filter: Any
 
 
+_chosen = LIBRARIES[0]
+
+
+def choose_library(name: str) -> None:
+    """Let every session of this process use a library.
+
+    Raises:
+        ConfigError: it is none of `LIBRARIES`, or not installed.
+    """
+    global _chosen
+    load_library(name)
+    _chosen = name
+
+
+def chosen_library() -> Library:
+    """Return the library of this process."""
+    return load_library(_chosen)
+
+
 @lru_cache(maxsize=len(LIBRARIES))
-def load_library(name: str = "ib_insync") -> Library:
+def load_library(name: str = LIBRARIES[0]) -> Library:
     """Return a library's classes.
 
     Raises:

@@ -20,7 +20,7 @@ from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerP
 from services.gateway.core.ledger import ClaimedOrder
 from services.gateway.ports import ClientIdInUse, QueryFailed, SessionListener
 from services.gateway.shell.ib_heard import ENDINGS, Heard
-from services.gateway.shell.ib_library import Library, load_library
+from services.gateway.shell.ib_library import Library, chosen_library
 from services.gateway.shell.ib_sent import contract_to_send, name_to_send, order_to_send, what_if_to_send
 from services.gateway.shell.ib_wire import HEAD, Answers, Socket, open_wire
 from services.gateway.shell.translate import bar_of, info_of, rule_of
@@ -44,7 +44,7 @@ class IbSession:
         listener: told of everything.
         options: connect options of the hello; a guard reads the trading claim there.
         time_zone: TWS' zone, for times that name none.
-        library: the broker library; ib_insync if not given.
+        library: the broker library; the one this process has chosen if not given.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class IbSession:
         library: Library | None = None,
     ) -> None:  # fmt: skip
         self._client_id = client_id
-        self._library = library or load_library()
+        self._library = library or chosen_library()
         self.listener = listener
         self._heard = Heard(listener, on_greeting=self._check_ready, on_refused=self._on_refused)
         answers = Answers(client_id, time_zone)

@@ -27,7 +27,6 @@ from services.gateway.shell.guard import GuardControl
 from services.gateway.shell.halt import HaltDesk, hash_memory
 from services.gateway.shell.halt_file import HaltFile
 from services.gateway.shell.handover import HandedOver, Handover, has_ready_standby
-from services.gateway.shell.ib_library import Library
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.pace import Pace
@@ -57,17 +56,16 @@ class Gateway:
     """One gateway process."""
 
     def __init__(
-        self, settings: GatewaySettings, bus: RedisBus, codes: CodeTable, library: Library, *,
-        clock: Clock = SYSTEM_CLOCK,
+        self, settings: GatewaySettings, bus: RedisBus, codes: CodeTable, *,
+        halt_file: HaltFile | None = None, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._bus = bus
         self._codes = codes
-        self._library = library
         self._clock = clock
         self._source = f"gateway:{settings.instance}"
         self.accounts = Accounts(settings.account)
-        self.watch = Watch(settings, codes, library, check_accounts=self.accounts.check, clock=clock)
+        self.watch = Watch(settings, codes, check_accounts=self.accounts.check, clock=clock)
         self.guard = GuardControl(settings.guard_http, settings.guard_token.get_secret_value(), clock=clock)
         self.elector = Elector(
             bus, Role.GATEWAY, settings.instance, LeaseTiming.of_ttl(settings.lease_ttl_s), clock=clock,
@@ -76,7 +74,8 @@ class Gateway:
         self.outbox = Outbox(bus, self._source, clock=clock)
         self.book = OrderBook(settings.deployment_id, settings.account)
         self._follower = Follower(bus, self.book)
-        self.halt_file = HaltFile(settings.state_dir, settings.deployment)
+        self._halt_file = halt_file
+        self._epoch_before = 0
         self.windows = WindowDesk(settings, bus, self.outbox, self._is_link_ready, clock=clock)
         self.contracts = Contracts(bus, self.outbox, lambda: self.watch.session, limit_s=settings.answer_limit_s)
         self.trading: Trading | None = None
@@ -201,7 +200,11 @@ class Gateway:
         stored = {name: value.decode() for name, value in (await self._bus.hash_get_all(self._bus.keys.halt)).items()}
         found = hash_memory(stored)
         if found is not None:
-            self.halt_file.keep(replace(found, epoch=await self._epoch_on_redis()))
+            self._keep_on_disk(replace(found, epoch=await self._epoch_on_redis()))
+
+    def _keep_on_disk(self, found: HaltMemory) -> None:
+        if self._halt_file is not None:
+            self._halt_file.keep(found)
 
     async def _check_incarnation(self) -> None:
         found = await self._bus.incarnation()
@@ -219,13 +222,13 @@ class Gateway:
         try:
             await check_identity(self._bus, self._settings)
             takeover = Takeover()
-            redis_epoch = await self._epoch_on_redis()
+            self._epoch_before = await self._epoch_on_redis()
             await self._bus.raise_fence(token)
             takeover.fenced()
             await self._check_incarnation()
             await self._follower.read_to_end()
             takeover.read()
-            await self._run_leader(token, takeover, began_ns, redis_epoch)
+            await self._run_leader(token, takeover, began_ns)
         except (Fenced, TransientError, OutcomeUnknown) as e:
             return str(e)
         except BaseExceptionGroup as group:
@@ -237,13 +240,13 @@ class Gateway:
         """Return the highest epoch that ever led, as far as Redis knows; less than the disk's means it lost some."""
         return int(await self._bus.get_text(self._bus.keys.fence(Role.GATEWAY)) or 0)
 
-    async def _run_leader(self, token: LeaseToken, takeover: Takeover, began_ns: int, redis_epoch: int) -> None:
+    async def _run_leader(self, token: LeaseToken, takeover: Takeover, began_ns: int) -> None:
         bus, settings, clock, outbox = self._bus, self._settings, self._clock, self.outbox
         has_lease = self.elector.has_lease
         outbox.open()
         trading = Trading(
             settings, bus, self.book, outbox, self._codes, takeover, token, has_lease, self.accounts.check,
-            self.windows.windows, self._library,
+            self.windows.windows,
             began_ns=began_ns, clock=clock,
         )  # fmt: skip
         commands = Commands(
@@ -251,8 +254,8 @@ class Gateway:
             source=self._source, has_lease=has_lease, clock=clock,
         )  # fmt: skip
         halt = HaltDesk(
-            bus, outbox, self.book, commands, trading, self.guard, self.halt_file, mode=settings.mode,
-            source=self._source, has_lease=has_lease, clock=clock,
+            bus, outbox, self.book, commands, trading, self.guard, file=self._halt_file,
+            mode=settings.mode, source=self._source, has_lease=has_lease, clock=clock,
         )  # fmt: skip
         pace = Pace(clock=clock)
         feed = FeedDesk(
@@ -274,8 +277,8 @@ class Gateway:
         )  # fmt: skip
         handover = Handover(bus, settings.instance, began_wall_ns=clock.wall_ns(), clock=clock)
         halt.on_other = lambda control: _controlled(control, books, handover)
-        await halt.restore(redis_epoch)
-        self.halt_file.keep(HaltMemory(is_halted=halt.stage is not HaltStage.NONE, epoch=token.epoch))
+        await halt.restore(redis_epoch=self._epoch_before, at_guard=await self.guard.halt_memory())
+        self._keep_on_disk(HaltMemory(is_halted=halt.stage is not HaltStage.NONE, epoch=token.epoch))
         await self._tidy_open_orders()
         self.trading, self.halt, self._handover = trading, halt, handover
         self.watch.desk.feed, self.watch.desk.account = feed, account

@@ -23,7 +23,6 @@ from services.gateway.core.windows import Windows
 from services.gateway.ports import ClientIdInUse
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.executions import OrderDesk
-from services.gateway.shell.ib_library import Library
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
 from shared.bus.ports import Bus, LeaseToken
@@ -45,7 +44,7 @@ class Trading:
     def __init__(
         self, settings: GatewaySettings, bus: Bus, book: OrderBook, outbox: Outbox, codes: CodeTable,
         takeover: Takeover, token: LeaseToken, has_lease: Callable[[], bool], check_accounts: Callable[..., str],
-        windows: Windows, library: Library, *, began_ns: int, clock: Clock = SYSTEM_CLOCK,
+        windows: Windows, *, began_ns: int, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._bus = bus
@@ -56,7 +55,6 @@ class Trading:
         self._has_lease = has_lease
         self._check_accounts = check_accounts
         self._windows = windows
-        self._library = library
         self._clock = clock
         self._began_ns = began_ns
         self.link = Link(LinkTiming(settings.probe_every_s, settings.silence_limit_s))
@@ -222,10 +220,7 @@ class Trading:
         host, port = settings.endpoint
         while True:
             self._show()
-            session = IbSession(
-                self.client_id, self.desk, options=self._claim(), time_zone=settings.tws_time_zone,
-                library=self._library,
-            )  # fmt: skip
+            session = IbSession(self.client_id, self.desk, options=self._claim(), time_zone=settings.tws_time_zone)
             try:
                 self.session_number += 1
                 self.desk.session_number, self.desk.client_id = self.session_number, self.client_id

@@ -20,7 +20,6 @@ from services.gateway.ports import SessionListener
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.account import AccountDesk
 from services.gateway.shell.feed import FeedDesk
-from services.gateway.shell.ib_library import Library
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
 from shared.clock import SYSTEM_CLOCK, Clock, random_fraction
@@ -112,11 +111,10 @@ class Watch:
     """The data session, one after another."""
 
     def __init__(
-        self, settings: GatewaySettings, codes: CodeTable, library: Library, *,
+        self, settings: GatewaySettings, codes: CodeTable, *,
         check_accounts: Callable[[tuple[str, ...]], str], clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._settings = settings
-        self._library = library
         self._check_accounts = check_accounts
         self._clock = clock
         self.link = Link(LinkTiming(settings.probe_every_s, settings.silence_limit_s))
@@ -163,7 +161,7 @@ class Watch:
         settings = self._settings
         host, port = settings.endpoint
         while True:
-            session = IbSession(settings.client_id, self.desk, time_zone=settings.tws_time_zone, library=self._library)
+            session = IbSession(settings.client_id, self.desk, time_zone=settings.tws_time_zone)
             self._closing = ""
             try:
                 await session.open(host, port, limit_s=settings.connect_limit_s)

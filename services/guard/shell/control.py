@@ -5,7 +5,7 @@
 | GET /halt | the latch and who holds the epoch |
 | POST /halt `{"reason", "who"}` | holds; answered once nothing that adds exposure can leave any more |
 | POST /resume `{"reason", "who"}` | opens; needs `Authorization: Bearer <GUARD_TOKEN>` (sim without a token: not) |
-| GET /epoch | the highest epoch ever admitted: a new leader must take a higher one |
+| GET /epoch | the same; for gateways: a new leader must take a higher epoch, and knows of a halt that Redis lost |
 | GET /healthz | 200 after a real API round trip to the broker, else 503 with the reason |
 | GET /metrics | Prometheus |
 
@@ -91,8 +91,7 @@ class Control:
         return web.json_response(self._state())
 
     async def _get_epoch(self, _: web.Request) -> web.Response:
-        highest = self._relay.gate.highest
-        return web.json_response({"epoch": highest.epoch if highest else 0, "owner": highest.owner if highest else ""})
+        return web.json_response(self._state())
 
     async def _post_halt(self, request: web.Request) -> web.Response:
         if self._halt_needs_token and not self._has_token(request):

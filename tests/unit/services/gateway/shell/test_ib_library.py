@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from services.gateway.shell.ib_library import load_library
+from services.gateway.shell.ib_library import choose_library, chosen_library, load_library
 from shared.errors import ConfigError
 from tests.support import ROOT, clean_environment
 
@@ -31,3 +31,11 @@ def test_the_gateway_refuses_to_start_on_a_library_that_is_not_there() -> None:
         env=clean_environment({"CQ_MODE": "sim", "IB_LIBRARY": "ib_sync"}),
     )  # fmt: skip
     assert done.returncode == 78 and "IB_LIBRARY" in done.stdout + done.stderr
+
+
+def test_a_process_uses_what_was_chosen() -> None:
+    assert chosen_library().name == "ib_insync"
+    with pytest.raises(ConfigError):
+        choose_library("ibapi")
+    choose_library("ib_insync")
+    assert chosen_library() is load_library("ib_insync")

@@ -31,14 +31,13 @@ class World:
         self.session = None
         self.guard_answers = True
         self.stages_at_guard: list[str] = []
-        self.guard_memory: HaltMemory | None = None
         self.shown: list[HaltStage] = []
 
     def desk(self, mode: Mode = Mode.SIM) -> HaltDesk:
         world: Any = self
         return HaltDesk(
-            self.bus, world, OrderBook("sim", "DU1"), world, world, world, self.file, mode=mode, source="gateway:a",
-            has_lease=lambda: True,
+            self.bus, world, OrderBook("sim", "DU1"), world, world, world, mode=mode, source="gateway:a",
+            file=self.file, has_lease=lambda: True,
         )  # fmt: skip
 
     # the outbox and the guard
@@ -52,9 +51,6 @@ class World:
 
     async def resume(self, _who: str, _reason: str) -> bool:
         return self.guard_answers
-
-    async def halt_memory(self) -> HaltMemory | None:
-        return self.guard_memory
 
     async def stored(self) -> str:
         return (await self.bus.hash_get_all(self.bus.keys.halt)).get("stage", b"").decode()
@@ -77,7 +73,7 @@ async def world(tmp_path: Path) -> World:
 
 async def test_a_halt_holds_and_is_seen_clean_and_resume_opens(world: World) -> None:
     desk = world.desk()
-    await desk.restore(0)
+    await desk.restore()
     assert desk.stage is HaltStage.NONE and await world.stored() == "none"
     await world.tell(desk, ControlAction.HALT)
     assert desk.stage is HaltStage.HOLDING and await world.stored() == "holding"
@@ -93,7 +89,7 @@ async def test_a_halt_holds_and_is_seen_clean_and_resume_opens(world: World) -> 
 
 async def test_it_waits_for_what_is_between_a_claim_and_the_socket(world: World) -> None:
     desk = world.desk()
-    await desk.restore(0)
+    await desk.restore()
     await world.sending.acquire()
     halting = asyncio.create_task(desk.halt("c", "anna", "news"))
     await asyncio.sleep(0.01)
@@ -105,7 +101,7 @@ async def test_it_waits_for_what_is_between_a_claim_and_the_socket(world: World)
 
 async def test_without_the_guards_word_it_is_only_requested_and_no_resume_happens(world: World) -> None:
     desk = world.desk()
-    await desk.restore(0)
+    await desk.restore()
     world.guard_answers = False
     await world.tell(desk, ControlAction.HALT)
     await desk._work()
@@ -133,7 +129,7 @@ async def test_a_halt_is_acknowledged_only_once_the_guard_holds(world: World) ->
 async def test_what_redis_lost_is_recalled_and_stored_again(world: World, mode: Mode) -> None:
     world.file.keep(HaltMemory(is_halted=True, who="anna", reason="news", at_ns=5))
     desk = world.desk(mode)
-    await desk.restore(0)
+    await desk.restore()
     assert desk.stage is HaltStage.REQUESTED and await world.stored() == "requested"
     await desk._work()
     assert desk.stage is HaltStage.CLEAN
@@ -141,16 +137,15 @@ async def test_what_redis_lost_is_recalled_and_stored_again(world: World, mode: 
 
 async def test_what_the_guard_holds_counts_too(world: World) -> None:
     desk = world.desk()
-    await desk.restore(0)
-    world.guard_memory = HaltMemory(is_halted=True, who="bert", reason="by hand", at_ns=2**62)
+    await desk.restore()
     successor = world.desk()
-    await successor.restore(0)
+    await successor.restore(at_guard=HaltMemory(is_halted=True, who="bert", reason="by hand", at_ns=2**62))
     assert successor.stage is HaltStage.REQUESTED
 
 
 async def test_an_unreadable_control_is_a_halt(world: World) -> None:
     desk = world.desk()
-    await desk.restore(0)
+    await desk.restore()
     world.server.add(world.bus.keys.control, {"type": b"control", "body": b"\xff"})
     await world.take(desk)
     assert desk.stage is HaltStage.HOLDING and await world.bus.stream_length(world.bus.keys.dead_letter) == 1
@@ -158,7 +153,7 @@ async def test_an_unreadable_control_is_a_halt(world: World) -> None:
 
 async def test_other_controls_are_passed_on_after_the_cursor_moved(world: World) -> None:
     desk = world.desk()
-    await desk.restore(0)
+    await desk.restore()
     heard: list[tuple[ControlAction, str]] = []
     desk.on_other = lambda control: heard.append((control.action, control.scope))
     await world.tell(desk, ControlAction.HANDOVER)
