@@ -474,10 +474,12 @@ class Desk:
             reason="cq order modify",
         )
         await self.bus.append(self.keys.intents, intent, source=self.source)
-        return await self.follow(intent.intent_id, starts, wants_end=True, limit_s=limit_s)
+        return await self.follow(intent.intent_id, starts, wants_end=True, limit_s=limit_s, leg=leg.leg)
 
-    async def follow(self, intent: str, cursors: Mapping[str, str], *, wants_end: bool, limit_s: float) -> OrderResult:
-        """Read decisions and order events of an intent until it is refused, works, or (`wants_end`) has ended."""
+    async def follow(
+        self, intent: str, cursors: Mapping[str, str], *, wants_end: bool, limit_s: float, leg: int = 0
+    ) -> OrderResult:
+        """Read decisions and events of one leg of an intent until it is refused, works, or (`wants_end`) has ended."""
         positions = dict(cursors)
         seen: list[Message] = []
         result = OrderResult(
@@ -496,7 +498,7 @@ class Desk:
                         continue  # the services that own the stream dead-letter it; it cannot be ours
                     if getattr(message, "intent_id", "") == intent:
                         seen.append(message)
-                        result = _advance(result, message, tuple(seen))
+                        result = _advance(result, message, tuple(seen), leg)
             if result.is_refused or result.state in _ENDED or (not wants_end and result.state in _CONFIRMED):
                 return result
         return result
@@ -562,12 +564,12 @@ _ENDED = frozenset(state.value for state in OrderState if state.is_final)
 _CONFIRMED = frozenset(state.value for state in SETTLED)
 
 
-def _advance(result: OrderResult, message: Message, events: tuple[Message, ...]) -> OrderResult:
+def _advance(result: OrderResult, message: Message, events: tuple[Message, ...], leg: int) -> OrderResult:
     if isinstance(message, Decision):
         if message.approved:
             return OrderResult(result.intent_id, "approved", events=events)
         return OrderResult(result.intent_id, "rejected", "risk", message.code, message.text, events=events)
-    if isinstance(message, OrderEvent) and message.leg == 0:
+    if isinstance(message, OrderEvent) and message.leg == leg:
         return OrderResult(
             result.intent_id,
             message.state.value,

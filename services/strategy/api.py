@@ -38,7 +38,7 @@ from shared.bar_sizes import parse_bar_size
 from shared.contracts import parse_contract
 from shared.errors import InvariantBroken, UnknownContract
 from shared.messages.market import ContractInfo
-from shared.messages.orders import OrderState, Side
+from shared.messages.orders import OrderState, OrderType, Side
 
 __all__ = [
     "Bar",
@@ -51,6 +51,7 @@ __all__ = [
     "Gap",
     "Order",
     "OrderState",
+    "OrderType",
     "OrderUpdate",
     "Quote",
     "Side",

@@ -125,7 +125,7 @@ async def build(settings: StrategySettings, resources: AsyncExitStack) -> App:
         client_name=f"strategy-{settings.instance}".replace(" ", "-"),
     )
     resources.push_async_callback(bus.close)
-    watched = Watched()
+    watched = Watched(clock=SYSTEM_CLOCK.monotonic_ns)
     worker = LateWorker(bus, settings, watched)
     resources.enter_context(Watchdog(watched, settings.handler_limit_s))
     return App(

@@ -38,6 +38,7 @@ _LEAST_S = 0.5
 """The gateway is asked to answer so long before the caller gives up, so that the caller learns the cause."""
 _PACING_WAIT_S = 10.0
 RUNNING_FRESH_S = 15.0
+SAVE_EVERY_S = 10.0
 ASK_AT_ONCE = 3
 """The gateway answers eight queries at once; names of contracts must not wait behind bars."""
 _MAX_FILE_BYTES = 256 << 20
@@ -112,6 +113,9 @@ class _Series:
     asked_ns: int = 0
     asked_span: Span = (0, 0)
     running: list[HistoryBar] = field(default_factory=list)
+    saved_ns: int = 0
+    is_dirty: bool = False
+    """Whether the file is behind: it is written whole, so not after each of many requests."""
 
 
 class History:
@@ -193,10 +197,16 @@ class History:
         series = self._series.setdefault(path, _Series())
         async with series.lock:
             cache = await asyncio.to_thread(self._load, path, BAR_SIZES[wish.bar_size])
-            if wish.count:
-                found = await self._last(wish, cache, series, path)
-            else:
-                found = await self._between(wish, cache, series, path, (wish.start_ns, wish.end_ns))
+            series.saved_ns = self._clock.monotonic_ns()
+            try:
+                if wish.count:
+                    found = await self._last(wish, cache, series, path)
+                else:
+                    found = await self._between(wish, cache, series, path, (wish.start_ns, wish.end_ns))
+            finally:  # what was answered before a failure is kept
+                if series.is_dirty:
+                    self._save(path, cache)
+                    series.is_dirty = False
         if not found:
             what = f"{wish.bar_size} bars of #{wish.con_id} ({wish.what_to_show})"
             raise HistoryFailed(NO_DATA, f"the broker has no {what} in the time asked for")
@@ -220,7 +230,10 @@ class History:
             now_ns = self._clock.wall_ns()
             if answer.code != NO_DATA:
                 cache.add(request.span, answer.bars, now_ns)
-                await asyncio.to_thread(self._save, path, cache)
+                series.is_dirty = True
+                if self._clock.monotonic_ns() - series.saved_ns > SAVE_EVERY_S * NS_PER_S:
+                    await asyncio.to_thread(self._save, path, cache)
+                    series.saved_ns, series.is_dirty = self._clock.monotonic_ns(), False
             if request.span[1] > now_ns - step_ns:
                 series.asked_ns, series.asked_span = now_ns, (now_ns - now_ns % step_ns, request.span[1])
                 series.running = [bar for bar in answer.bars if bar.ts_ns + step_ns > now_ns]

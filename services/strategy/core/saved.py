@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -96,8 +96,13 @@ class Limits:
 
 @dataclass(slots=True)
 class Watched:
-    """Which handler runs now; the watchdog thread reads it, so that a blocked one is named."""
+    """Which handler runs now; the watchdog thread reads it, so that a blocked one is named.
+
+    With a `clock` (the shell's, nanoseconds) the time in each unit's handlers is summed; nothing is decided by it.
+    """
 
     calls: int = 0
     unit: str = ""
     event: str = ""
+    clock: Callable[[], int] | None = None
+    spent_ns: dict[str, int] = field(default_factory=dict)

@@ -439,6 +439,7 @@ class Unit:
         watched.unit = self.identity.unit
         watched.calls += 1
         self._is_behind = True
+        begun_ns = watched.clock() if watched.clock is not None else 0
         try:
             handler(*arguments)
         except Exception as e:  # noqa: BLE001 - user code: anything may come out, and nothing else may stop (P10)
@@ -450,6 +451,9 @@ class Unit:
             self.pause(f"{event} blocked: {self.recent_errors[-1].where}")
         finally:
             watched.unit = ""
+            if watched.clock is not None:
+                unit = self.identity.unit
+                watched.spent_ns[unit] = watched.spent_ns.get(unit, 0) + watched.clock() - begun_ns
 
     def _failed(self, event: str, e: BaseException, mark: tuple[int, int]) -> None:
         self.outbox.take_back(mark)

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 from services.strategy.shell.feed import RunningUnit
 from services.strategy.shell.loader import Loaded
+from services.strategy.shell.slowness import Slowness
 from shared.bus.ports import Bus
 from shared.clock import NS_PER_S, Clock
+from shared.logs import get_logger
 
 PUBLISH_EVERY_NS = NS_PER_S
 
@@ -24,6 +26,7 @@ class StatusRows:
         self._written_ns = -PUBLISH_EVERY_NS
         self._shown: tuple[tuple[str, ...], ...] = ()
         self._has_cleaned = False
+        self._slowness = Slowness()
 
     def adopt(self, loaded: Loaded) -> None:
         """Show other units than before: the strategies file was read again."""
@@ -38,6 +41,10 @@ class StatusRows:
         if shown == self._shown and now_ns - self._written_ns < PUBLISH_EVERY_NS:
             return
         self._shown, self._written_ns = shown, now_ns
+        if units:
+            watched = next(iter(units.values())).unit.watched
+            for unit_id in self._slowness.look(watched.spent_ns, now_ns):
+                get_logger().warning("strategy.slow", unit=unit_id, share=round(self._slowness.shares[unit_id], 2))
         rows = {unit_id: self._row(running, lag_s) for unit_id, running in units.items()}
         rows.update({unit_id: self._waiting(unit_id, reason) for unit_id, reason in taken.items()})
         rows.update({name: self._mistake(name, sentence) for name, sentence in self._loaded.mistakes.items()})
@@ -71,6 +78,7 @@ class StatusRows:
             "positions": unit.book.summary({con_id: info.name for con_id, info in unit.contracts.items()}),
             "working": len(unit.book.open_orders()),
             "unanswered": len(unit.saved.pending),
+            "busy": round(self._slowness.shares.get(unit.identity.unit, 0.0), 3),
             "stale_orders": unit.outbox.stale,
             "commit": unit.last_commit,
             "updated_ns": self._clock.wall_ns(),

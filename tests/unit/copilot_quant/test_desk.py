@@ -10,10 +10,10 @@ from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
 from shared.clock import SYSTEM_CLOCK
-from shared.errors import Refused, TimedOut, UnknownContract
+from shared.errors import BadInput, Refused, TimedOut, UnknownContract
 from shared.messages import decode_fields
 from shared.messages.market import ContractInfo
-from shared.messages.orders import Decision, Fill, Group, Intent, OrderEvent, OrderState, OrderType, Side
+from shared.messages.orders import Decision, Fill, Group, Intent, IntentAction, OrderEvent, OrderState, OrderType, Side
 from shared.messages.requests import ContractAnswer, ContractQuery
 from tests.support import eventually
 
@@ -174,3 +174,40 @@ async def test_a_correction_takes_the_place_of_its_execution(bus: MemoryBus, des
     assert [fill.quantity for fill in await desk.fills()] == [Decimal(7)]
     assert len(await desk.fills_with_repeats()) == 2
     assert await desk.strategy_positions("s") == {1: Decimal(-7)}
+
+
+def a_working_order(**values: object) -> OrderEvent:
+    content = {
+        "intent_id": "x" * 20, "state": OrderState.WORKING, "strategy": "dip", "account": "DUSIM0001",
+        "con_id": APPLE.con_id, "contract": "AAPL", "side": Side.BUY, "quantity": Decimal(5), "order_type": "LMT",
+        "limit_price": Decimal(90), "tif": "GTC", "leg": 1, **values,
+    }  # fmt: skip
+    return OrderEvent.model_validate(content)
+
+
+async def test_a_change_keeps_what_is_not_named_and_waits_for_the_brokers_word(desk: Desk, bus: MemoryBus) -> None:
+    async def answers() -> None:
+        cursor = "0-0"
+        while not (found := await bus.read({bus.keys.intents: cursor}, block_ms=50)):
+            pass
+        intent = decode_fields(found[bus.keys.intents][0].fields).message
+        assert isinstance(intent, Intent)
+        (leg,) = intent.legs
+        assert (intent.action, intent.modifies, intent.strategy) == (IntentAction.MODIFY, "x" * 20, "dip")
+        assert (leg.leg, leg.quantity, leg.limit_price, leg.tif.value) == (1, 5, Decimal(91), "GTC")
+        await bus.append(bus.keys.decisions, Decision(intent_id=intent.intent_id, approved=True), source="risk")
+        done = an_event(intent, OrderState.MODIFIED).model_copy(update={"leg": 1})
+        await bus.append(bus.keys.orders, done, source="gateway")
+
+    task = asyncio.create_task(answers())
+    result = await desk.modify(a_working_order(), limit_price=Decimal(91), limit_s=5)
+    await task
+    assert result.state == "modified" and not result.is_refused
+
+
+async def test_a_change_of_the_kind_of_order_is_refused_before_it_leaves(desk: Desk, bus: MemoryBus) -> None:
+    with pytest.raises(BadInput, match="STP LMT"):
+        await desk.modify(a_working_order(), stop_price=Decimal(80))
+    with pytest.raises(BadInput):
+        await desk.modify(a_working_order(intent_id=""), limit_price=Decimal(91))
+    assert await bus.read_range(bus.keys.intents) == []

@@ -79,6 +79,8 @@ class Gateway:
     asked: list[HistoryQuery] = field(default_factory=list)
     failure: tuple[str, str] = ("", "")
     delay_s: float = 0.0
+    answers: int = 1000
+    """After so many queries each further one fails."""
     has_bar: Callable[[int], bool] = lambda ts_ns: True
 
     async def run(self) -> None:
@@ -102,6 +104,8 @@ class Gateway:
         seconds = int(query.duration.split()[0])
         times = [ts for ts in range(end - seconds * SECOND, end, MINUTE) if self.has_bar(ts)]
         error, code = self.failure
+        if len(self.asked) > self.answers:
+            error, code = "the farm is broken", "IB_162"
         if not times and not error:
             error, code = "HMDS query returned no data", NO_DATA
         reply = HistoryAnswer(
@@ -228,3 +232,14 @@ async def test_a_wish_that_means_no_bars_is_bad_input(
     with pytest.raises(BadInput, match=text):
         await history.bars(wish)
     assert gateway.asked == []
+
+
+async def test_what_was_answered_before_a_failure_is_kept(gateway: Gateway, history: History) -> None:
+    wish = Wish(7, "1 min", START - DAY_NS, START + DAY_NS)
+    gateway.answers = 1
+    with pytest.raises(HistoryFailed, match="the farm is broken"):
+        await history.bars(wish)
+    assert len(gateway.asked) == 2
+    gateway.answers = 100
+    assert len(await history.bars(wish)) == 2 * 24 * 60
+    assert len(gateway.asked) == 3, "the newest day was in the cache"
