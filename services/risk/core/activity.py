@@ -28,22 +28,15 @@ class Activity:
     """The counts. `started_ns` is when the trading day that is counted began."""
 
     __slots__ = (
-        "_contents",
-        "_day",
-        "_last_ns",
-        "fills",
-        "orders",
-        "rejects",
-        "repeats",
-        "started_ns",
-        "trades",
+        "_contents", "_day", "_last_ns", "_until_ns", "fills", "orders", "rejects", "repeats", "started_ns", "trades",
         "turnover",
-    )
+    )  # fmt: skip
 
     def __init__(self, day: TradingDay) -> None:
         self._day = day
         self._contents: dict[Content, int] = {}
         self.started_ns = 0
+        self._until_ns = 0
         self.turnover = ZERO
         """Base currency bought and sold in the day."""
         self.trades = 0
@@ -59,7 +52,10 @@ class Activity:
 
     def advance(self, now_ns: int) -> None:
         """Begin to count anew where a trading day has begun."""
+        if now_ns < self._until_ns:
+            return
         start_ns = self._day.start_ns(now_ns)
+        self._until_ns = self._day.end_ns
         if start_ns > self.started_ns:
             self.started_ns = start_ns
             self.turnover, self.trades = ZERO, 0

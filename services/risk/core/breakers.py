@@ -34,7 +34,7 @@ class Breakers:
 
     __slots__ = (
         "_accepted", "_day_start_ns", "_lowest_pnl", "_paused", "_paused_shown", "_peak_pnl", "_pnl", "_requested",
-        "_scoped", "_stage", "_stage_reason", "is_calm", "trips",
+        "_scoped", "_stage", "_stage_reason", "is_calm", "pnl_seen_for", "trips",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -51,6 +51,8 @@ class Breakers:
         self._peak_pnl = ZERO
         self._pnl = ZERO
         self._day_start_ns = 0
+        self.pnl_seen_for: object = None
+        """The limits that the present profit was compared with; None when there is a new figure."""
         self.is_calm = False
         """No halt of any scope, no pause and nothing tripped: what nearly every decision asks first."""
 
@@ -63,6 +65,7 @@ class Breakers:
         elif control.action is ControlAction.RESUME and control.scope == "account":
             self._requested = ""
             self.trips = {}
+            self.pnl_seen_for = None
             self._accepted = self._lowest_pnl = min(ZERO, self._pnl)  # who resumes knows what was lost till now
             self._peak_pnl = self._pnl
         elif control.action is ControlAction.HALT:
@@ -113,6 +116,7 @@ class Breakers:
             self._day_start_ns = day_start_ns
             self._accepted = self._lowest_pnl = self._peak_pnl = ZERO
         self._pnl = daily
+        self.pnl_seen_for = None
         self._lowest_pnl = min(self._lowest_pnl, daily)
         self._peak_pnl = max(self._peak_pnl, daily)
 

@@ -27,13 +27,14 @@ _OBSERVE = Stage.OBSERVE
 class Case:
     """One intent before the rules. Quantities are shares or contracts, money is base currency (None: unknown).
 
-    `buys` and `sells` are what the intent adds to what may still fill (negative where a modify shrinks).
+    `buys` and `sells` are what the intent adds to what may still fill (negative where a modify shrinks). `is_troubled`:
+    a rule about the state of the system could object, for a halt, a loss, books that differ, odd quotes and the like.
     """
 
     __slots__ = (
-        "added_value", "book", "buys", "contract", "intent", "is_modify", "is_reducing", "is_strategy_reducing", "leg",
-        "limit_book", "limits", "mark", "now_ns", "order_value", "own_buys", "own_sells", "point", "quantity", "sells",
-        "target", "value", "worst_after",
+        "added_value", "book", "buys", "contract", "intent", "is_modify", "is_reducing", "is_strategy_reducing",
+        "is_troubled", "leg", "limit_book", "limits", "mark", "now_ns", "order_value", "own_buys", "own_sells", "point",
+        "quantity", "sells", "target", "value", "worst_after",
     )  # fmt: skip
 
     def __init__(self, intent: Intent, book: Book, limits: Limits, now_ns: int) -> None:
@@ -70,22 +71,19 @@ class Case:
         work = contract.strategy_work.get(intent.strategy)
         self.own_buys: Decimal = ZERO if work is None else work[0]
         self.own_sells: Decimal = ZERO if work is None else work[1]
+        self.is_troubled = (
+            contract.is_mismatched
+            or not book.breakers.is_calm
+            or book.readiness.settled_in != book.incarnation
+            or contract.quote.is_odd
+            or bool(contract.unexplained)
+            or book.day_trades_left == ZERO
+            or bool(limits.mistakes)
+            or limits.stage is _OBSERVE
+        )
         self.is_reducing = self.is_strategy_reducing = False
         if self.is_modify or contract.total or contract.is_mismatched:  # where nothing is held, nothing reduces
             self._see_reduction(intent)
-
-    @property
-    def is_troubled(self) -> bool:
-        """Return whether a rule about the state of the system could object: a halt, a loss, books that differ."""
-        book, contract = self.book, self.contract
-        return not (
-            book.breakers.is_calm
-            and book.readiness.settled_in == book.incarnation
-            and not contract.is_mismatched
-            and not contract.unexplained
-            and not self.limit_book.mistakes
-            and self.limit_book.stage is not _OBSERVE
-        )
 
     def _take_single(self, leg: OrderLeg) -> None:
         quantity = self.quantity = leg.quantity

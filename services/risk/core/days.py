@@ -22,13 +22,15 @@ _WINDOW = re.compile(r"(?:(\w{3}) )?(\d\d:\d\d)-(?:(\w{3}) )?(\d\d:\d\d) (\S+)")
 class TradingDay:
     """A trading day that begins at the same time of day; equal if written the same."""
 
-    __slots__ = ("_end_ns", "_start_ns", "_zone", "at", "text")
+    __slots__ = ("_start_ns", "_zone", "at", "end_ns", "text")
 
     def __init__(self, text: str, at: time, zone: ZoneInfo) -> None:
         self.text = text
         self.at = at
         self._zone = zone
-        self._start_ns = self._end_ns = 0
+        self._start_ns = 0
+        self.end_ns = 0
+        """When the trading day that was asked for last is over."""
 
     @classmethod
     def of(cls, text: str) -> TradingDay:
@@ -44,13 +46,13 @@ class TradingDay:
 
     def start_ns(self, now_ns: int) -> int:
         """Return when the trading day that `now_ns` lies in began, wall ns."""
-        if not self._start_ns <= now_ns < self._end_ns:
+        if not self._start_ns <= now_ns < self.end_ns:
             now = datetime.fromtimestamp(now_ns // _NS_PER_S, UTC).astimezone(self._zone)
             start = datetime.combine(now.date(), self.at, self._zone)
             if start > now:
                 start = datetime.combine(now.date() - _DAY, self.at, self._zone)
             end = datetime.combine(start.date() + _DAY, self.at, self._zone)
-            self._start_ns, self._end_ns = _ns(start), _ns(end)
+            self._start_ns, self.end_ns = _ns(start), _ns(end)
         return self._start_ns
 
     def __eq__(self, other: object) -> bool:

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import NamedTuple, TypeVar
 
 from services.risk.core.case import Case
 from services.risk.core.exposure import Book
-from services.risk.core.limits import Limits, LimitSet
+from services.risk.core.limits import Limits
 from services.risk.core.rule import Finding, Rule
 from services.risk.core.rules import MALFORMED, RULES
 from services.risk.core.tripping import trip_account, trip_strategy
@@ -20,7 +21,8 @@ from shared.messages.orders import Command, Decision, Intent, RuleResult
 
 M = TypeVar("M", bound=Message)
 Checks = tuple[Callable[[Case], Finding | None], ...]
-_PLANS_MAX = 10_000
+_KINDS = 24
+"""Kinds of case: how far it reduces, is it a modify, is it a group, is something wrong."""
 _FIELDS: dict[type[Message], set[str]] = {cls: set(cls.model_fields) for cls in (Decision, Command)}
 _new, _put = object.__new__, object.__setattr__
 
@@ -41,23 +43,24 @@ class RuleBook:
     per set of limits and kind of case, so a decision calls only what may have something to say.
     """
 
+    _made = count()
+
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
-        self._plans: dict[int, tuple[LimitSet, dict[int, Checks]]] = {}
+        self._offset = next(RuleBook._made) * _KINDS
 
     def checks_for(self, case: Case) -> Checks:
         """Return the checks of the rules to ask about one case."""
-        limits = case.limits
-        plans = self._plans.get(id(limits))
-        if plans is None or plans[0] is not limits:
-            if len(self._plans) > _PLANS_MAX:
-                self._plans.clear()
-            plans = self._plans[id(limits)] = (limits, {})
-        kind = case.is_reducing + case.is_strategy_reducing
-        kind += 3 * case.is_modify + 6 * (len(case.intent.legs) > 1) + 12 * case.is_troubled
-        checks = plans[1].get(kind)
+        kind = self._offset + case.is_reducing + case.is_strategy_reducing
+        if case.is_modify:
+            kind += 3
+        if len(case.intent.legs) > 1:
+            kind += 6
+        if case.is_troubled:
+            kind += 12
+        checks: Checks | None = case.limits.plans.get(kind)
         if checks is None:
-            checks = plans[1][kind] = tuple(rule.check for rule in self.rules if _is_asked(rule, case))
+            checks = case.limits.plans[kind] = tuple(rule.check for rule in self.rules if _is_asked(rule, case))
         return checks
 
 
@@ -90,6 +93,8 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleB
     trip_account(book, limits.base)
     case = Case(intent, book, limits, now_ns)
     trip_strategy(book, intent.strategy, case.limits, now_ns)
+    if book.breakers.trips:
+        case.is_troubled = True
     failed: tuple[RuleResult, ...] = ()
     warned: tuple[RuleResult, ...] = ()
     for check in rules.checks_for(case):

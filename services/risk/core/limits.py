@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import StrEnum
 from math import inf
+from typing import Any
 
 from services.risk.core.days import TradingDay, Window
 from services.risk.core.rates import UNLIMITED_RATE
@@ -98,6 +99,8 @@ class LimitSet:
     data_age_max_ns: float = field(init=False)
     duplicate_window_ns: int = field(init=False)
     takes_any_strategy: bool = field(init=False)
+    plans: dict[int, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+    """Whom to ask under these limits, by the kind of case; kept by `decide.RuleBook`."""
     takes_any_type: bool = field(init=False)
     """Whether every order type and time in force is enabled."""
 

@@ -19,7 +19,7 @@ FROZEN = frozenset((int(DataQuality.FROZEN), int(DataQuality.DELAYED_FROZEN)))
 class Quote:
     """The last prices of one contract; 0.0 means "none seen", times are wall ns of the receipt."""
 
-    __slots__ = ("_mark", "ask", "bid", "last", "quality", "ts_ns")
+    __slots__ = ("_mark", "ask", "bid", "is_odd", "last", "quality", "ts_ns")
 
     def __init__(self) -> None:
         self.bid = 0.0
@@ -27,6 +27,8 @@ class Quote:
         self.last = 0.0
         self.quality = 0
         self.ts_ns = 0
+        self.is_odd = False
+        """Delayed, frozen or crossed: what nearly every decision asks first."""
         self._mark: Decimal | None = None
 
     def apply(self, kind: int, quality: int, ts_ns: int, a: float, c: float) -> None:
@@ -40,6 +42,7 @@ class Quote:
             return
         self._mark = None
         self.quality = quality
+        self.is_odd = quality in DELAYED or quality in FROZEN or 0.0 < self.ask < self.bid
         self.ts_ns = max(self.ts_ns, ts_ns)
 
     @property

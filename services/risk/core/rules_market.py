@@ -55,6 +55,7 @@ class QuoteCrossed(Rule):
     limit_name = "crossed_quotes"
     citation = "FIA: market data reasonability"
     since = 2
+    is_for_trouble = True
 
     def is_on(self, limits: LimitSet) -> bool:
         """Return whether crossed quotes matter."""
@@ -81,6 +82,7 @@ class DataFrozen(Rule):
     limit_name = "frozen_data"
     citation = "ib-facts A.12"
     since = 2
+    is_for_trouble = True
 
     def is_on(self, limits: LimitSet) -> bool:
         """Return whether frozen data matter."""

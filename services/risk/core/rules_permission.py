@@ -82,6 +82,7 @@ class DayTrades(Rule):
     limit_name = "day_trades"
     citation = "FINRA rule 4210(f)(8)(B), pattern day trader"
     since = 2
+    is_for_trouble = True
 
     def is_on(self, limits: LimitSet) -> bool:
         """Return whether day trades matter."""

@@ -174,6 +174,7 @@ class DataDelayed(Rule):
     scope = Scope.CONTRACT
     limit_name = "delayed_data"
     citation = "ib-facts A.12"
+    is_for_trouble = True
 
     def is_on(self, limits: LimitSet) -> bool:
         """Return whether delayed data matter."""

@@ -24,6 +24,9 @@ ASK_NS = 250_000_000
 def trip_account(book: Book, limits: LimitSet) -> None:
     """Trip the account's breakers that have reason to."""
     breakers, base = book.breakers, book.sums.base_currency
+    if breakers.pnl_seen_for is limits:
+        return
+    breakers.pnl_seen_for = limits
     limit = limits.daily_loss_max
     if limit is not None and breakers.lost > limit and DAILY_LOSS not in breakers.trips:
         text = f"the account lost {_money(breakers.lost)} {base} in a day"

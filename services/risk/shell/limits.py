@@ -20,7 +20,7 @@ from services.risk.core.limits_file import parse_limits
 from services.risk.core.profiles import staged
 from shared.bus.ports import Bus
 from shared.clock import NS_PER_S, Clock, iso_utc
-from shared.errors import BadInput, ConfigError, OutcomeUnknown, TransientError
+from shared.errors import BadInput, ConfigError, OutcomeUnknown, Refused, TransientError
 from shared.logs import get_logger
 from shared.messages import decode_fields
 from shared.messages.control import Control, ControlAction
@@ -74,6 +74,10 @@ class LimitsKeeper:
                 await self.step(block_ms=BLOCK_MS)
             except (TransientError, OutcomeUnknown):
                 await self._clock.sleep(RETRY_S)
+            except Refused as e:
+                # A Redis user of an older release: limits change all the same, only nobody is shown them.
+                get_logger().error("limits.not_shown", error=str(e))
+                self._is_stored = True
 
     async def start(self) -> None:
         """Begin with the stream's present end, and with a change that is newer than the file."""

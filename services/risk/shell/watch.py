@@ -14,7 +14,7 @@ from services.risk.core.tripping import trip_account, trip_strategy
 from services.risk.shell.feed import Feed
 from shared.bus.ports import Bus
 from shared.clock import Clock
-from shared.errors import OutcomeUnknown, TransientError
+from shared.errors import OutcomeUnknown, Refused, TransientError
 from shared.logs import get_logger
 from shared.messages.control import Control, ControlAction
 
@@ -54,7 +54,7 @@ class BreakerWatch:
             if self._is_deciding():
                 try:
                     await self.look()
-                except (TransientError, OutcomeUnknown) as e:
+                except (TransientError, OutcomeUnknown, Refused) as e:
                     get_logger().warning("dependency.away", what="bus", error=str(e))
             await self._clock.sleep(PERIOD_S)
 

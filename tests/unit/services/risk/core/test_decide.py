@@ -12,10 +12,13 @@ from services.risk.core.decide import RULE_BOOK, RuleBook, decide, refuse_malfor
 from services.risk.core.profiles import default_limits
 from services.risk.core.rule import Rule
 from services.risk.core.rules import MALFORMED, RULES
+from shared.messages.account import AccountSnapshot, AccountTag
 from shared.messages.codec import decode_body, encode_body
 from shared.messages.control import BrokerStatus, LinkState
+from shared.messages.market import TickKind
 from shared.messages.orders import Command, Decision, Intent, OrderState
 from tests.risk_desk import (
+    ACCOUNT,
     NOW,
     bracket_of,
     decided,
@@ -26,6 +29,7 @@ from tests.risk_desk import (
     modify_of,
     ready_book,
     report,
+    set_price,
 )
 
 
@@ -60,7 +64,9 @@ def _cases() -> list[Intent]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("trouble", ["none", "halted", "paused", "down", "differs", "loss"])
+@pytest.mark.parametrize(
+    "trouble", ["none", "halted", "paused", "down", "differs", "loss", "delayed", "crossed", "day_trades"]
+)
 @pytest.mark.parametrize("position", [0, 50, -50])
 @pytest.mark.parametrize("is_tight", [True, False])
 def test_a_plan_only_leaves_out_rules_that_have_nothing_to_say(trouble: str, position: int, is_tight: bool) -> None:
@@ -77,6 +83,12 @@ def test_a_plan_only_leaves_out_rules_that_have_nothing_to_say(trouble: str, pos
         book.apply(BrokerStatus(instance="g1", state=LinkState.DOWN, is_leader=True, epoch=5), NOW)
     elif trouble == "differs":
         report(book, 1, 1000, NOW - 60 * 10**9)
+    elif trouble == "delayed":
+        set_price(book, 1, 100.0, quality=3)
+    elif trouble == "crossed":
+        book.apply_tick(1, TickKind.QUOTE, 2, NOW, 101.0, 100.0)
+    elif trouble == "day_trades":
+        book.apply(AccountSnapshot(account=ACCOUNT, values=(AccountTag(tag="DayTradesRemaining", value="0"),)), NOW)
     elif trouble == "loss":
         book.breakers.trip("daily_loss", Trip("lost", "1", "2", "reduce_only"))
     limits = default_limits("tiny-live") if is_tight else limits_with()

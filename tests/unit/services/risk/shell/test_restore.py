@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgpack
 import pytest
 
@@ -15,6 +17,7 @@ from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
 from shared.bus.ports import LeaseToken, LeaseView
 from shared.clock import SYSTEM_CLOCK
+from shared.errors import Refused
 from shared.messages.account import AccountSnapshot, AccountTag, PositionReport, PositionsComplete
 from shared.messages.base import Message
 from shared.messages.codec import encode_body
@@ -248,3 +251,14 @@ async def test_a_warm_standby_that_read_everything_has_no_gap(house: House) -> N
     await house.trim_all()
     await restore(feed, house.bus, house.risk, SYSTEM_CLOCK, is_warm=True)
     assert feed.book.contract(1).by_strategy == {"s": D(30)}
+
+
+async def test_a_redis_user_that_may_not_write_the_snapshot_stops_nothing(house: House) -> None:
+    class Strict(MemoryBus):
+        async def set_text(self, *args: Any, **values: Any) -> None:
+            raise Refused("BUS_REFUSED", "NOPERM")
+
+    feed = await house.snapshot()
+    strict = Strict(house.bus._server, house.keys)
+    feed.cursors = {**feed.cursors, house.keys.control: "1-0"}
+    assert await Snapshots(strict, SYSTEM_CLOCK, feed, is_deciding=lambda: True).write()
