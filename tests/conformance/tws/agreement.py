@@ -189,8 +189,19 @@ def theirs(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 def on_the_wire(message: r.Response, version: int) -> list[tuple[str, str, Any]]:
     """Return the leaves of a message that its encoding carries at a server version."""
+    key = (id(message), version)
+    if key not in _ON_THE_WIRE:
+        _ON_THE_WIRE[key] = (message, _on_the_wire(message, version))
+    return _ON_THE_WIRE[key][1]
+
+
+def _on_the_wire(message: r.Response, version: int) -> list[tuple[str, str, Any]]:
     kept = {path: value for path, _, value in ours(r.decode_response(r.encode_response(message, version), version))}
     return [leaf for leaf in ours(message) if leaf[0] in kept and kept[leaf[0]] == leaf[2]]
+
+
+_ON_THE_WIRE: dict[tuple[int, int], tuple[r.Response, list[tuple[str, str, Any]]]] = {}
+"""By identity; the message is kept, so that its id is not given to another one."""
 
 
 @cache

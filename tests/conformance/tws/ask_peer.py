@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
+import functools
 import importlib
 import inspect
 import json
@@ -47,22 +48,25 @@ class Recorder:
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         """Hand out recorders for the callbacks."""
-        method = getattr(wrapper_class, name, None)
+        names = parameters(name)
 
         def record(*args: Any, **kwargs: Any) -> None:
-            if method is None:
-                named = {f"arg{index}": each for index, each in enumerate(args)} | kwargs
-            else:
-                named = dict(inspect.signature(method).bind(None, *args, **kwargs).arguments)
-                named.pop("self", None)
+            named = dict(zip(names or (f"arg{index}" for index in range(len(args))), args, strict=False)) | kwargs
             self.calls.append((name, {key: shown(each) for key, each in named.items()}))
 
         return record
 
 
+@functools.cache
+def parameters(name: str) -> tuple[str, ...]:
+    """Return what the wrapper's own method calls its arguments; nothing if it has no such method."""
+    method = getattr(wrapper_class, name, None)
+    return tuple(inspect.signature(method).parameters)[1:] if method else ()
+
+
 def shown(value: Any) -> Any:
     """Return a value as JSON can hold it, objects as their attributes."""
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or type(value) in (str, int, float, bool):
         return value
     if isinstance(value, enum.Enum):
         return shown(value.value)

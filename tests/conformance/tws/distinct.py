@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from decimal import Decimal
+from functools import cache
 from itertools import count
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -112,7 +113,8 @@ class Values:
         return self.of_class(OrderState, allocations=shares)
 
 
-def distinct() -> list[r.Response]:
+@cache
+def distinct() -> tuple[r.Response, ...]:
     """Return one message of every class, and more where a class has several forms."""
     made: list[r.Response] = []
     for cls in r.RESPONSES.classes:
@@ -146,7 +148,7 @@ def distinct() -> list[r.Response]:
             made += [cls(9, (_tick(values, row, mask),), done=True) for mask in _masks(row)]
         else:
             made.append(values.of_class(cls, **_special(cls)))
-    return made
+    return tuple(made)
 
 
 _HISTORICAL: dict[Any, type] = {
