@@ -339,11 +339,21 @@ class OneOwner(Checker):
             self.fail(f"unit {unit}: commit {number} after {before}")
         self._commits[key] = number
 
-    def effect(self, unit: str, name: str, intent_id: str) -> None:
-        """Judge an intent of a unit: what one cause brings about has one intent, ever."""
-        before = self._intents.setdefault((0, f"{unit}/{name}"), intent_id)
+    def effect(self, life: int, unit: str, name: str, intent_id: str) -> None:
+        """Judge an intent of a unit: what one quote brings about has one intent."""
+        before = self._intents.setdefault((life, f"{unit}/{name}"), intent_id)
         if before != intent_id:
-            self.fail(f"unit {unit}: {name} was done by {before} and again by {intent_id}")
+            self.fail(f"unit {unit}: quote {name} was answered by {before} and again by {intent_id}")
+
+    def settled(self, life: int, contracts: list[str]) -> None:
+        """Judge the end: between the first quote that a unit answered and the last none was skipped."""
+        for contract in contracts:
+            start = f"counter/{contract}/"
+            keys = [key for of_life, key in self._intents if of_life == life and key.startswith(start)]
+            numbers = sorted(int(key.rpartition("/")[2]) for key in keys)
+            missing = sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers)) if numbers else []
+            if missing:
+                self.fail(f"unit counter/{contract}: quotes {missing[:5]} were skipped")
 
 
 @dataclass

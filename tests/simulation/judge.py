@@ -83,6 +83,8 @@ class Judge:
                 self.rejected[message.intent_id] = message.code
         elif isinstance(message, Intent):
             self.intents[message.intent_id] = message
+            if message.unit:
+                self.units.effect(life, message.unit, message.reason, message.intent_id)
         elif isinstance(message, Control):
             self.halt.asked(str(message.action))
 

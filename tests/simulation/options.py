@@ -67,7 +67,7 @@ def drawn(seed: int) -> Options:
         rage_s=rng.choice((8.0, 12.0, 16.0)),
         gateways=rng.choice((1, 2, 2, 3)),
         risks=rng.choice((1, 2)),
-        workers=rng.choice((0, 0, 1, 2)),
+        workers=rng.choice((0, 0, 0, 0, 1, 2)),
         has_guard=rng.random() < 0.8,
         trading_ids=rng.choice(((101,), (101,), (101, 102))),
         lease_ttl_s=rng.choice((0.8, 1.0, 2.0)),

@@ -43,6 +43,7 @@ class People:
     is_trading: bool = True
     wanted_controls: list[Control] = field(default_factory=list)
     controls: int = 0
+    quotes: int = 0
     _cursor: str = "0-0"
     _incarnation: str = ""
     _number: int = 0
@@ -82,16 +83,14 @@ class People:
 
     async def _keep_market(self, bus: Any) -> None:
         keys, now_ns = bus.keys, SYSTEM_CLOCK.wall_ns()
+        names = {info_of(con_id).name: str(con_id) for con_id in CON_IDS}
+        await bus.hash_set(keys.contract_names, names)
         await bus.hash_set(keys.contracts, {str(con_id): encode_body(info_of(con_id)) for con_id in CON_IDS})
         node = self.system.cluster.node_of("people")
-        if node.is_up:  # as a leader's ticks would come
-            body = b"".join(
-                TICK_RECORD.pack(
-                    con_id, now_ns, now_ns, TickKind.QUOTE, DataQuality.LIVE, 0, 0, 99.99, 1.0, 100.01, 1.0
-                )
-                for con_id in CON_IDS
-            )
-            node.server.add(keys.ticks(0), {"type": TICKS_TYPE.encode(), "body": body})
+        if node.is_up and self.is_trading:  # as a leader's ticks would come
+            self.quotes += 1
+            body = b"".join(_tick(con_id, now_ns, self.quotes) for con_id in CON_IDS)
+            node.execute("add_ticks", (keys.ticks(0), {"type": TICKS_TYPE.encode(), "body": body}), {})
 
     async def _follow(self, bus: Any) -> None:
         incarnation = await bus.incarnation()
@@ -166,3 +165,9 @@ class People:
             update={"limit_price": self._price(), "quantity": Decimal(rng.randrange(1, 21))}
         )
         return self._intent(made_id, target.con_id, (leg,), action=IntentAction.MODIFY, modifies=target.intent_id)
+
+
+def _tick(con_id: int, now_ns: int, number: int) -> bytes:
+    """Return a quote; its number is its bid size."""
+    kind, quality = TickKind.QUOTE, DataQuality.LIVE
+    return TICK_RECORD.pack(con_id, now_ns, now_ns, kind, quality, 0, 0, 99.99, float(number), 100.01, 1.0)

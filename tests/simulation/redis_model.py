@@ -95,6 +95,10 @@ class NodeBus(MemoryBus):
                 found[stream] = entries[index : index + count]
         return found
 
+    async def add_ticks(self, stream: str, fields: Mapping[str, bytes]) -> str:
+        """Append what the market said, whoever leads; feeds are not what is simulated."""
+        return self._server.add(stream, fields)
+
 
 @dataclass
 class _Waiter:

@@ -19,7 +19,7 @@ from tests.simulation.kernel import NS, World
 from tests.simulation.options import Options
 from tests.simulation.people import People
 from tests.simulation.redis_model import Node
-from tests.simulation.system import ACCOUNT, DEPLOYMENT_ID, POSITION_MAX, System, inside
+from tests.simulation.system import ACCOUNT, CON_IDS, DEPLOYMENT_ID, POSITION_MAX, System, inside
 
 LOOK_EVERY_NS = NS // 4
 MAX_STEPS = 3_000_000
@@ -204,6 +204,8 @@ class Run:
             node.number, broker.orders, judge.commands.get(node.number, {}), asked if not system.cluster.losses else {},
             set(judge.rejected), DEPLOYMENT_ID, broker.day,
         )  # fmt: skip
+        if self.options.workers and not system.cluster.losses:
+            judge.units.settled(node.number, [f"C{con_id}" for con_id in CON_IDS])
         if "by_hand" not in self.options.rates:
             judge.books.settled(node.number, broker.positions)
 

@@ -46,6 +46,7 @@ from tests.simulation.kernel import NS, Process, World
 from tests.simulation.options import Options
 from tests.simulation.redis_model import Cluster
 from tests.simulation.session import SimSession
+from tests.simulation.strategies import work
 from tests.simulation.threads import SimEvent, SimThread
 from tests.simulation.wire import Wire
 
@@ -215,6 +216,15 @@ class System:
             self.declare(f"g{number}", lambda process, number=number: self._gateway(process, number))  # type: ignore[misc]
         for number in range(1, options.risks + 1):
             self.declare(f"r{number}", self._risk)
+        names = [info_of(con_id).name for con_id in CON_IDS]
+        for number in range(1, options.workers + 1):
+            self.declare(
+                f"w{number}",
+                lambda process: work(
+                    self.bus_of(process), process.name, lease_ttl_s=options.lease_ttl_s, deployment_id=DEPLOYMENT_ID,
+                    account=ACCOUNT, names=names,
+                ),
+            )  # fmt: skip
 
     def _start_guard(self) -> None:
         if self.guard is not None and self.guard.process.is_alive:

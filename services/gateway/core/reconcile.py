@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from services.gateway.core.book import Change, OrderBook
-from services.gateway.core.evidence import Evidence
+from services.gateway.core.evidence import BrokerOrder, Evidence
 from services.gateway.core.order_machine import OrderFact, OrderTrack
 from shared.messages.orders import OrderState
 
@@ -45,9 +45,8 @@ def reconcile(
     findings = Findings()
     shown: dict[str, bool] = {}
     for order in (*evidence.completed_orders, *evidence.open_orders):
-        # Listings went through the book as they came, in order with live messages; here they only prove presence.
-        change = book.shown(replace(order, is_listed=False), now_ns, session=session)
-        findings.change.add(change)
+        if not _was_told(book, order, session):
+            findings.change.add(book.shown(replace(order, is_listed=False), now_ns, session=session))
         findings.orders_shown += 1
         if book.is_ours(order.order_ref):
             shown[order.order_ref[:32]] = True
@@ -63,6 +62,15 @@ def reconcile(
         _doubt(book, track, evidence, findings, now_ns, monotonic_ns, quarantine_ns)
     _settle_modifies(book, evidence, findings, now_ns, quarantine_ns)
     return findings
+
+
+def _was_told(book: OrderBook, order: BrokerOrder, session: int) -> bool:
+    """Return whether a listed order went through the book as it came, in order with live messages.
+
+    Then it only proves presence here: its terms may be older than a change that was told since.
+    """
+    track = book.get(order.order_ref[:32] if book.is_ours(order.order_ref) else str(order.perm_id))
+    return track is not None and not order.is_completed and 0 != session == track.shown_in
 
 
 def _settle_modifies(book: OrderBook, evidence: Evidence, findings: Findings, now_ns: int, quarantine_ns: int) -> None:

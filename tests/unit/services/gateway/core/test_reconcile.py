@@ -124,6 +124,15 @@ def test_a_listing_that_is_older_than_the_live_word_does_not_win(book: OrderBook
     assert track is not None and track.state is OrderState.CANCELLED
 
 
+def test_a_listing_that_is_older_than_a_change_does_not_bring_the_old_terms_back(book: OrderBook) -> None:
+    # Simulation, seed 11: risk counted the smaller quantity, and approved an order over the limit.
+    book.shown(shown(is_listed=True), 1, session=1)
+    book.shown(shown(quantity=Decimal(18)), 1, session=1)
+    findings = run(book, replace(EMPTY, open_orders=(shown(is_listed=True),)))
+    track = book.get(REF)
+    assert not findings.change.events and track is not None and track.quantity == 18 and not findings.in_doubt
+
+
 def test_a_completed_order_ends_what_was_in_doubt(book: OrderBook) -> None:
     completed = shown(status="Cancelled", order_id=0, client_id=0, quantity=Decimal(0), is_completed=True)
     assert states(run(book, replace(EMPTY, completed_orders=(completed,)))) == [OrderState.CANCELLED]
