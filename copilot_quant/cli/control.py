@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from decimal import Decimal
 from typing import Annotated
 
 import aiohttp
@@ -75,7 +76,10 @@ def resume(
 
     async def act(desk: Desk, settings: BrokerSettings) -> dict[str, str]:
         if is_live(settings) and not yes:
-            typed = typer.prompt(f"LIVE: type the account ({settings.account}) to resume trading with real money")
+            text = (
+                f"LIVE account {settings.account}, {await _exposure(desk)}: type the account to trade real money again"
+            )
+            typed = typer.prompt(text)
             if typed.strip() != settings.account:
                 raise Refused("GATEWAY_NOT_CONFIRMED", "the account typed is another one: still halted")
         await desk.control(ControlAction.RESUME, who=getpass.getuser(), reason=reason)
@@ -86,3 +90,15 @@ def resume(
         print_json(status)
     else:
         console.print(f"trading again: {reason}", style="bold green")
+
+
+async def _exposure(desk: Desk) -> str:
+    """Say what is at stake: the positions' values by currency, at the broker's own prices."""
+    values: dict[str, Decimal] = {}
+    reports = await desk.positions()
+    for report in reports:
+        worth = abs(report.position) * (report.market_price or report.average_cost)
+        values[report.currency] = values.get(report.currency, Decimal(0)) + worth
+    amounts = " + ".join(f"{amount:,.2f} {currency}" for currency, amount in sorted(values.items()))
+    working = len(await desk.open_orders())
+    return f"{len(reports)} positions worth about {amounts or 'nothing'}, {working} working orders"
