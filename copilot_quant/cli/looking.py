@@ -260,21 +260,27 @@ def _cell(value: object) -> object:
 def contract_find(
     pattern: Annotated[str, typer.Argument(help="Part of a symbol or name.")], as_json: JsonOption = False
 ) -> None:
-    """Search the broker's contracts."""
-    answer = with_desk(lambda desk, _: desk.search(pattern))
-    rows: list[dict[str, object]] = [
-        {
-            "name": one.name,
-            "con_id": one.con_id,
-            "exchange": one.primary_exchange or one.exchange,
-            "currency": one.currency,
-        }
-        for one in answer.contracts
-    ]
+    """Search the broker's contracts; `cq contract show NAME` tells the rest of one."""
+
+    async def act(desk: Desk, _: BrokerSettings) -> tuple[list[dict[str, object]], str]:
+        answer = await desk.search(pattern)
+        known = {one.name: one for one in [*await desk.known_contracts(), *answer.contracts]}
+        names = dict.fromkeys([*answer.candidates, *(one.name for one in answer.contracts)])
+        return [_found(name, known.get(name)) for name in names], answer.error
+
+    rows, error = with_desk(act)
     columns = ["name", "con_id", "exchange", "currency"]
     print_rows(
-        rows, as_json=as_json, title=f"contracts like {pattern}", columns=columns, empty=answer.error or "nothing found"
+        rows, as_json=as_json, title=f"contracts like {pattern}", columns=columns, empty=error or "nothing found"
     )
+
+
+def _found(name: str, info: ContractInfo | None) -> dict[str, object]:
+    """Return a row of a search; details are there for contracts that were asked for before."""
+    if info is None:
+        return {"name": name, "con_id": None, "exchange": None, "currency": None}
+    exchange = info.primary_exchange or info.exchange
+    return {"name": name, "con_id": info.con_id, "exchange": exchange, "currency": info.currency}
 
 
 @contract_app.command("show")

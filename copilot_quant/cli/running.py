@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -109,6 +110,9 @@ def up(
 
 async def _run_until_stopped(options: LocalOptions) -> None:
     system = LocalSystem(options, Path.cwd())
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         await system.start(lambda line: console.print(line, highlight=False))
         await _show_status(system)

@@ -28,6 +28,7 @@ from shared.messages.codec import encode_body
 from shared.messages.control import Control, ControlAction
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderState, Side
+from shared.messages.requests import ContractAnswer, ContractQuery
 from shared.settings import BrokerSettings, Mode
 
 APPLE = ContractInfo(con_id=265598, name="AAPL", symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD")
@@ -93,6 +94,11 @@ class World:
         self.has_gateway = True
         self.is_away = False
         self.heard: list[Message] = []
+        self.names: list[str] = []
+
+    @property
+    def listened(self) -> tuple[str, ...]:
+        return (self.keys.intents, self.keys.cancels, self.keys.control, self.keys.queries)
 
     def put(self, seed: Callable[[MemoryBus], Awaitable[object]]) -> None:
         """Put something on the bus before the command looks."""
@@ -154,7 +160,7 @@ class World:
         """Be risk and the gateway."""
         if self.is_away:
             return
-        cursors = dict.fromkeys((self.keys.intents, self.keys.cancels, self.keys.control), "0-0")
+        cursors = dict.fromkeys(self.listened, "0-0")
         while True:
             for stream, entries in (await self.bus.read(cursors, block_ms=50)).items():
                 for entry in entries:
@@ -178,6 +184,9 @@ class World:
                     average_price=Decimal("150.01") if is_filled else None,
                 )  # fmt: skip
                 await self.bus.append(self.keys.orders, event, source="gateway:1")
+        elif isinstance(message, ContractQuery) and message.search:
+            answer = ContractAnswer(query_id=message.query_id, candidates=tuple(self.names))
+            await self.bus.answer(message.client, answer, source="gateway:1")
         elif isinstance(message, Control) and message.action in (ControlAction.HALT, ControlAction.RESUME):
             stage = "holding" if message.action is ControlAction.HALT else "none"
             await self.bus.hash_set(self.keys.halt, {"stage": stage, "reason": message.reason})

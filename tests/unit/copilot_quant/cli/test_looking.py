@@ -144,6 +144,15 @@ def test_a_contract_is_shown_and_an_unknown_one_explained(world: World, cq: Cq) 
     assert done.status == 65 and done.err.startswith("cq: ")
 
 
+def test_a_search_shows_every_name_and_what_is_known_of_it(world: World, cq: Cq) -> None:
+    world.names = ["AAPL", "AAP"]
+    assert all(word in cq("contract", "find", "AAP").out for word in ("AAPL", "265598", "SMART"))
+    rows = cq("contract", "find", "AAP", "--json").json
+    assert [(row["name"], row["con_id"]) for row in rows] == [("AAPL", 265598), ("AAP", None)]
+    world.names = []
+    assert "nothing found" in cq("contract", "find", "ZZZ").out
+
+
 def test_a_stream_is_printed_decoded(world: World, cq: Cq) -> None:
     act = Control(control_id="c1", action=ControlAction.HALT, who="anna", reason="lunch")
     world.put(lambda bus: bus.append(bus.keys.control, act, source="desk:1"))
