@@ -268,6 +268,12 @@ class Desk:
             )
         return answer.contracts[0]
 
+    async def known_contracts(self) -> list[ContractInfo]:
+        """Return the definitions of every contract that was resolved so far."""
+        stored = await self.bus.hash_get_all(self.keys.contracts)
+        found = [decode_body(ContractInfo.TYPE, body) for body in stored.values()]
+        return [one for one in found if isinstance(one, ContractInfo)]
+
     async def search(self, pattern: str, *, limit_s: float = 8.0) -> ContractAnswer:
         """Return contracts that match a pattern.
 

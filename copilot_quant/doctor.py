@@ -1,15 +1,12 @@
-"""Find what is wrong and say what to do, in the user's words.
+"""Find what is wrong with the system and its data and say what to do, in the user's words.
 
-Each examination returns findings: what was looked at, how it stands, and the cure. Nothing here sends an order.
+The broker's side is in `doctor_broker`. Each examination returns findings: what was looked at, how it stands, and the
+cure. Nothing here sends an order.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
 from copilot_quant.desk import Desk
@@ -19,147 +16,12 @@ from copilot_quant.findings import Finding
 from shared.bus.addresses import Kind
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import BadInput
-from shared.logs import mask_account
 from shared.messages import decode_fields
 from shared.messages.codec import decode_body
 from shared.messages.market import ContractInfo, DataStatus
-from shared.settings import BrokerSettings, check_account
-from shared.tws.connection import ClientConnection, ServerHello
-from shared.tws.requests_account import StartApi
-from shared.tws.responses_account import ErrorMessage, ManagedAccounts, NextValidId
 
-CONNECT_LIMIT_S = 5.0
 STATUS_ENTRIES = 5000
-LOOKING_CLIENT_ID = 28_513
-"""A client id that no gateway uses: looking must not push anybody out."""
-CLIENT_ID_IN_USE = 326
-LOST_CODES, BACK_CODES, FARM_CODES = frozenset({1100, 2110}), frozenset({1101, 1102}), frozenset({2103, 2105, 2157})
-NOTICES_S = 0.5
-ADVISOR = re.compile(r"D?F\d+")
 EXPECTED_SERVICES = ("gateway", "risk", "marketdata", "strategy", "monitoring")
-
-
-async def examine_broker(host: str, port: int, settings: BrokerSettings) -> list[Finding]:
-    """Connect to a TWS or IB Gateway, complete the handshake, read its accounts, and leave."""
-    where = f"{host}:{port}"
-    try:
-        async with asyncio.timeout(CONNECT_LIMIT_S):
-            reader, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError) as e:
-        cure = (
-            "start TWS or IB Gateway and log in; File → Global Configuration → API → Settings: tick 'Enable ActiveX "
-            f"and Socket Clients'; the port there must be {port}; wait half a minute after the login"
-        )
-        return [Finding("connection", "bad", f"nothing answers at {where} ({str(e) or 'timed out'})", cure)]
-    try:
-        return await _examine_session(reader, writer, where, settings)
-    finally:
-        writer.close()
-
-
-@dataclass(slots=True)
-class _Greeting:
-    """What the other side said of itself: server version, accounts, and codes about itself (326, 1100, 2103 …)."""
-
-    version: int = 0
-    accounts: tuple[str, ...] = ()
-    is_ready: bool = False
-    notices: dict[int, str] = field(default_factory=dict)
-
-    def take(self, event: object, connection: ClientConnection) -> None:
-        """Take one message of the session's beginning."""
-        if isinstance(event, ServerHello):
-            self.version = event.version
-            connection.send(StartApi(LOOKING_CLIENT_ID))
-        elif isinstance(event, ManagedAccounts):
-            self.accounts = tuple(one for one in event.accounts.split(",") if one)
-        elif isinstance(event, NextValidId):
-            self.is_ready = True
-        elif isinstance(event, ErrorMessage):
-            self.notices[event.code] = event.text
-
-
-async def _greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, greeting: _Greeting) -> None:
-    """Complete the handshake, then listen a moment to what TWS says of its own connections."""
-    connection = ClientConnection()
-    while not (greeting.accounts and greeting.is_ready):
-        writer.write(connection.data_to_send())
-        data = await reader.read(65536)
-        if not data:
-            raise ConnectionError("closed by the other side")
-        for event in connection.receive_data(data):
-            greeting.take(event, connection)
-    try:
-        async with asyncio.timeout(NOTICES_S):
-            while data := await reader.read(65536):
-                for event in connection.receive_data(data):
-                    greeting.take(event, connection)
-    except (TimeoutError, OSError):
-        pass  # that was all
-
-
-def _why_no_api(greeting: _Greeting, error: Exception) -> Finding:
-    """Say why a port that accepts has no API for us; causes that look alike are told apart by how far it came."""
-    if CLIENT_ID_IN_USE in greeting.notices:
-        text = f"{CLIENT_ID_IN_USE}: {greeting.notices[CLIENT_ID_IN_USE]}"
-        return Finding("API", "bad", text, f"another `cq connect` has client id {LOOKING_CLIENT_ID}: wait for its end")
-    if isinstance(error, TimeoutError):
-        cure = (
-            "finish the login; answer every dialog on its screen (also 'accept incoming connection'); else restart it"
-        )
-        return Finding("API", "bad", "it accepts, but its API does not answer (timed out)", cure)
-    if not greeting.version:
-        cure = (
-            "API → Settings: add this machine to the trusted IPs, or untick 'Allow connections from localhost only'; "
-            "tick 'Enable ActiveX and Socket Clients'; is this the API's port at all?"
-        )
-        return Finding("API", "bad", f"it closes the connection before a word ({error})", cure)
-    cure = "answer the dialogs on its screen, add this machine to the trusted IPs; 32 clients are the most it takes"
-    return Finding("API", "bad", f"it closes the connection after the greeting ({error})", cure)
-
-
-def _connectivity(notices: Mapping[int, str]) -> list[Finding]:
-    """Return what TWS itself misses: its connection to IB, or data farms."""
-    found = []
-    if (lost := notices.keys() & LOST_CODES) and not notices.keys() & BACK_CODES:
-        code = min(lost)
-        cure = "IB's side or this machine's network: TWS reconnects by itself; nights and weekends have resets"
-        found.append(Finding("IB servers", "bad", f"{code}: {notices[code]}", cure))
-    farms = sorted(notices.keys() & FARM_CODES)
-    cure = "IB's side: it comes back by itself"
-    return [*found, *(Finding("data farm", "warn", f"{code}: {notices[code]}", cure) for code in farms)]
-
-
-async def _examine_session(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, where: str, settings: BrokerSettings
-) -> list[Finding]:
-    findings = [Finding("connection", "ok", f"{where} accepts connections")]
-    greeting = _Greeting()
-    try:
-        async with asyncio.timeout(CONNECT_LIMIT_S):
-            await _greet(reader, writer, greeting)
-    except (TimeoutError, OSError) as e:
-        return [*findings, _why_no_api(greeting, e)]
-    findings.append(Finding("API", "ok", f"server version {greeting.version}"))
-    findings += _connectivity(greeting.notices)
-    accounts = greeting.accounts
-    advisors = [one for one in accounts if ADVISOR.fullmatch(one)]
-    if advisors:
-        text = f"the login manages advisor account {mask_account(advisors[0])}: this system trades one plain account"
-        findings.append(Finding("login", "bad", text, "log in with the login of that one account"))
-    shown = ", ".join(mask_account(one) for one in accounts)
-    if settings.account not in accounts:
-        cure = f"log in with the login of that account, or set IB_{settings.mode.upper()}_ACCOUNT to one of these"
-        findings.append(Finding("account", "bad", f"{mask_account(settings.account)} is not among {shown}", cure))
-    else:
-        findings.append(Finding("account", "ok", shown))
-    for account in accounts:
-        complaint = check_account(settings.mode, account)
-        if complaint:
-            findings.append(
-                Finding("mode", "bad", complaint, "connect to the port of the other mode, or change CQ_MODE")
-            )
-    return findings
 
 
 async def examine_bus(desk: Desk, redis_kind: Kind = Kind.SINGLE) -> list[Finding]:

@@ -34,7 +34,7 @@ CURES: Mapping[int, str] = {
     10225: "IB ended the bars after a correction of trades: they are asked for again by themselves",
 }
 """What to do about an error of a subscription (ib-facts A.7, A.12)."""
-_FLOWING = frozenset({10090, 10091, 10167, 300})
+FLOWING = frozenset({10090, 10091, 10167, 300})
 """With these codes data come all the same."""
 
 
@@ -62,7 +62,7 @@ def data_finding(facts: DataFacts, now_ns: int, broken_farms: Sequence[str]) -> 
     age_s = (now_ns - int(facts.last["ts_ns"])) / NS_PER_S if facts.last.get("ts_ns") else None
     when = "no price has come yet" if age_s is None else f"last price {_ago(age_s)} ago"
     is_fresh = age_s is not None and age_s < STALE_AFTER_S
-    if status is not None and status.code and status.code not in _FLOWING and not is_fresh:
+    if status is not None and status.code and status.code not in FLOWING and not is_fresh:
         cure = CURES.get(status.code, "look the code up in TWS: Help → API message codes, or in its log")
         return Finding(name, "bad", f"{when}; the broker says {status.code}: {status.text}", cure)
     quality = facts.last.get("quality") or "UNKNOWN"

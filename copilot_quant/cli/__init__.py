@@ -10,6 +10,9 @@ import sys
 
 from shared.errors import CqError, ExitCode, UnknownContract
 
+TYPER_USAGE = 2
+"""What typer exits with after it has explained a wrong command line; no command of ours does."""
+
 
 def main() -> None:
     """Run `cq`; every error we raise on purpose becomes one sentence on stderr and its exit code."""
@@ -17,6 +20,8 @@ def main() -> None:
 
     try:
         app(prog_name="cq", standalone_mode=True)
+    except SystemExit as e:
+        sys.exit(ExitCode.USAGE if e.code == TYPER_USAGE else e.code)
     except UnknownContract as e:
         sys.stderr.write(f"cq: {e}\n")
         for candidate in e.candidates:

@@ -82,7 +82,10 @@ def resume(
 
     async def act(desk: Desk, settings: BrokerSettings) -> dict[str, str]:
         if is_live(settings) and not yes:
-            typed = typer.prompt(f"LIVE: type the account ({settings.account}) to resume trading with real money")
+            text = (
+                f"LIVE account {settings.account}, {await _exposure(desk)}: type the account to trade real money again"
+            )
+            typed = typer.prompt(text)
             if typed.strip() != settings.account:
                 raise Refused("GATEWAY_NOT_CONFIRMED", "the account typed is another one: still halted")
         await desk.control(ControlAction.RESUME, who=getpass.getuser(), reason=reason)
@@ -155,3 +158,15 @@ def handover(reason: ReasonOption = "by hand", as_json: JsonOption = False) -> N
         print_json(done)
     else:
         console.print(f"{done['to']} leads now, after {done['took_ms']} ms; before it was {done['from']}")
+
+
+async def _exposure(desk: Desk) -> str:
+    """Say what is at stake: the positions' values by currency, at the broker's own prices."""
+    values: dict[str, Decimal] = {}
+    reports = await desk.positions()
+    for report in reports:
+        worth = abs(report.position) * (report.market_price or report.average_cost)
+        values[report.currency] = values.get(report.currency, Decimal(0)) + worth
+    amounts = " + ".join(f"{amount:,.2f} {currency}" for currency, amount in sorted(values.items()))
+    working = len(await desk.open_orders())
+    return f"{len(reports)} positions worth about {amounts or 'nothing'}, {working} working orders"

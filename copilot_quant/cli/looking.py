@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -17,11 +18,13 @@ from copilot_quant.desk import Desk
 from shared.clock import SYSTEM_CLOCK, iso_utc, parse_iso_utc
 from shared.errors import BadInput
 from shared.messages import decode_fields
+from shared.messages.account import PositionReport
 from shared.messages.market import ContractInfo
-from shared.messages.orders import OrderState, OrderType
+from shared.messages.orders import OrderEvent, OrderState, Side
 from shared.settings import BrokerSettings
 
 contract_app = typer.Typer(help="Find contracts and show what the broker says of one.", no_args_is_help=True)
+STOPS = frozenset({"STP", "STP LMT", "TRAIL", "TRAIL LIMIT"})
 STREAMS = (
     "intents, cancels, decisions, commands, cancel-commands, orders, fills, account, broker-status, control, alerts, "
     "queries, history-queries, dead-letter, bars:<p>"
@@ -48,9 +51,6 @@ async def read_status(desk: Desk, settings: BrokerSettings) -> dict[str, Any]:
     gateways = [row for row in heartbeats if row["service"] == "gateway"]
     leader = next((row for row in gateways if row.get("role") == "leader"), None)
     open_orders = await desk.open_orders()
-    protective = {
-        event.con_id for event in open_orders if event.order_type in (OrderType.STOP.value, OrderType.STOP_LIMIT.value)
-    }
     halt = await desk.halt_status()
     return {
         "mode": settings.mode.value,
@@ -68,7 +68,7 @@ async def read_status(desk: Desk, settings: BrokerSettings) -> dict[str, Any]:
             {
                 "contract": report.contract or report.symbol,
                 "position": str(report.position),
-                "protected": report.con_id in protective,
+                "protected": str(protected_quantity(report, open_orders)),
             }
             for report in await desk.positions()
         ],
@@ -76,20 +76,40 @@ async def read_status(desk: Desk, settings: BrokerSettings) -> dict[str, Any]:
     }
 
 
+def protected_quantity(report: PositionReport, orders: Sequence[OrderEvent]) -> Decimal:
+    """Return how much of a position stops at the broker would close; an unknown order protects nothing."""
+    closing = Side.SELL if report.position > 0 else Side.BUY
+    stops = [
+        event.quantity - event.filled
+        for event in orders
+        if event.con_id == report.con_id
+        and event.side is closing
+        and event.order_type in STOPS
+        and event.state is OrderState.WORKING
+    ]
+    return min(abs(report.position), sum(stops, Decimal(0)))
+
+
 def status(as_json: JsonOption = False) -> None:
     """Show mode, account, port, who leads, positions and whether they are protected, and every process."""
     content = with_desk(read_status)
     if as_json:
         print_json(content)
-        return
+    else:
+        print_status(content)
+    system = running_system()
+    if system is not None and not as_json:
+        console.print(f"status page: {system.status_page}")
+
+
+def print_status(content: Mapping[str, Any]) -> None:
+    """Print what `read_status` returned; what matters most comes first."""
     console.print(f"{content['mode'].upper()}  account {content['account']}  broker {content['broker']}", style="bold")
     leads = f"{content['leader']} leads (epoch {content['epoch']}), link {content['link']}"
     console.print(leads if content["leader"] else "no gateway leads: no order can go out", highlight=False)
     trading = "trading" if content["halt"] == "none" else f"HALTED ({content['halt']}) {content['halt_reason']}"
     console.print(f"{trading}; {content['orders_working']} working orders, {content['orders_unknown']} unknown")
-    rows = [
-        [row["contract"], Decimal(row["position"]), "yes" if row["protected"] else "no"] for row in content["positions"]
-    ]
+    rows = [[row["contract"], Decimal(row["position"]), _protection(row)] for row in content["positions"]]
     print_table("positions", ["contract", "position", "stop at broker"], rows, empty="no positions")
     now_ns = SYSTEM_CLOCK.wall_ns()
     processes = [
@@ -103,9 +123,13 @@ def status(as_json: JsonOption = False) -> None:
         for row in content["processes"]
     ]
     print_table("processes", ["service", "instance", "pid", "state", "up"], processes, empty="no process is alive")
-    system = running_system()
-    if system is not None:
-        console.print(f"status page: {system.status_page}")
+
+
+def _protection(row: Mapping[str, str]) -> str:
+    covered, held = Decimal(row["protected"]), abs(Decimal(row["position"]))
+    if covered >= held:
+        return "yes"
+    return f"only {covered}" if covered else "no"
 
 
 def orders(as_json: JsonOption = False) -> None:
@@ -217,21 +241,27 @@ def account(as_json: JsonOption = False) -> None:
 def contract_find(
     pattern: Annotated[str, typer.Argument(help="Part of a symbol or name.")], as_json: JsonOption = False
 ) -> None:
-    """Search the broker's contracts."""
-    answer = with_desk(lambda desk, _: desk.search(pattern))
-    rows: list[dict[str, object]] = [
-        {
-            "name": one.name,
-            "con_id": one.con_id,
-            "exchange": one.primary_exchange or one.exchange,
-            "currency": one.currency,
-        }
-        for one in answer.contracts
-    ]
+    """Search the broker's contracts; `cq contract show NAME` tells the rest of one."""
+
+    async def act(desk: Desk, _: BrokerSettings) -> tuple[list[dict[str, object]], str]:
+        answer = await desk.search(pattern)
+        known = {one.name: one for one in [*await desk.known_contracts(), *answer.contracts]}
+        names = dict.fromkeys([*answer.candidates, *(one.name for one in answer.contracts)])
+        return [_found(name, known.get(name)) for name in names], answer.error
+
+    rows, error = with_desk(act)
     columns = ["name", "con_id", "exchange", "currency"]
     print_rows(
-        rows, as_json=as_json, title=f"contracts like {pattern}", columns=columns, empty=answer.error or "nothing found"
+        rows, as_json=as_json, title=f"contracts like {pattern}", columns=columns, empty=error or "nothing found"
     )
+
+
+def _found(name: str, info: ContractInfo | None) -> dict[str, object]:
+    """Return a row of a search; details are there for contracts that were asked for before."""
+    if info is None:
+        return {"name": name, "con_id": None, "exchange": None, "currency": None}
+    exchange = info.primary_exchange or info.exchange
+    return {"name": name, "con_id": info.con_id, "exchange": exchange, "currency": info.currency}
 
 
 @contract_app.command("show")

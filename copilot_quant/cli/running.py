@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from copilot_quant.cli.looking import print_status, read_status
 from copilot_quant.cli.output import console
+from copilot_quant.desk import open_desk
 from copilot_quant.local.demo import DemoOptions, run_demo
 from copilot_quant.local.system import LocalOptions, LocalSystem
-from shared.clock import SYSTEM_CLOCK
+from shared.clock import NS_PER_S, SYSTEM_CLOCK
 from shared.errors import ConfigError, CqError
 from shared.settings import BrokerSettings, Mode, load_settings
 
 SAMPLE_STRATEGIES = "strategies/strategies.toml"
 REPLAY_STRATEGIES = "strategies/replay.toml"
+FIRST_STATUS_LIMIT_S = 30
 
 
 def add_to(app: typer.Typer) -> None:
@@ -99,14 +103,19 @@ def up(
         gateways=gateways,
         workers=workers,
         passthrough={f"IB_{mode}_CLIENT_ID": str(settings.client_id)},
+        data_dir=None if is_sim else Path.cwd() / ".cq" / settings.deployment,
     )
     asyncio.run(_run_until_stopped(options))
 
 
 async def _run_until_stopped(options: LocalOptions) -> None:
     system = LocalSystem(options, Path.cwd())
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         await system.start(lambda line: console.print(line, highlight=False))
+        await _show_status(system)
         console.print(f"status page: {system.status_page}   logs: {system.run_dir}/logs   stop: Ctrl-C")
         while system.supervisor.is_running:
             await SYSTEM_CLOCK.sleep(1.0)
@@ -115,6 +124,20 @@ async def _run_until_stopped(options: LocalOptions) -> None:
         console.print("stopping …")
     finally:
         system.stop()
+
+
+async def _show_status(system: LocalSystem) -> None:
+    """Print what `cq status` does as soon as a gateway leads, or after a while who is missing."""
+    os.environ.update({**system.operator_env(), "CQ_ENV_FILE": ""})
+    settings = load_settings(BrokerSettings)
+    deadline_ns = SYSTEM_CLOCK.monotonic_ns() + FIRST_STATUS_LIMIT_S * NS_PER_S
+    async with open_desk(settings, client_name="cq-up") as desk:
+        while True:
+            content = await read_status(desk, settings)
+            if content["leader"] or SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
+                print_status(content)
+                return
+            await SYSTEM_CLOCK.sleep(0.2)
 
 
 def simulator(context: typer.Context) -> None:

@@ -11,7 +11,8 @@ import typer
 from copilot_quant.cli.output import JsonOption, print_json, print_table
 from copilot_quant.cli.session import operator_settings
 from copilot_quant.desk import open_desk
-from copilot_quant.doctor import examine_broker, examine_bus, examine_data
+from copilot_quant.doctor import examine_bus, examine_data
+from copilot_quant.doctor_broker import examine_broker
 from copilot_quant.findings import Finding
 from shared.bus.addresses import parse_address
 from shared.errors import BusUnavailable, ExitCode
@@ -55,11 +56,13 @@ def doctor(as_json: JsonOption = False) -> None:
 
 
 async def _examine(settings: BrokerSettings) -> list[Finding]:
+    address = parse_address(settings.redis_url.get_secret_value())
+    findings: list[Finding] = []
     async with open_desk(settings, client_name="cq-doctor") as desk:
         try:
-            address = parse_address(settings.redis_url.get_secret_value())
-            findings = await examine_bus(desk, address.kind)
+            findings += await examine_bus(desk, address.kind)
             findings += await examine_data(desk)
         except BusUnavailable as e:
-            return [Finding("Redis", "bad", str(e), "start it, or set REDIS_URL; `cq demo` brings a Redis of its own")]
-        return findings
+            cure = "start it, or set REDIS_URL; `cq demo` brings a Redis of its own"
+            findings.append(Finding("Redis", "bad", str(e), cure))
+    return findings + await examine_broker(settings.broker_host, settings.broker_port, settings)

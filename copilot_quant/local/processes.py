@@ -32,8 +32,9 @@ class Process:
 class LocalPlan:
     """What to run and where.
 
-    `redis_urls` has one URL per role (with that role's password); ports are on loopback. `simulator` is None when a
-    real TWS or IB Gateway at `broker_host:broker_port` is used. `passthrough` settings go to every process.
+    `redis_urls` has one URL per role (with that role's password); ports are on loopback. What must outlive a stop is in
+    `state_dir` (default `run_dir`). `simulator` is None when a real TWS or IB Gateway at `broker_host:broker_port` is
+    used. `passthrough` settings go to every process.
     """
 
     mode: Mode
@@ -46,6 +47,7 @@ class LocalPlan:
     monitoring_port: int
     broker_host: str
     broker_port: int
+    state_dir: str = ""
     simulator: Mapping[str, str] | None = None
     strategies_file: str = ""
     limits_file: str = ""
@@ -109,7 +111,7 @@ def _guard_env(plan: LocalPlan) -> dict[str, str]:
         "GUARD_LISTEN_PORT": str(plan.guard_port),
         "GUARD_UPSTREAM_HOST": plan.broker_host,
         "GUARD_UPSTREAM_PORT": str(plan.broker_port),
-        "GUARD_STATE_DIR": f"{plan.run_dir}/guard",
+        "GUARD_STATE_DIR": f"{plan.state_dir or plan.run_dir}/guard",
         "GUARD_TRADING_CLIENT_IDS": str(TRADING_CLIENT_ID),
         "GUARD_HTTP_PORT": str(plan.guard_http_port),
         "GUARD_TOKEN": plan.guard_token,

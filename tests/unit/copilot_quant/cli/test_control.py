@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from copilot_quant.desk import Desk
+from shared.messages.control import Control, ControlAction
+from shared.settings import Mode
+from tests.unit.copilot_quant.cli.conftest import Typed, World, a_position
+
+Cq = Callable[..., Typed]
+
+
+def test_a_halt_is_confirmed_by_the_gateway_and_kept_with_its_reason(world: World, cq: Cq) -> None:
+    done = cq("halt", "--reason", "odd prices", "--everything")
+    assert done.status == 0 and "HALTED (holding): odd prices" in done.out
+    (act,) = world.heard_of(Control)
+    assert (act.action, act.reason, act.everything) == (ControlAction.HALT, "odd prices", True)
+    assert cq("halt", "--json").json["stage"] == "holding"
+
+
+def test_a_halt_that_nobody_confirms_is_no_halt(world: World, cq: Cq, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.has_gateway = False
+    monkeypatch.setitem(Desk.wait_halt_stage.__kwdefaults__ or {}, "limit_s", 0.1)
+    done = cq("halt")
+    assert done.status == 75 and "no gateway confirmed" in done.err
+
+
+def test_a_halt_without_redis_and_without_a_guard_says_where_to_halt(world: World, cq: Cq) -> None:
+    world.is_away = True
+    done = cq("halt")
+    assert done.status == 69 and "halt at the guard's machine, or in TWS itself" in done.err
+
+
+def test_a_resume_needs_a_reason(world: World, cq: Cq) -> None:
+    assert cq("resume").status == 64
+    assert not world.heard_of(Control)
+    done = cq("resume", "--reason", "looked at it")
+    assert done.status == 0 and "trading again: looked at it" in done.out
+    assert world.heard_of(Control)[0].action is ControlAction.RESUME
+
+
+@pytest.mark.parametrize("answer, status", [("U7654321\n", 0), ("U0000000\n", 77), ("y\n", 77)])
+def test_in_live_a_resume_shows_what_is_at_stake_and_asks_for_the_account(
+    world: World, cq: Cq, answer: str, status: int
+) -> None:
+    live = World(Mode.LIVE)
+    world.mode, world.keys, world.bus = live.mode, live.keys, live.bus
+    world.hold(a_position())
+    done = cq("resume", "--reason", "x", stdin=answer)
+    assert "LIVE account U7654321, 1 positions worth about 15,125.00 USD, 0 working orders" in done.out
+    assert done.status == status and bool(world.heard_of(Control)) is (status == 0)
+
+
+def test_in_live_a_script_says_yes(world: World, cq: Cq) -> None:
+    live = World(Mode.LIVE)
+    world.mode, world.keys, world.bus = live.mode, live.keys, live.bus
+    assert cq("resume", "--reason", "x", "--yes", "--json").json["stage"] == "none"

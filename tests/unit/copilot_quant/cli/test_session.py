@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from copilot_quant.cli.session import is_live, operator_settings, running_system, with_desk
+from copilot_quant.desk import Desk
+from copilot_quant.local.run_file import RunningSystem, write_run_file
+from shared.errors import ConfigError
+from shared.settings import BrokerSettings, Mode
+from tests.fakes import fake_redis
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("CQ_MODE", "CQ_DEPLOYMENT", "REDIS_URL", "IB_SIM_ACCOUNT"):  # what a command writes goes with the test
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def a_system(**env: str) -> RunningSystem:
+    return RunningSystem(os.getpid(), "/run", "sim", "http://page/", "", "", env)
+
+
+def test_a_system_that_runs_in_this_folder_is_used(folder: Path) -> None:
+    write_run_file(a_system(CQ_MODE="sim", REDIS_URL="redis://operator@here/0"), folder)
+    settings = operator_settings()
+    assert settings.mode is Mode.SIM and "here" in settings.redis_url.get_secret_value()
+
+
+def test_a_redis_in_the_environment_wins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run_file(a_system(CQ_MODE="sim", REDIS_URL="redis://operator@here/0"), folder)
+    monkeypatch.setenv("REDIS_URL", "redis://mine/0")
+    monkeypatch.setenv("CQ_MODE", "sim")
+    assert running_system() is None
+    assert operator_settings().redis_url.get_secret_value() == "redis://mine/0"
+
+
+def test_without_either_the_missing_account_is_named(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="IB_PAPER_ACCOUNT"):
+        operator_settings()
+
+
+def test_an_act_gets_a_desk_on_the_bus_and_its_answer_is_returned(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CQ_MODE", "sim")
+
+    async def act(desk: Desk, settings: BrokerSettings) -> dict[str, str]:
+        assert not is_live(settings)
+        await desk.bus.hash_set(desk.keys.halt, {"stage": "none"})
+        return await desk.halt_status()
+
+    with fake_redis():
+        assert with_desk(act) == {"stage": "none"}
