@@ -113,11 +113,11 @@ async def test_without_the_guards_word_it_is_only_requested_and_no_resume_happen
 async def test_a_halt_is_acknowledged_only_once_the_guard_holds(world: World) -> None:
     # Simulation, seed 235: Redis said "holding" before the guard held, and a predecessor's order passed it.
     desk = world.desk()
-    await desk.restore(0)
+    await desk.restore()
     world.guard_answers = False
     await world.tell(desk, ControlAction.HALT)
     successor = world.desk()
-    await successor.restore(0)
+    await successor.restore()
     assert successor.stage is HaltStage.REQUESTED
     world.guard_answers = True
     await successor._work()
