@@ -5,7 +5,7 @@ BIN := .venv/bin
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest -m "not bench and not docker"
 
-.PHONY: help demo test setup setup-dev fmt lint types imports check chaos bench up down doctor docs lock clean
+.PHONY: help demo test setup setup-dev peers fmt lint types imports check simulate mutants chaos bench up down doctor docs lock fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -13,8 +13,9 @@ help: ## list the targets
 demo: setup ## run the whole system against the simulator, live [FOR=seconds] [REPLAY=a.csv.gz,b.csv.gz] [SPEED=60]
 	@$(BIN)/cq demo $(if $(FOR),--for $(FOR)) $(if $(REPLAY),--replay "$(REPLAY)") $(if $(SPEED),--speed $(SPEED))
 
-test: lint types imports ## everything that must hold before a commit: rules, types, imports, all tests [JOBS=2]
+test: lint types imports peers ## everything that must hold before a commit: rules, types, imports, all tests [JOBS=2]
 	$(PYTEST) -q -n $(JOBS) tests/unit tests/property tests/conformance tests/tidy
+	PYTHONHASHSEED=0 $(PYTEST) -q -n $(JOBS) tests/simulation
 	$(PYTEST) -q -n $(JOBS) --dist loadfile tests/integration
 
 check: lint types imports ## the fast part of `test`, for every save
@@ -25,6 +26,9 @@ setup: ## make .venv and install what the demo needs, pinned
 
 setup-dev: ## the same with the tools of the tests
 	@tools/setup.sh dev
+
+peers: setup-dev ## install the client libraries that the simulator is tested with, each apart
+	@$(BIN)/python -m tools.peers
 
 fmt: setup-dev ## format the code and mend what ruff can mend
 	$(BIN)/ruff format .
@@ -40,8 +44,17 @@ types: setup-dev ## mypy --strict
 imports: setup-dev ## who may import whom
 	@$(BIN)/lint-imports
 
+simulate: setup-dev ## the whole system under seeded faults, going on from the last run [SEEDS=500]
+	$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) --jobs $(JOBS)
+
+mutants: setup-dev ## break one safeguard after another: how many seeds does the simulation take to notice [SEEDS=1000]
+	$(BIN)/python -m tests.simulation --mutants --seeds $(or $(SEEDS),1000) --jobs $(JOBS)
+
 chaos: setup-dev ## kill the leading gateway under order flow and compare with the broker's books [KILLS=20]
 	$(BIN)/python -m tests.chaos.leader_kills $(if $(KILLS),--kills $(KILLS))
+
+fuzz: setup-dev ## feed bad bytes to the TWS codec and to a running exchange, and count [SECONDS=60]
+	$(BIN)/python -m tests.fuzz.codec $(if $(SECONDS),--seconds $(SECONDS))
 
 bench: setup-dev ## measure this machine and write the report
 	$(BIN)/python -m bench

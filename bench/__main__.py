@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import bus, feed, hops, system
+from bench import bus, feed, hops, risk, system
 from bench.measuring import Row, machine, ratio, version_of
 from bench.server import BenchServer
 from copilot_quant.local.redis_process import find_redis
@@ -51,6 +51,15 @@ def feed_part(rounds: int) -> list[str]:
     return ["", "## Gateway: from the TWS socket to Redis", "", *table(rows), "", f"- ours over bare: {share:.2f}"]
 
 
+def risk_part(rounds: int) -> list[str]:
+    """Measure what one decision costs, whole and rule by rule."""
+    rows, rules = risk.measure(rounds)
+    lines = ["", "## Risk: one decision", "", (risk.__doc__ or "").split("\n\n")[1], "", *table(rows), ""]
+    by_cost = sorted(rules, key=lambda row: -row.median)
+    lines += ["Rule by rule, each asked alone, the dearest first:", "", *table(by_cost), ""]
+    return [*lines, f"- all {len(rules)} rules one by one: {sum(row.median for row in rules):.2f} us"]
+
+
 def system_part(rounds: int, seconds: float) -> list[str]:
     """Measure tick to order, memory and start beside three bare hops."""
     ours, bare = [], []
@@ -84,7 +93,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the whole system runs in each round")
-    parser.add_argument("--only", choices=["bus", "feed", "system"])
+    parser.add_argument("--only", choices=["bus", "feed", "risk", "system"])
     options = parser.parse_args()
     started = time.monotonic()
     server = version_of([find_redis().path, "--version"])
@@ -92,6 +101,7 @@ def main() -> int:
     parts: dict[str, Callable[[], list[str]]] = {
         "bus": lambda: bus_part(options.rounds),
         "feed": lambda: feed_part(options.rounds),
+        "risk": lambda: risk_part(options.rounds),
         "system": lambda: system_part(options.rounds, options.seconds),
     }
     for name, part in parts.items():

@@ -7,7 +7,6 @@ and publishes them. The time runs from the subscription to the last tick: seen b
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 from bench.blaster import LAST_PRICE
 from bench.measuring import Row
 from bench.server import BenchServer
+from copilot_quant.local.ports import reserve_ports
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.ports import SessionListener
 from services.gateway.shell.feed import FeedDesk
@@ -120,9 +120,7 @@ def measure(rounds: int) -> list[Row]:
     """Return the rows of the report."""
     bare, bare_cpu = Row("bare ib_insync, empty handler", "messages/s"), Row("bare ib_insync, CPU", "us/message")
     ours, ours_cpu = Row("gateway: socket to Redis", "messages/s"), Row("gateway: socket to Redis, CPU", "us/message")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = reserve_ports(1)
     command = [sys.executable, "-m", "bench.blaster", "--port", str(port), "--ticks", str(TICKS)]
     blaster = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert blaster.stdout is not None

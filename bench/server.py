@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,7 @@ from types import TracebackType
 
 import redis
 
+from copilot_quant.local.ports import reserve_ports
 from copilot_quant.local.redis_process import find_redis
 
 
@@ -19,9 +19,7 @@ class BenchServer:
     """Start with `with BenchServer() as server:`; `url`, `host` and `port` say where it listens."""
 
     def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = reserve_ports(1)[0]
         self.host = "127.0.0.1"
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = Path(tempfile.mkdtemp(prefix="cq-bench-"))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from shared.bar_sizes import parse_bar_size
 from shared.bus.keys import Keys
 from shared.bus.ports import Bus
 from shared.bus.redis_client import open_bus
@@ -32,6 +33,7 @@ from shared.messages.orders import (
     Fill,
     Group,
     Intent,
+    IntentAction,
     OrderEvent,
     OrderLeg,
     OrderState,
@@ -40,10 +42,12 @@ from shared.messages.orders import (
     TimeInForce,
 )
 from shared.messages.requests import (
+    BarsAnswer,
+    BarsPieces,
+    BarsQuery,
     ContractAnswer,
     ContractQuery,
-    HistoryAnswer,
-    HistoryQuery,
+    HistoryBar,
     Query,
     WhatIfAnswer,
     WhatIfQuery,
@@ -276,21 +280,48 @@ class Desk:
         return answer
 
     async def history(
-        self, con_id: int, *, duration: str, bar_size: str, what_to_show: str = "TRADES", limit_s: float = 60.0
-    ) -> HistoryAnswer:
-        """Return historical bars in IB's own words for duration and bar size.
+        self,
+        con_id: int,
+        *,
+        bar_size: str,
+        span_s: int = 0,
+        count: int = 0,
+        end_ns: int = 0,
+        what_to_show: str = "TRADES",
+        use_rth: bool = True,
+        closed_only: bool = False,
+        limit_s: float = 120.0,
+    ) -> list[HistoryBar]:
+        """Return the last `count` bars, or those of the last `span_s` seconds, before `end_ns` (0: now), oldest first.
+
+        Marketdata answers from its cache and asks the broker, in pieces and within IB's pacing, only for what it has
+        not got. `closed_only` leaves out the bar that still grows.
 
         Raises:
             TimedOut: no answer within `limit_s`.
-            Refused: the broker or our pacing said no.
+            Refused: there are no such bars, or the broker or IB's pacing said no.
         """
-        content = {"con_id": con_id, "duration": duration, "bar_size": bar_size, "what_to_show": what_to_show}
-        answer = await self._ask(HistoryQuery, content, limit_s)
-        if not isinstance(answer, HistoryAnswer):
-            raise DecodeError(f"the gateway answered a history query with a {type(answer).__name__}")
-        if answer.error:
-            raise Refused(answer.code or "IB_HISTORY", answer.error)
-        return answer
+        until_ns = end_ns or SYSTEM_CLOCK.wall_ns()
+        content = {
+            "con_id": con_id,
+            "bar_size": parse_bar_size(bar_size),
+            "start_ns": 0 if count else max(0, until_ns - span_s * NS_PER_S),
+            "end_ns": end_ns,
+            "count": count,
+            "closed_only": closed_only,
+            "what_to_show": what_to_show,
+            "use_rth": use_rth,
+        }
+        pieces = BarsPieces()
+        async for answer in self._answers(BarsQuery, content, limit_s, self.keys.history_queries):
+            if not isinstance(answer, BarsAnswer):
+                raise DecodeError(f"marketdata answered a history query with a {type(answer).__name__}")
+            if answer.error:
+                raise Refused(answer.code or "HISTORY_FAILED", answer.error)
+            bars = pieces.add(answer)
+            if bars is not None:
+                return bars
+        raise TimedOut(f"no bars within {limit_s:g} s: `cq status` shows whether marketdata runs")
 
     async def what_if(self, con_id: int, order: OrderLeg, *, limit_s: float = 10.0) -> WhatIfAnswer:
         """Return what one order would cost in margin and commission, as the broker reckons; nothing is placed.
@@ -307,6 +338,14 @@ class Desk:
         return answer
 
     async def _ask(self, query_class: type[Query], content: Mapping[str, object], limit_s: float) -> Message:
+        async for answer in self._answers(query_class, content, limit_s, self.keys.queries):
+            return answer
+        raise TimedOut(f"no gateway answered within {limit_s:g} s: `cq status` shows whether one leads")
+
+    async def _answers(
+        self, query_class: type[Query], content: Mapping[str, object], limit_s: float, asked_on: str
+    ) -> AsyncIterator[Message]:
+        """Send a query and yield what answers it until its deadline."""
         now_ns = SYSTEM_CLOCK.wall_ns()
         deadline_ns = now_ns + int(limit_s * NS_PER_S)
         envelope = {
@@ -318,15 +357,14 @@ class Desk:
         query = query_class.model_validate({**content, **envelope})
         stream = self.keys.answers(self._client)
         cursor = await self.bus.last_id(stream)
-        await self.bus.append(self.keys.queries, query, source=self.source)
+        await self.bus.append(asked_on, query, source=self.source)
         while SYSTEM_CLOCK.wall_ns() < deadline_ns:
             found = await self.bus.read({stream: cursor}, block_ms=200)
             for entry in found.get(stream, []):
                 cursor = entry.entry_id
                 envelope_of = decode_fields(entry.fields, entry_id=entry.entry_id, stream=stream)
                 if getattr(envelope_of.message, "query_id", "") == query.query_id:
-                    return envelope_of.message
-        raise TimedOut(f"no gateway answered within {limit_s:g} s: `cq status` shows whether one leads")
+                    yield envelope_of.message
 
     # -- acting
 
@@ -385,6 +423,59 @@ class Desk:
         wants_end = ticket.order_type is OrderType.MARKET
         return await self.follow(intent.intent_id, starts, wants_end=wants_end, limit_s=limit_s)
 
+    async def modify(
+        self,
+        order: OrderEvent,
+        *,
+        quantity: Decimal | None = None,
+        limit_price: Decimal | None = None,
+        stop_price: Decimal | None = None,
+        outside_rth: bool = False,
+        limit_s: float = 15.0,
+    ) -> OrderResult:
+        """Change a working order of ours and wait for the broker's word; what is None stays as it is.
+
+        The order is changed for the strategy it belongs to. Its event does not tell whether it may fill outside regular
+        hours, so `outside_rth` has to be said again.
+
+        Raises:
+            BadInput: the order is not ours, or would become another type of order.
+        """
+        limit_price = order.limit_price if limit_price is None else limit_price
+        stop_price = order.stop_price if stop_price is None else stop_price
+        kind = OrderTicket(order.side, order.quantity, limit_price, stop_price).order_type
+        if not order.intent_id or kind.value != order.order_type:
+            raise BadInput(f"a {order.order_type} order cannot become a {kind} order: cancel it and place another")
+        leg = OrderLeg(
+            leg=order.leg,
+            side=order.side,
+            quantity=order.quantity if quantity is None else quantity,
+            order_type=kind,
+            limit_price=limit_price,
+            stop_price=stop_price,
+            tif=TimeInForce(order.tif),
+            outside_rth=outside_rth,
+        )
+        await self.watch(order.con_id)
+        starts = {stream: await self.bus.last_id(stream) for stream in (self.keys.decisions, self.keys.orders)}
+        identity, now_ns = await self.identity(), SYSTEM_CLOCK.wall_ns()
+        intent = Intent(
+            ts_init_ns=now_ns,
+            intent_id=intent_id(identity.get("id", ""), self.source, 0, SYSTEM_CLOCK.monotonic_ns()),
+            action=IntentAction.MODIFY,
+            legs=(leg,),
+            con_id=order.con_id,
+            contract=order.contract,
+            strategy=order.strategy,
+            account=self._account,
+            incarnation=await self.bus.incarnation(),
+            valid_until_ns=now_ns + int(VALID_OTHER_S * NS_PER_S),
+            modifies=order.intent_id,
+            reason="cq order modify",
+        )
+        await self.bus.append(self.keys.intents, intent, source=self.source)
+        return await self.follow(intent.intent_id, starts, wants_end=True, limit_s=limit_s)
+
     async def follow(self, intent: str, cursors: Mapping[str, str], *, wants_end: bool, limit_s: float) -> OrderResult:
         """Read decisions and order events of an intent until it is refused, works, or (`wants_end`) has ended."""
         positions = dict(cursors)
@@ -425,7 +516,14 @@ class Desk:
         return cancel.cancel_id
 
     async def control(
-        self, action: ControlAction, *, who: str, reason: str, scope: str = "account", everything: bool = False
+        self,
+        action: ControlAction,
+        *,
+        who: str,
+        reason: str,
+        scope: str = "account",
+        everything: bool = False,
+        **more: Any,
     ) -> Control:
         """Append an act of control to the audit stream `control` and return it."""
         act = Control(
@@ -436,6 +534,7 @@ class Desk:
             who=who,
             reason=reason,
             everything=everything,
+            **more,
         )
         await self.bus.append(self.keys.control, act, source=self.source)
         return act

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from shared.bus.ports import Bus
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
-from shared.errors import OutcomeUnknown, TransientError
+from shared.errors import ConfigError, OutcomeUnknown, TransientError
 from shared.logs import get_logger
 from shared.metrics import LOOP_STALL
 
@@ -51,48 +51,76 @@ class Health:
         return self._failed({**self.live, **self.ready})
 
 
-class HealthServer:
-    """The small HTTP server of one process; `port` is known after `start`."""
+class HttpServer:
+    """An aiohttp application that listens on one address; `port` is known after `start`.
 
-    def __init__(self, health: Health, *, host: str, port: int) -> None:
-        self._health = health
+    Args:
+        app: what to serve.
+        host: where.
+        port: 0 for any free one.
+        setting: the variable that says the port, for the sentence when it is in use.
+        close_limit_s: how long a stop waits for open answers.
+    """
+
+    def __init__(
+        self, app: web.Application, *, host: str, port: int, setting: str, close_limit_s: float = 60.0
+    ) -> None:
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=close_limit_s)
         self._host = host
+        self._setting = setting
         self.port = port
-        self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
         """Listen.
 
         Raises:
-            OSError: the port is in use.
+            ConfigError: the port cannot be used.
         """
-        app = web.Application()
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self.port)
-        await site.start()
+        try:
+            await web.TCPSite(self._runner, self._host, self.port).start()
+        except OSError as e:
+            raise ConfigError(
+                f"{self._setting}: port {self.port} on {self._host} cannot be used ({e.strerror or e}): "
+                "stop what uses it or choose another"
+            ) from e
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        """Stop listening and close what is open."""
+        await self._runner.cleanup()
 
-    async def _healthz(self, _: web.Request) -> web.Response:
-        failed = self._health.failed_live()
-        return web.json_response({"ok": not failed, "failed": failed}, status=503 if failed else 200)
 
-    async def _readyz(self, _: web.Request) -> web.Response:
-        failed = self._health.failed_ready()
-        return web.json_response({"ok": not failed, "failed": failed}, status=503 if failed else 200)
+def add_health(app: web.Application, health: Health) -> None:
+    """Let an application answer `/healthz`, `/readyz` and `/metrics`."""
 
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(
-            body=prometheus_client.generate_latest(), headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
-        )
+    async def healthz(_: web.Request) -> web.Response:
+        return _answer(health.failed_live())
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _answer(health.failed_ready())
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+
+
+def _answer(failed: Mapping[str, str]) -> web.Response:
+    return web.json_response({"ok": not failed, "failed": failed}, status=503 if failed else 200)
+
+
+async def metrics(_: web.Request) -> web.Response:
+    """Answer with every metric of this process."""
+    return web.Response(
+        body=prometheus_client.generate_latest(), headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
+    )
+
+
+def health_server(health: Health, *, host: str, port: int) -> HttpServer:
+    """Return the small server of one process."""
+    app = web.Application()
+    add_health(app, health)
+    return HttpServer(app, host=host, port=port, setting="CQ_HTTP_PORT")
 
 
 async def beat(

@@ -29,11 +29,12 @@ from typing import TypeVar
 
 import structlog
 import tenacity
+import uvloop
 
 from shared.bus.ports import Bus
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import ConfigError, CqError, ExitCode, InvariantBroken, TransientError
-from shared.health import Health, HealthServer, beat
+from shared.health import Health, beat, health_server
 from shared.logs import configure_logs, get_logger
 from shared.settings import CommonSettings, load_settings
 
@@ -64,14 +65,8 @@ async def serve(app: App, settings: CommonSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = HealthServer(app.health, host=settings.http_host, port=settings.http_port)
-    try:
-        await server.start()
-    except OSError as e:
-        raise ConfigError(
-            f"CQ_HTTP_PORT: port {settings.http_port} on {settings.http_host} cannot be used ({e.strerror}): "
-            "choose another"
-        ) from e
+    server = health_server(app.health, host=settings.http_host, port=settings.http_port)
+    await server.start()
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_named(loop_()), name=name) for name, loop_ in app.loops.items()]
@@ -118,7 +113,8 @@ def run(service: str, settings_class: type[S], main: Callable[[S], Awaitable[Non
     )
     log = get_logger()
     try:
-        asyncio.run(_as_coroutine(main, settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_as_coroutine(main, settings))
     except KeyboardInterrupt:
         sys.exit(ExitCode.OK)
     except BaseExceptionGroup as group:

@@ -64,10 +64,12 @@ class CommonSettings(BaseSettings):
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
         validation_alias="REDIS_URL",
-        description="order-flow Redis; user and password of this role belong into the URL",
+        description="order-flow Redis with this role's user and password: redis://… or redis+sentinel://host,host/master",
     )
     redis_ticks_url: SecretStr | None = Field(
-        default=None, validation_alias="REDIS_TICKS_URL", description="a second Redis for ticks; default: the same"
+        default=None,
+        validation_alias="REDIS_TICKS_URL",
+        description="a second Redis for ticks, may be redis+cluster://host,host; default: the same",
     )
     tick_partitions: int = Field(
         default=4, ge=1, le=256, validation_alias="CQ_TICK_PARTITIONS", description="number of ticks:<p> and bars:<p>"

@@ -8,7 +8,9 @@ from typing import Any
 
 from services.risk.core.decide import Verdict, decide
 from services.risk.core.exposure import Book
-from services.risk.core.limits import Limits, LimitSet, default_limits
+from services.risk.core.limits import Limits, LimitSet
+from services.risk.core.limits_file import CHOICES
+from services.risk.core.profiles import default_limits
 from shared.ids import exec_stem
 from shared.messages.account import AccountSnapshot, AccountTag, PositionReport, PositionsComplete
 from shared.messages.control import BrokerStatus, LinkState, Reconciled
@@ -33,8 +35,8 @@ INCARNATION = "run:repl"
 ALL_UNLIMITED: dict[str, Any] = {
     name: None
     for name in LimitSet.__dataclass_fields__
-    if name.endswith(("_max", "_percent", "_share", "_s", "_burst"))
-}
+    if name.endswith(("_max", "_min", "_percent", "_ticks", "_share", "_s", "_burst"))
+} | {name: "allow" for name, choices in CHOICES.items() if "allow" in choices and name != "delayed_data"}
 
 
 def D(value: object) -> Decimal:  # noqa: N802 - as short as in the decimal module's own examples
@@ -47,7 +49,7 @@ def limits_with(**values: Any) -> Limits:
     numbers: dict[str, Any] = {
         name: D(value) if isinstance(value, int | float) else value for name, value in values.items()
     }
-    return Limits(base=replace(base, **numbers))
+    return Limits(base=replace(base, **numbers), profile="test")
 
 
 def info(con_id: int = 1, **values: Any) -> ContractInfo:

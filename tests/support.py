@@ -1,9 +1,8 @@
 """Real servers, real processes and bounded waiting for tests.
 
-Everything started here listens on loopback, on a port the system gave, and is killed at teardown together with
-its children. Waiting is `eventually(...)`: a condition, a bound and a description of what was last seen.
-
-Known limit: a free port can be taken between asking for it and using it; servers are therefore started with retries.
+Everything started here listens on loopback, on a port reserved for this process (`copilot_quant.local.ports`), and is
+killed at teardown together with its children. Waiting is `eventually(...)`: a condition, a bound and a description of
+what was last seen.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import inspect
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,8 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import redis
+
+from copilot_quant.local.ports import reserve_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTING_PREFIXES = (
@@ -52,11 +52,8 @@ class ServerMissing(RuntimeError):
 
 
 def free_port() -> int:
-    """Return a loopback TCP port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback TCP port that stays this test process's own until it ends."""
+    return reserve_ports(1)[0]
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -165,13 +162,15 @@ class RedisServer:
     host: str = "127.0.0.1"
     port: int = 0
     options: tuple[str, ...] = ()
+    password: str = ""
     directory: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="cq-test-redis-")))
     _process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Return the URL of database 0."""
-        return f"redis://{self.host}:{self.port}/0"
+        login = f":{self.password}@" if self.password else ""
+        return f"redis://{login}{self.host}:{self.port}/0"
 
     @property
     def pid(self) -> int:
@@ -192,25 +191,14 @@ class RedisServer:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def start(self) -> None:
-        """Start the server and wait until it answers; a port that was snatched away is replaced, at the first start."""
-        first = self.port == 0
-        for attempt in range(5):
-            if first:
-                self.port = free_port()
-            try:
-                self._start_once()
-            except RuntimeError:
-                if not first or attempt == 4:
-                    raise
-                continue
-            return
-
-    def _start_once(self) -> None:
+        """Start the server and wait until it answers; the port stays the same at every later start."""
+        self.port = self.port or free_port()
         command = [
             server_binary(self.kind),
             *("--bind", self.host, "--port", str(self.port), "--dir", str(self.directory)),
             *("--daemonize", "no", "--logfile", "server.log", "--save", ""),
             *("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"),
+            *(("--requirepass", self.password, "--masterauth", self.password) if self.password else ()),
             *self.options,
         ]
         process = subprocess.Popen(
@@ -231,7 +219,8 @@ class RedisServer:
 
     def client(self, **options: Any) -> redis.Redis:
         """Return a plain redis-py client for looking around; close it, or use it in a `with`."""
-        return redis.Redis(host=self.host, port=self.port, socket_timeout=5.0, **options)
+        login = {"password": self.password or None}
+        return redis.Redis(host=self.host, port=self.port, socket_timeout=5.0, **{**login, **options})
 
     def flush(self) -> None:
         """Empty the server: keys, functions and script cache."""

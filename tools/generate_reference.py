@@ -1,4 +1,4 @@
-"""Write `docs/reference/` from the code: settings, streams and messages, metrics, risk rules, exit codes.
+"""Write `docs/reference/` from the code: settings, streams and messages, metrics, risk rules, exit codes, protocol.
 
 `python tools/generate_reference.py` writes the pages; `--check` only says which ones are out of date (exit status 1).
 """
@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
@@ -19,7 +20,8 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from shared.bus.keys import Keys  # noqa: E402 - the project's root has to be on the path first
+from services.simulator.core.support import support_page  # noqa: E402 - the project's root has to be on the path first
+from shared.bus.keys import Keys  # noqa: E402
 from shared.errors import ExitCode  # noqa: E402
 from shared.messages import REGISTRY  # noqa: E402
 from shared.metrics import CATALOGUE  # noqa: E402
@@ -142,15 +144,28 @@ def metrics_page() -> str:
 def rules_page() -> str:
     """Return the table of risk rules and of the other reject codes."""
     module = importlib.import_module("services.risk.core.rules")
+    profiles = importlib.import_module("services.risk.core.profiles").PROFILES
+    as_text = importlib.import_module("services.risk.core.limits_file").as_text
+
+    def defaults(rule: Any) -> str:
+        names = [name for name in rule.limit_name.split(", ") if name]
+        values = [[as_text(getattr(profile, name)) for profile in profiles.values()] for name in names]
+        return "<br>".join(f"`{name}`: {' / '.join(texts)}" for name, texts in zip(names, values, strict=True))
+
     rows = [
         f"| `{rule.code}` | {rule.scope} | {'hard' if rule.is_hard else 'warning'} | "
-        f"{'yes' if rule.applies_to_reducing else 'no'} | {first_sentence(type(rule).__doc__)} | {rule.citation} |"
+        f"{'yes' if rule.applies_to_reducing else 'no'} | {first_sentence(type(rule).__doc__)} | {defaults(rule)} | "
+        f"{rule.since} | {rule.citation} |"
         for rule in module.RULES
     ]
     head = (
         "# Risk rules\n\nEvery rule is evaluated; a rejection lists all that failed, the decisive one first. "
-        "A rule that does not apply to reducing orders never stops one.\n\n"
-        "| code | scope | kind | reducing orders too | what it asks | source |\n|---|---|---|---|---|---|\n"
+        "A rule that does not apply to reducing orders never stops one. A hard rule may warn instead where its limit "
+        f"is a choice. Defaults are those of the profiles {' / '.join(profiles)}; the column *set* is the set of rules "
+        "it came with: under a limits file that names an older set it only warns. Users' own rules have codes that "
+        "start with `USER_`.\n\n"
+        "| code | scope | kind | reducing orders too | what it asks | limits and defaults | set | source |\n"
+        "|---|---|---|---|---|---|---|---|\n"
     )
     return head + "\n".join(rows) + "\n"
 
@@ -198,6 +213,7 @@ def pages() -> dict[str, str]:
         "metrics.md": NOTE + metrics_page(),
         "risk-rules.md": NOTE + rules_page(),
         "exit-codes.md": NOTE + exit_codes_page(),
+        "simulator.md": NOTE + support_page(),
     }
 
 

@@ -1,4 +1,4 @@
-"""`cq status`, `orders`, `positions`, `fills`, `account`, `contract`, `strategies`, `tail`: look, change nothing."""
+"""`cq status`, `orders`, `positions`, `fills`, `account`, `contract`, `tail`: look, change nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shared.settings import BrokerSettings
 contract_app = typer.Typer(help="Find contracts and show what the broker says of one.", no_args_is_help=True)
 STREAMS = (
     "intents, cancels, decisions, commands, cancel-commands, orders, fills, account, broker-status, control, alerts, "
-    "queries, dead-letter, bars:<p>"
+    "queries, history-queries, dead-letter, bars:<p>"
 )
 
 
@@ -36,7 +36,6 @@ def add_to(app: typer.Typer) -> None:
         ("positions", positions),
         ("fills", fills),
         ("account", account),
-        ("strategies", strategies),
         ("tail", tail),
     ):
         app.command(name)(command)
@@ -212,29 +211,6 @@ def account(as_json: JsonOption = False) -> None:
         print_json(values)
     else:
         print_table("account", ["value", "amount"], sorted(values.items()), empty="the account is not synchronised yet")
-
-
-def strategies(as_json: JsonOption = False) -> None:
-    """List strategy units: owner, contracts, lag, errors."""
-
-    async def act(desk: Desk, _: BrokerSettings) -> list[dict[str, Any]]:
-        stored = await desk.bus.hash_get_all(desk.keys.strategies)
-        return [json.loads(text) for _, text in sorted(stored.items())]
-
-    rows = with_desk(act)
-    if as_json:
-        print_json(rows)
-        return
-    columns = ["unit", "state", "owner", "names", "positions", "lag", "errors", "paused"]
-    print_table(
-        "strategy units", columns, [[_cell(row.get(name)) for name in columns] for row in rows], empty="no unit yet"
-    )
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, dict):
-        return ", ".join(f"{held.get('position')} {name}" for name, held in value.items())
-    return ", ".join(str(part) for part in value) if isinstance(value, list) else value
 
 
 @contract_app.command("find")

@@ -14,7 +14,7 @@ from copilot_quant.cli.output import console
 from copilot_quant.local.demo import DemoOptions, run_demo
 from copilot_quant.local.system import LocalOptions, LocalSystem
 from shared.clock import SYSTEM_CLOCK
-from shared.errors import ConfigError
+from shared.errors import ConfigError, CqError
 from shared.settings import BrokerSettings, Mode, load_settings
 
 SAMPLE_STRATEGIES = "strategies/strategies.toml"
@@ -108,8 +108,9 @@ async def _run_until_stopped(options: LocalOptions) -> None:
     try:
         await system.start(lambda line: console.print(line, highlight=False))
         console.print(f"status page: {system.status_page}   logs: {system.run_dir}/logs   stop: Ctrl-C")
-        while True:
-            await SYSTEM_CLOCK.sleep(3600)
+        while system.supervisor.is_running:
+            await SYSTEM_CLOCK.sleep(1.0)
+        raise CqError(f"the process supervisor ended, and every process with it: see {system.run_dir}/supervisord.log")
     except asyncio.CancelledError:
         console.print("stopping …")
     finally:

@@ -177,6 +177,36 @@ for _side in Side:
     order_app.command(_side.lower())(_order_command(_side))
 
 
+@order_app.command("modify")
+def modify(
+    order: Annotated[str, typer.Argument(help="An intent id or orderRef as `cq orders` shows them.")],
+    leg: Annotated[int, typer.Option("--leg", help="Which order of a bracket or group.")] = 0,
+    limit: LimitOption = None,
+    stop: StopOption = None,
+    quantity: Annotated[str | None, typer.Option("--quantity", help="New total, what has filled included.")] = None,
+    outside_rth: OutsideOption = False,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Change a working order's prices or quantity; what is not named stays. Say --outside-rth again if it had it."""
+
+    async def act(desk: Desk, settings: BrokerSettings) -> OrderResult:
+        working = [event for event in await desk.open_orders() if event.intent_id]
+        found = [event for event in working if order == event.order_ref or (order, leg) == (event.intent_id, event.leg)]
+        if not found:
+            raise BadInput(f"{order!r} leg {leg} is no working order of ours: `cq orders` lists them")
+        _ask_if_live(settings, f"change {found[0].side} {found[0].quantity} {found[0].contract}", yes=yes)
+        return await desk.modify(
+            found[0],
+            quantity=_number(quantity, "--quantity"),
+            limit_price=_number(limit, "--limit"),
+            stop_price=_number(stop, "--stop"),
+            outside_rth=outside_rth,
+        )
+
+    _show(with_desk(act), as_json=as_json)
+
+
 def cancel(
     order: Annotated[str, typer.Argument(help="An intent id or orderRef as `cq orders` shows them, or `all`.")],
     as_json: JsonOption = False,

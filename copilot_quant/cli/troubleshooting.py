@@ -11,7 +11,9 @@ import typer
 from copilot_quant.cli.output import JsonOption, print_json, print_table
 from copilot_quant.cli.session import operator_settings
 from copilot_quant.desk import open_desk
-from copilot_quant.doctor import Finding, examine_broker, examine_bus, examine_data
+from copilot_quant.doctor import examine_broker, examine_bus, examine_data
+from copilot_quant.findings import Finding
+from shared.bus.addresses import parse_address
 from shared.errors import BusUnavailable, ExitCode
 from shared.settings import BrokerSettings
 
@@ -55,7 +57,8 @@ def doctor(as_json: JsonOption = False) -> None:
 async def _examine(settings: BrokerSettings) -> list[Finding]:
     async with open_desk(settings, client_name="cq-doctor") as desk:
         try:
-            findings = await examine_bus(desk)
+            address = parse_address(settings.redis_url.get_secret_value())
+            findings = await examine_bus(desk, address.kind)
             findings += await examine_data(desk)
         except BusUnavailable as e:
             return [Finding("Redis", "bad", str(e), "start it, or set REDIS_URL; `cq demo` brings a Redis of its own")]

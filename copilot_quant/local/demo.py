@@ -68,7 +68,9 @@ async def run_demo(options: DemoOptions, console: Console) -> int:
     simulator = {"SIM_SEED": str(options.seed), "SIM_SPEED": str(options.speed)}
     if options.replay:
         simulator["SIM_REPLAY"] = ",".join(str(path.resolve()) for path in options.replay)
-    local = LocalOptions(mode=Mode.SIM, simulator=simulator, strategies_file=options.strategies_file)
+    local = LocalOptions(
+        mode=Mode.SIM, simulator=simulator, strategies_file=options.strategies_file, keep_files=options.keep_files
+    )
     system = LocalSystem(local, Path.cwd())
     status = ExitCode.FAILED
     task = asyncio.current_task()
@@ -91,7 +93,7 @@ async def run_demo(options: DemoOptions, console: Console) -> int:
         _print_logs(system, console)
     finally:
         console.print("stopping every process …")
-        await asyncio.to_thread(lambda: system.stop(keep_files=options.keep_files))
+        await asyncio.to_thread(system.stop)
         kept = f"logs and data are in {system.run_dir}" if options.keep_files else "nothing is left behind"
         console.print(f"stopped; {kept}", highlight=False)
     return int(status)
@@ -119,8 +121,20 @@ async def _wait_for_first_sign(session: _Session, console: Console, started_ns: 
 
 
 async def _run_until_done(options: DemoOptions, session: _Session, console: Console) -> ExitCode:
+    try:
+        await _run_helpers(options, session, console)
+    except ExceptionGroup as e:
+        ours = [error for error in e.exceptions if isinstance(error, CqError)]
+        if len(ours) < len(e.exceptions):
+            raise
+        raise ours[0] from e
+    return await _settle_and_judge(session, console)
+
+
+async def _run_helpers(options: DemoOptions, session: _Session, console: Console) -> None:
+    """Judge, show and listen to keys until the time is over or the person quits."""
     async with asyncio.TaskGroup() as group:
-        helpers = [group.create_task(_judge_now_and_then(session))]
+        helpers = [group.create_task(_judge_now_and_then(session)), group.create_task(_watch_supervisor(session))]
         if options.is_interactive:
             helpers.append(group.create_task(_watch_keys(session)))
             helpers.append(group.create_task(_show(session, console)))
@@ -137,7 +151,12 @@ async def _run_until_done(options: DemoOptions, session: _Session, console: Cons
         finally:
             for helper in helpers:
                 helper.cancel()
-    return await _settle_and_judge(session, console)
+
+
+async def _watch_supervisor(session: _Session) -> None:
+    while session.system.supervisor.is_running:
+        await SYSTEM_CLOCK.sleep(JUDGE_PERIOD_S)
+    raise CqError("the process supervisor ended, and every process with it")
 
 
 async def _judge_now_and_then(session: _Session) -> None:

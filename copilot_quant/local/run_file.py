@@ -52,11 +52,13 @@ def read_run_file(directory: Path) -> RunningSystem | None:
     return None
 
 
-def remove_run_file(directory: Path) -> None:
-    """Remove the run file of `directory`, and its folder if that leaves it empty."""
+def remove_run_file(directory: Path, run_dir: Path) -> None:
+    """Remove the run file of `directory` if it is that of `run_dir`, and its folder if that leaves it empty."""
     path = directory / RUN_FILE
-    path.unlink(missing_ok=True)
     try:
+        if json.loads(path.read_text())["run_dir"] != str(run_dir):
+            return  # another system was started here meanwhile
+        path.unlink()
         path.parent.rmdir()
-    except OSError:
-        pass  # somebody keeps other files there
+    except (OSError, ValueError, LookupError):
+        pass  # it is gone already, or somebody keeps other files there

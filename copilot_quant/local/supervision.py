@@ -1,7 +1,8 @@
 """Keep the processes of a local system running, with supervisord, and ask it about them.
 
 supervisord restarts what crashes, stops everything in reverse order, and keeps one log file per process. We talk to it
-over a socket in the run directory that only this user can open.
+over a socket in the run directory that only this user can open. Between us and it stands the keeper, which ends it when
+we are killed, and all that it leaves when it is killed itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from supervisor.xmlrpc import SupervisorTransport
 
+from copilot_quant.local.keeper import KILLING_S, ORDERLY_STOP_S, kill_session
 from copilot_quant.local.processes import Process
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
 from shared.errors import ConfigError, CqError, TimedOut
@@ -35,16 +37,20 @@ class ProcessInfo:
 
 
 class Supervisor:
-    """One supervisord child and the processes under it.
+    """One supervisord and the processes under it.
 
     Args:
         run_dir: short path (a Unix socket lives in it); logs go to `run_dir/logs`.
         processes: what to keep running.
         directory: working directory of the processes.
+        keep_files: leave `run_dir` also if this process is killed.
     """
 
-    def __init__(self, run_dir: Path, processes: Sequence[Process], directory: Path) -> None:
+    def __init__(
+        self, run_dir: Path, processes: Sequence[Process], directory: Path, *, keep_files: bool = False
+    ) -> None:
         self._run_dir = run_dir
+        self._keep_files = keep_files
         self._directory = directory
         self._config = run_dir / "supervisord.conf"
         self._socket = run_dir / "sv.sock"
@@ -63,12 +69,14 @@ class Supervisor:
             CqError: it ended at once; the sentence carries its last words.
             TimedOut: it did not answer within `limit_s`.
         """
-        command = [sys.executable, "-W", "ignore", "-m", "supervisor.supervisord", "-n", "-c", str(self._config)]
+        command = [sys.executable, "-W", "ignore", "-m", "copilot_quant.local.keeper", "--config", str(self._config)]
+        if not self._keep_files:
+            command += ["--run-dir", str(self._run_dir), "--directory", str(self._directory)]
         output = (self._run_dir / "supervisord.out").open("wb")
         with output:
             self._child = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # never written to: the kernel closes it when this process ends, however it ends
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -85,6 +93,11 @@ class Supervisor:
         raise TimedOut(
             f"the process supervisor did not answer within {limit_s:g} s; see {self._run_dir}/supervisord.log"
         )
+
+    @property
+    def is_running(self) -> bool:
+        """Say whether supervisord is there: without it nothing restarts what crashes."""
+        return self._child is not None and self._child.poll() is None
 
     def _call(self, method: str, *args: object) -> Any:
         transport = SupervisorTransport(None, None, serverurl=f"unix://{self._socket}")
@@ -135,29 +148,20 @@ class Supervisor:
         except FileNotFoundError:
             return []
 
-    def stop(self, *, limit_s: float = 30.0) -> None:
+    def stop(self, *, limit_s: float = ORDERLY_STOP_S + KILLING_S + 2) -> None:
         """Stop everything in reverse order; kill what does not stop within `limit_s`."""
-        if self._child is None:
+        child, self._child = self._child, None
+        if child is None:
             return
-        if self._child.poll() is None:
-            self._child.send_signal(signal.SIGTERM)
-            try:
-                self._child.wait(limit_s)
-            except subprocess.TimeoutExpired:
-                # supervisord gives every process a group of its own: those that are left are killed one by one.
-                left = [info.pid for info in self.processes() if info.pid]
-                self._child.kill()
-                self._child.wait(5)
-                for pid in left:
-                    _kill_group(pid)
-        self._child = None
-
-
-def _kill_group(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it ended meanwhile
+        child.terminate()
+        try:
+            child.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait(5)
+        kill_session(child.pid)  # the keeper did; this is for one that was killed
+        if child.stdin is not None:
+            child.stdin.close()
 
 
 def _config_text(socket: Path, run_dir: Path, directory: Path, processes: Sequence[Process]) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from copilot_quant.local.ports import reserve_ports
 from copilot_quant.local.processes import LocalPlan, Process, services_of
 from copilot_quant.local.redis_process import find_redis, write_redis_config
 from copilot_quant.local.run_file import RunningSystem, remove_run_file, write_run_file
@@ -26,8 +26,6 @@ from shared.errors import BusUnavailable, TimedOut
 from shared.settings import Mode
 
 Progress = Callable[[str], None]
-RESERVED_PORTS = frozenset({7496, 7497, 4001, 4002})
-"""A real TWS or IB Gateway listens there: a local system never binds or reaches them in sim mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +47,7 @@ class LocalOptions:
     gateways: int = 2
     workers: int = 2
     passthrough: Mapping[str, str] = field(default_factory=dict)
-
-
-def free_ports(count: int) -> list[int]:
-    """Return loopback ports that are free now, none of them one that a TWS uses."""
-    held: list[socket.socket] = []
-    ports: list[int] = []
-    try:
-        while len(ports) < count:
-            one = socket.socket()
-            held.append(one)
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            if port not in RESERVED_PORTS:
-                ports.append(port)
-    finally:
-        for one in held:
-            one.close()
-    return ports
+    keep_files: bool = False
 
 
 class LocalSystem:
@@ -77,7 +58,7 @@ class LocalSystem:
         self.options = options
         self.run_dir = Path(tempfile.mkdtemp(prefix="cq-"))
         self.deployment = options.deployment or options.mode.value
-        ports = free_ports(7)
+        ports = reserve_ports(6)
         self.redis_port, self.guard_port, self.guard_http_port, self.monitoring_port = ports[:4]
         simulator_port, self.simulator_http_port = ports[4:6]
         passwords = {role: random_token(24) for role in ROLES}
@@ -121,7 +102,7 @@ class LocalSystem:
         config = write_redis_config(self.run_dir, self.redis_port, lines)
         redis = Process("redis", (self.redis.path, str(config)), 10)
         self._services = services_of(self.plan)
-        self.supervisor = Supervisor(self.run_dir, [redis, *self._services], directory)
+        self.supervisor = Supervisor(self.run_dir, [redis, *self._services], directory, keep_files=options.keep_files)
 
     @property
     def status_page(self) -> str:
@@ -190,8 +171,8 @@ class LocalSystem:
             await SYSTEM_CLOCK.sleep(0.1)
 
     def stop(self, *, keep_files: bool = False) -> None:
-        """Stop everything and remove the run directory (unless `keep_files`) and the run file."""
+        """Stop everything and remove the run directory (unless files are to be kept) and the run file."""
         self.supervisor.stop()
-        remove_run_file(self._directory)
-        if not keep_files:
+        remove_run_file(self._directory, self.run_dir)
+        if not (keep_files or self.options.keep_files):
             shutil.rmtree(self.run_dir, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Put marketdata together: an election, and while leading the feed and the demand."""
+"""Put marketdata together: an election, and while leading the feed, the demand and the history desk."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from contextlib import AsyncExitStack
 from services.marketdata.settings import MarketdataSettings
 from services.marketdata.shell.demand import Demand
 from services.marketdata.shell.feed import Feed
+from services.marketdata.shell.history import History
+from services.marketdata.shell.history_desk import HistoryDesk
 from services.marketdata.shell.questions import Questions
 from services.marketdata.shell.recorder import Recorder
+from services.marketdata.shell.recording import Recording
 from services.marketdata.shell.reference import Reference
 from shared.bus.keys import Role
 from shared.bus.ports import LeaseToken
@@ -33,11 +36,16 @@ class Marketdata:
         self._elector = Elector(
             bus, Role.MARKETDATA, settings.instance, LeaseTiming.of_ttl(settings.lease_ttl_s), clock=clock
         )
-        self._recorder = Recorder(settings.record_dir, clock) if settings.record_dir is not None else None
+        self.recording: Recording | None = None
+        if settings.record_dir is not None:
+            self.recording = Recording(bus, Recorder(settings.record_dir), clock)
         reference = Reference(bus, settings.day_hours)
         questions = Questions(bus, f"marketdata-{settings.instance}", clock)
-        self.feed = Feed(bus, settings, reference, clock, self._recorder)
+        self.feed = Feed(bus, settings, reference, clock)
         self.demand = Demand(bus, settings, self.feed, reference, questions, clock)
+        history = History(Questions(bus, f"marketdata-history-{settings.instance}", clock), settings.cache_dir, clock)
+        note = self.recording.note_history if self.recording is not None else None
+        self.history = HistoryDesk(bus, history, f"marketdata:{settings.instance}", clock, note)
         self._epoch = 0
         self._rate = (0, clock.monotonic_ns(), 0.0)
 
@@ -64,8 +72,11 @@ class Marketdata:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.feed.run(token, has_lease), name="feed")
                 group.create_task(self.demand.run(token, has_lease), name="demand")
+                group.create_task(self.history.run(token, has_lease), name="history")
+                if self.recording is not None:
+                    group.create_task(self.recording.run(token, has_lease), name="recording")
         except BaseExceptionGroup as errors:
-            # one loop failed and the other was cancelled: what matters is why
+            # one loop failed and the others were cancelled: what matters is why
             ours = errors.subgroup(CqError)
             if ours is None or len(ours.exceptions) < len(errors.exceptions):
                 raise
@@ -75,9 +86,7 @@ class Marketdata:
             raise first from errors
 
     async def drain(self) -> None:
-        """Write what was recorded and give the lease to a standby at once."""
-        if self._recorder is not None:
-            self._recorder.flush()
+        """Give the lease to a standby at once."""
         await self._elector.resign("stopping")
 
     def not_ready(self) -> str | None:

@@ -63,7 +63,7 @@ class MarketdataSettings(CommonSettings):
     record_dir: Path | None = Field(
         default=None,
         validation_alias="MARKETDATA_RECORD_DIR",
-        description="where ticks and bars are recorded; default: nowhere",
+        description="folder where ticks, bars and the order path are recorded for `cq replay`; default: nowhere",
     )
 
     @field_validator("contracts", "intervals", "empty_bars", mode="before")

@@ -10,11 +10,10 @@ from services.monitoring.settings import MonitoringSettings
 from services.monitoring.shell.collector import Collector
 from services.monitoring.shell.controls import Controls
 from services.monitoring.shell.notify import AppriseNotifier
-from services.monitoring.shell.web import Page, PageServer
+from services.monitoring.shell.web import Page, page_server
 from shared.bus.redis_client import open_bus
 from shared.bus.retention import keep_bounded
 from shared.clock import SYSTEM_CLOCK
-from shared.errors import ConfigError
 from shared.health import Health
 from shared.logs import get_logger
 from shared.runtime import App, Loop
@@ -55,14 +54,8 @@ async def build(settings: MonitoringSettings, resources: AsyncExitStack) -> App:
         trouble=collector.not_ready,
     )
     collector.on_change = page.push
-    server = PageServer(page, host=settings.page_host, port=settings.page_port)
-    try:
-        await server.start()
-    except OSError as e:
-        raise ConfigError(
-            f"MONITORING_PORT: port {settings.page_port} on {settings.page_host} cannot be used ({e.strerror}): "
-            "choose another"
-        ) from e
+    server = page_server(page, host=settings.page_host, port=settings.page_port)
+    await server.start()
     resources.push_async_callback(server.stop)
     health.facts = lambda: {"page_port": server.port, "alerts": len(view.alerts)}
     get_logger().info("page.opened", host=settings.page_host, port=server.port)

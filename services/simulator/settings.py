@@ -51,7 +51,7 @@ class SimulatorSettings(CommonSettings):
         default=5.0, ge=0, le=60_000, validation_alias="SIM_FILL_LATENCY_MS", description="from exchange to first fill"
     )
     max_version: int = Field(
-        default=176, ge=157, le=178, validation_alias="SIM_MAX_VERSION", description="highest server version offered"
+        default=176, ge=157, le=200, validation_alias="SIM_MAX_VERSION", description="highest server version offered"
     )
     master_client_id: int | None = Field(
         default=None, ge=0, validation_alias="SIM_MASTER_CLIENT_ID", description="client that sees all orders"
@@ -65,6 +65,17 @@ class SimulatorSettings(CommonSettings):
     )
     history_pacing: bool = Field(
         default=True, validation_alias="SIM_HISTORY_PACING", description="IB's limits for small bars (162)"
+    )
+    execution_days: int = Field(
+        default=1, ge=1, le=7, validation_alias="SIM_EXECUTION_DAYS",
+        description="days of executions that may be asked for (IB Gateway: 1)",
+    )  # fmt: skip
+    snapshot_ms: float = Field(
+        default=250,
+        ge=0,
+        le=60_000,
+        validation_alias="SIM_SNAPSHOT_MS",
+        description="a snapshot ends after (TWS: 11000)",
     )
     lines: int = Field(
         default=100, ge=1, le=100_000, validation_alias="SIM_LINES", description="market data lines (101 above)"
@@ -122,6 +133,8 @@ class SimulatorSettings(CommonSettings):
             data_permission=self.data,
             pacing=self.pacing,
             history_pacing=self.history_pacing,
+            execution_days=self.execution_days,
+            snapshot_ns=int(self.snapshot_ms * 1_000_000),
             market_data_lines=self.lines,
             max_orders_per_side=self.max_orders_per_side,
             open_orders_on_connect=self.open_orders_on_connect,

@@ -21,6 +21,7 @@ Contracts are given as an event's `contract`, as a name (`"AAPL"`), or as a conI
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -29,9 +30,11 @@ from pydantic import BaseModel
 
 from services.strategy.core.book import OrderRow
 from services.strategy.core.events import Bar, Event, FillEvent, Gap, OrderUpdate, Quote, Timer, Trade
+from services.strategy.core.history import ClosedBar, frame_of
 from services.strategy.core.indicators import Ema, EmaDeviation, Sma, StDev
-from services.strategy.core.ordering import Number, Ticket, signed_order
+from services.strategy.core.ordering import Number, Order, Ticket, quantity_of, signed_order
 from services.strategy.core.unit import Unit
+from shared.bar_sizes import parse_bar_size
 from shared.contracts import parse_contract
 from shared.errors import InvariantBroken, UnknownContract
 from shared.messages.market import ContractInfo
@@ -39,12 +42,14 @@ from shared.messages.orders import OrderState, Side
 
 __all__ = [
     "Bar",
+    "ClosedBar",
     "ContractInfo",
     "Ema",
     "EmaDeviation",
     "Event",
     "FillEvent",
     "Gap",
+    "Order",
     "OrderState",
     "OrderUpdate",
     "Quote",
@@ -75,6 +80,16 @@ class Strategy:
 
     params: Any
     state: Any
+
+    @classmethod
+    def history_needs(cls, params: Any) -> Mapping[str, int]:
+        """Return bar size → how many closed bars `self.history` must give; loaded before `on_start`.
+
+        Sizes are those of the bar streams ("1 secs", "5 secs", "1 min", "1 day"), which keep the history up to date.
+        Daily bars are of regular hours, the others of all hours.
+        """
+        del params  # for those that override it
+        return {}
 
     def __init__(self, params: BaseModel) -> None:
         self.params = params
@@ -176,6 +191,29 @@ class Strategy:
         """Return the orders that may still fill, oldest first."""
         return self.unit.book.open_orders(None if contract is None else self.contract(contract).con_id)
 
+    def history(self, contract: ContractLike, bar_size: str = "1 day", count: int | None = None) -> Any:
+        """Return the last closed bars as a pandas DataFrame: open, high, low, close, volume, vwap by time (UTC).
+
+        Nothing is asked for here: the bars were loaded before the start, as `history_needs` says, and carried on by the
+        bars of the stream. So at the same event the same bars come again, also after a crash.
+
+        Args:
+            contract: event's contract, name or conId.
+            bar_size: one that `history_needs` names.
+            count: at most so many; default all that `history_needs` names. There may be fewer.
+
+        Raises:
+            BadInput: more than `history_needs` names, or pandas is not installed.
+        """
+        return frame_of(self.history_bars(contract, bar_size, count))
+
+    def history_bars(
+        self, contract: ContractLike, bar_size: str = "1 day", count: int | None = None
+    ) -> list[ClosedBar]:  # fmt: skip
+        """Return the same bars as `history` without pandas, oldest first."""
+        wanted = self.unit.history.needs.get(parse_bar_size(bar_size), 1) if count is None else count
+        return self.unit.history.last(self.contract(contract).con_id, bar_size, wanted)
+
     # -- what authors may do
 
     def buy(self, contract: ContractLike, quantity: Number, **order: Any) -> str | None:
@@ -199,7 +237,7 @@ class Strategy:
         valid_for_s: float | None = None,
         reason: str = "",
     ) -> str | None:
-        """Order; return the intent's id, None when nothing is sent (paused, gap, or the event is out of date).
+        """Order; return the intent's id, None when nothing is sent (paused, gap, session, event out of date).
 
         Args:
             contract: event's contract, name or conId.
@@ -215,10 +253,11 @@ class Strategy:
         Raises:
             BadInput: a quantity or price that cannot be an order.
         """
-        if self.unit.why_not_trading:
+        info = self.contract(contract)
+        if self.unit.refuses(info.con_id, side, quantity_of(quantity)):
             return None
         ticket = Ticket(
-            self.contract(contract),
+            info,
             side,
             quantity,
             limit=limit,
@@ -243,10 +282,11 @@ class Strategy:
         reason: str = "",
     ) -> str | None:
         """Order with its exits, which rest at the broker and cancel each other; return the intent's id or None."""
-        if self.unit.why_not_trading:
+        info = self.contract(contract)
+        if self.unit.refuses(info.con_id, side, quantity_of(quantity)):
             return None
         ticket = Ticket(
-            self.contract(contract),
+            info,
             side,
             quantity,
             limit=limit,
@@ -257,6 +297,69 @@ class Strategy:
         )
         return self.unit.outbox.place(ticket)
 
+    def one_cancels_all(
+        self, contract: ContractLike, *orders: Order, valid_for_s: float | None = None, reason: str = ""
+    ) -> str | None:
+        """Place orders of one contract of which the first to fill cancels the others; return the intent's id or None.
+
+        They cancel each other at the broker, in an OCA group of IB, also while nothing of ours runs. `on_order` calls
+        them legs 0, 1, 2 … of the intent.
+
+        Raises:
+            BadInput: fewer than two, or one that cannot be an order.
+        """
+        info = self.contract(contract)
+        if any(self.unit.refuses(info.con_id, order.side, quantity_of(order.quantity)) for order in orders):
+            return None
+        return self.unit.outbox.place_alternatives(info, orders, valid_for_s, reason)
+
+    def modify(
+        self,
+        order: OrderRow | OrderUpdate | str,
+        leg: int = 0,
+        *,
+        limit: Number | None = None,
+        stop: Number | None = None,
+        quantity: Number | None = None,
+        valid_for_s: float | None = None,
+        reason: str = "",
+    ) -> str | None:
+        """Change prices or quantity of a working order; what is not named stays as it is.
+
+        The change has an intent of its own: its id is returned, and `on_order` tells under that id whether the broker
+        took it (`modified`) or who refused it; the order itself works on either way. None when nothing is sent: the
+        unit is paused, the terms are those the order has, or another change of the order is not answered yet.
+
+        Args:
+            order: one of `working_orders()`, an `on_order` update, or the id that placing it returned.
+            leg: which leg, where an id is given.
+            limit: new limit price; rounded to the tick on the passive side.
+            stop: new trigger price.
+            quantity: new total quantity, what has filled included.
+            valid_for_s: the change is not sent later than this after the event.
+            reason: shown beside the change.
+
+        Raises:
+            BadInput: the order is unknown or has ended, or it would become another type of order.
+        """
+        if self.unit.why_not_trading:
+            return None
+        row = (
+            self.unit.book.order(order, leg)
+            if isinstance(order, str)
+            else self.unit.book.order(order.intent_id, order.leg)
+        )
+        ticket = Ticket(
+            self.contract(row.con_id),
+            row.side,
+            row.quantity if quantity is None else quantity,
+            limit=row.limit_price if limit is None else limit,
+            stop=row.stop_price if stop is None else stop,
+            valid_for_s=valid_for_s,
+            reason=reason,
+        )
+        return self.unit.outbox.modify(row, ticket)
+
     def target_position(self, contract: ContractLike, target: Number, **order: Any) -> str | None:
         """Order what is missing from filled plus working plus unknown to `target` (signed); None if nothing is."""
         info = self.contract(contract)
@@ -264,11 +367,9 @@ class Strategy:
         return None if missing is None else self.order(info, missing[0], missing[1], **order)
 
     def close(self, contract: ContractLike, **order: Any) -> str | None:
-        """Cancel what still works in a contract and order the position back to zero."""
+        """Cancel what still works in a contract, its exits too, and order the position back to zero."""
         info = self.contract(contract)
-        for row in self.unit.book.open_orders(info.con_id):
-            if row.intent_id and not row.rests:
-                self.cancel(row.intent_id, reason="close")
+        self.cancel_all(info)
         missing = signed_order(-self.unit.position(info.con_id))
         return None if missing is None else self.order(info, missing[0], missing[1], **order)
 

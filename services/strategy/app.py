@@ -9,8 +9,10 @@ from pathlib import Path
 from services.strategy.core.saved import Limits, Watched
 from services.strategy.settings import StrategySettings
 from services.strategy.shell.contracts import ContractBook
+from services.strategy.shell.histories import HistoryBook
 from services.strategy.shell.loader import load_strategies
 from services.strategy.shell.membership import Membership
+from services.strategy.shell.reloading import Reloading
 from services.strategy.shell.units import UnitMaker
 from services.strategy.shell.watchdog import Watchdog
 from services.strategy.shell.worker import Worker
@@ -40,6 +42,8 @@ class LateWorker:
         self.membership = Membership(bus, settings.instance, settings.lease_ttl_s, SYSTEM_CLOCK, self._loaded.units)
         client = f"strategy.{settings.instance}"
         self.contracts = ContractBook(bus, client=client, source=self._source, clock=SYSTEM_CLOCK)
+        self.histories = HistoryBook(bus, client=f"{client}.history", source=self._source, clock=SYSTEM_CLOCK)
+        self.reloading = Reloading(Path(settings.strategies_file), self.membership, SYSTEM_CLOCK)
         self._worker: Worker | None = None
         self._stopping = asyncio.Event()
         for name, mistake in self._loaded.mistakes.items():
@@ -68,6 +72,8 @@ class LateWorker:
             self.contracts,
             maker,
             self._loaded,
+            self.histories,
+            self.reloading,
             source=self._source,
             clock=SYSTEM_CLOCK,
         )
@@ -124,7 +130,13 @@ async def build(settings: StrategySettings, resources: AsyncExitStack) -> App:
     resources.enter_context(Watchdog(watched, settings.handler_limit_s))
     return App(
         service="strategy",
-        loops={"worker": worker.run, "workers": worker.membership.run, "contracts": worker.contracts.run},
+        loops={
+            "worker": worker.run,
+            "workers": worker.membership.run,
+            "contracts": worker.contracts.run,
+            "history": worker.histories.run,
+            "reloading": worker.reloading.run,
+        },
         health=Health(ready={"worker": worker.why_not_ready}, facts=worker.facts),
         bus=bus,
         drain=worker.drain,

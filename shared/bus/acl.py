@@ -18,7 +18,7 @@ from shared.clock import random_token
 ROLES = ("admin", "gateway", "risk", "marketdata", "strategy", "monitoring", "operator")
 
 _READS = (
-    "+@read +@connection +@scripting +info +wait"
+    "+@read +@connection +@scripting +info +wait +cluster|slots"
     " -script|kill -script|flush -function +function|list"
     " -client|kill -client|pause -client|unpause -client|unblock -client|no-evict"
 )
@@ -39,6 +39,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
     "gateway": (
         "lease:gateway",
         "fence:gateway",
+        "fence:gateway:*",
         "cursor:commands",
         "cursor:cancel-commands",
         "ticks:*",
@@ -68,6 +69,8 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "cursor:cancels",
         "decisions",
         "decided:*",
+        "risk-book",
+        "limits",
         "commands",
         "cancel-commands",
         "control",
@@ -75,6 +78,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
     "marketdata": (
         "lease:marketdata",
         "fence:marketdata",
+        "fence:marketdata:*",
         "bars:*",
         "last:*",
         "subscriptions",
@@ -90,10 +94,22 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "strategies",
         "strategy-workers",
         "queries",
+        "history-queries",
         "answers:*",
     ),
     "monitoring": ("control", "alerts", "paused", "halt", "cancels"),
-    "operator": ("intents", "cancels", "control", "queries", "answers:*", "paused", "strategies", "watches"),
+    "operator": (
+        "intents",
+        "cancels",
+        "control",
+        "queries",
+        "history-queries",
+        "answers:*",
+        "paused",
+        "strategies",
+        "strategy-directives",
+        "watches",
+    ),
 }
 
 

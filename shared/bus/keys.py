@@ -124,8 +124,13 @@ class Keys:
         """Any → gateway."""
         return self._key("queries")
 
+    @property
+    def history_queries(self) -> str:
+        """Any → marketdata: historical bars, answered from its cache or by the gateway."""
+        return self._key("history-queries")
+
     def answers(self, client: str) -> str:
-        """Gateway → one asking client."""
+        """Gateway and marketdata → one asking client."""
         return self._key(f"answers:{client}")
 
     @property
@@ -151,6 +156,10 @@ class Keys:
         """String: the highest epoch of the role that may publish."""
         return self._key(f"fence:{role}")
 
+    def fence_beside(self, role: str, stream: str) -> str:
+        """String: the same for one stream of a Cluster; the braces put it on the stream's own node."""
+        return self._key(f"fence:{role}:{{{stream}}}")
+
     def cursor(self, stream_name: str) -> str:
         """String: the last entry that the one fenced reader of `intents`, `commands` and their like took."""
         return self._key(f"cursor:{stream_name}")
@@ -162,6 +171,16 @@ class Keys:
     def trimmed(self, stream: str) -> str:
         """String: the last entry deleted from a stream by retention; a cursor behind it has a gap."""
         return f"{stream}:trimmed"
+
+    @property
+    def risk_book(self) -> str:
+        """String: risk's book with the entries it was read up to, in msgpack; a restart begins with it."""
+        return self._key("risk-book")
+
+    @property
+    def limits(self) -> str:
+        """Hash: text of the limits in force, who applied them and why, and the answer to the last change asked for."""
+        return self._key("limits")
 
     def decided(self, intent_id: str) -> str:
         """String: the decision entry of an intent; kept eight days."""
@@ -237,6 +256,11 @@ class Keys:
     def strategy_workers(self) -> str:
         """Hash: worker → wall ns of its start; whose leases workers watch to share the units."""
         return self._key("strategy-workers")
+
+    @property
+    def strategy_directives(self) -> str:
+        """Hash: `pin:<unit>` → the worker it shall run on, `reload` → a new value asks to read the file again."""
+        return self._key("strategy-directives")
 
     @property
     def watches(self) -> str:

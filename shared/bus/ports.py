@@ -182,6 +182,10 @@ class Bus(Protocol):
         """Return the server's incarnation (`run_id` + replication id)."""
         ...
 
+    async def server_facts(self) -> dict[str, str]:
+        """Return what the order-flow server says of itself (INFO): version, memory policy, files, replicas."""
+        ...
+
     async def append(self, stream: str, message: Message, *, source: str, epoch: int = 0) -> str:
         """Append one message without a lease (intents of people, control, queries, heartbeats); return its entry id."""
         ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import resources
 
+from shared.bus.addresses import Kind, parse_address
 from shared.bus.dead_letter import DEAD_LETTER_ENTRIES, dead_letter_fields
 from shared.bus.groups import GroupCommands
 from shared.bus.keys import Keys
@@ -30,15 +31,24 @@ def open_bus(url: str, keys: Keys, *, ticks_url: str | None = None, client_name:
     """Return a bus; it connects at the first call.
 
     Args:
-        url: order-flow server, `redis://user:password@host:port/db`.
+        url: order-flow server, single or behind Sentinels (`shared.bus.addresses`).
         keys: names of the deployment.
-        ticks_url: a second server for `ticks:<p>` and `bars:<p>`; default the same.
+        ticks_url: a second server, or a Cluster, for `ticks:<p>` and `bars:<p>`; default the same.
         client_name: shown by `CLIENT LIST`.
 
     Raises:
         ConfigError: a URL is none.
     """
+    if ticks_url and parse_address(ticks_url, variable="REDIS_TICKS_URL").kind is Kind.CLUSTER:
+        from shared.bus.cluster import ClusterTicksBus  # which is a RedisBus
+
+        return ClusterTicksBus(url, keys, ticks_url=ticks_url, client_name=client_name)
     return RedisBus(url, keys, ticks_url=ticks_url, client_name=client_name)
+
+
+def function_library() -> str:
+    """Return the text of the function library `cq`."""
+    return (resources.files("shared.bus") / "lua" / "cq_peek.lua").read_text()
 
 
 class RedisBus(FencedWriter, GroupCommands):
@@ -61,6 +71,12 @@ class RedisBus(FencedWriter, GroupCommands):
         info = await self._link.call("INFO", "server", "replication", writes=False)
         return f"{info_value(info, 'run_id')}:{info_value(info, 'master_replid')}"
 
+    async def server_facts(self) -> dict[str, str]:
+        """Return what the order-flow server says of itself."""
+        text: bytes = await self._link.call("INFO", "server", "memory", "persistence", "replication", writes=False)
+        rows = (line.partition(":") for line in text.decode().splitlines() if not line.startswith("#"))
+        return {name: value.strip() for name, _, value in rows if name}
+
     async def close(self) -> None:
         """Close the connections."""
         await self._link.close()
@@ -69,7 +85,7 @@ class RedisBus(FencedWriter, GroupCommands):
 
     async def load_functions(self) -> None:
         """Load the function library `cq` (`FCALL_RO cq_peek 1 <stream> <count>`); needs an administrator's user."""
-        text = (resources.files("shared.bus") / "lua" / "cq_peek.lua").read_text()
+        text = function_library()
         for link in {id(link): link for link in (self._link, self._ticks)}.values():
             await link.call("FUNCTION", "LOAD", "REPLACE", text)
 
@@ -119,7 +135,7 @@ class RedisBus(FencedWriter, GroupCommands):
         block = () if block_ms is None else ("BLOCK", max(1, block_ms))
         command = ("XREAD", "COUNT", count, *block, "STREAMS", *cursors.keys(), *cursors.values())
         limit_s = REPLY_LIMIT_S + (block_ms or 0) / 1000
-        reply = await link.call(*command, limit_s=limit_s, writes=False)
+        reply = await link.call(*command, limit_s=limit_s, writes=False, blocks=block_ms is not None)
         return {name.decode(): entries_of(name.decode(), rows) for name, rows in reply or []}
 
     async def read_range(

@@ -54,10 +54,11 @@ def retentions(keys: Keys) -> dict[str, Retention]:
     order_path = (
         *(keys.intents, keys.cancels, keys.decisions, keys.commands, keys.cancel_commands),
         *(keys.orders, keys.fills, keys.control),
+        keys.broker_status,  # few entries, and RECONCILED among them: without it a risk that restarts approves nothing
     )
     found = dict.fromkeys(order_path, ORDER_PATH)
-    found |= dict.fromkeys((keys.account, keys.broker_status, keys.alerts, keys.dead_letter), RECORDS)
-    found |= dict.fromkeys((keys.queries, keys.subscriptions), REQUESTS)
+    found |= dict.fromkeys((keys.account, keys.alerts, keys.dead_letter), RECORDS)
+    found |= dict.fromkeys((keys.queries, keys.history_queries, keys.subscriptions), REQUESTS)
     for partition in range(keys.tick_partitions):
         found[keys.ticks(partition)] = TICKS
         found[keys.bars(partition)] = BARS

@@ -20,11 +20,14 @@ class ControlAction(StrEnum):
     HANDOVER = "handover"
     ACCEPT_POSITION = "accept_position"
     """Give an unexplained difference of `contract:<conId>` to `unassigned` (P11)."""
+    LIMITS = "limits"
 
 
 @register
 class Control(Message):
     """One act of control, and the audit of it: who, why, on what.
+
+    LIMITS carries a whole limits file in `text`, and what it changes as its author saw it in `changes`.
 
     `scope` is `account`, or `strategy:<name>`, or `contract:<conId>`. `everything` asks for the broker's global cancel.
     """
@@ -37,6 +40,8 @@ class Control(Message):
     who: str
     reason: str = ""
     everything: bool = False
+    text: str = Field(default="", max_length=100_000)
+    changes: tuple[str, ...] = ()
 
     def envelope_key(self) -> str:
         """Return the scope."""

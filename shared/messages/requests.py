@@ -11,6 +11,9 @@ from shared.messages.base import Message, Part, register
 from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderLeg
 
+NO_DATA = "NO_DATA"
+"""Code of an answer: the broker says that there are no bars, as opposed to a request that failed."""
+
 
 class Query(Message):
     """Base of queries: `client` names the answer stream; an answer comes before `deadline_ns` (wall time) or never."""
@@ -63,6 +66,25 @@ class WhatIfQuery(Query):
 
     con_id: int = Field(gt=0)
     order: OrderLeg
+
+
+@register
+class BarsQuery(Query):
+    """Historical bars by way of marketdata's cache (`history-queries`), the span either as `start_ns` or as `count`.
+
+    `end_ns` 0 means now. With `closed_only` the bar that still grows is left out. `use_rth` limits to regular hours.
+    """
+
+    TYPE: ClassVar[str] = "bars_query"
+
+    con_id: int = Field(gt=0)
+    bar_size: str
+    start_ns: int = Field(default=0, ge=0)
+    end_ns: int = Field(default=0, ge=0)
+    count: int = Field(default=0, ge=0)
+    closed_only: bool = False
+    what_to_show: str = "TRADES"
+    use_rth: bool = True
 
 
 class Answer(Message):
@@ -132,3 +154,35 @@ class WhatIfAnswer(Answer):
     max_commission: Decimal | None = None
     commission_currency: str = ""
     warning: str = ""
+
+
+@register
+class BarsAnswer(Answer):
+    """One piece of the bars that answer a `BarsQuery`: `bars[0]` is number `first` of `total`, oldest first.
+
+    `series` is the same in all pieces of one answering: after a change of marketdata's leader a query may be answered
+    twice, and pieces of two series must not be mixed.
+    """
+
+    TYPE: ClassVar[str] = "bars_answer"
+
+    con_id: int
+    bar_size: str = ""
+    series: str = ""
+    first: int = 0
+    total: int = 0
+    bars: tuple[HistoryBar, ...] = ()
+
+
+class BarsPieces:
+    """Puts the pieces of one answer together."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[str, dict[int, BarsAnswer]] = {}
+
+    def add(self, piece: BarsAnswer) -> list[HistoryBar] | None:
+        """Take a piece of an answer without error; return all bars once none is missing."""
+        pieces = self._pieces.setdefault(piece.series, {})
+        pieces[piece.first] = piece
+        bars = [bar for first in sorted(pieces) for bar in pieces[first].bars]
+        return bars if len(bars) == piece.total else None

@@ -47,6 +47,7 @@ _INT = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,3})?")
 _ESCAPE = re.compile(r"\\(?:\\|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))")
 _MAX_EXPONENT = 40
+_FRACTIONAL_SIZES = 163
 
 T = TypeVar("T")
 
@@ -131,9 +132,13 @@ class Reader:
         if self.remaining:
             raise DecodeError(f"{self.remaining} fields too many, from field {self.position}: {self.peek()[:40]!r}")
 
-    def peek(self) -> str:
-        """Return the next field without taking it, or an empty text at the end."""
-        return self._fields[self.position] if self.remaining else ""
+    def peek(self, ahead: int = 0) -> str:
+        """Return the next field, or one `ahead` of it, without taking it; an empty text beyond the end."""
+        return self._fields[self.position + ahead] if self.remaining > ahead else ""
+
+    def untake(self) -> None:
+        """Give back the field that was taken last."""
+        self.position -= 1
 
 
 def split_fields(payload: bytes) -> list[str]:
@@ -237,6 +242,16 @@ class TagValue:
 
     tag: Text
     value: Text
+
+
+class _Shares:
+    """A count of shares or contracts: with decimals from 163 only, since the clients before read a whole number."""
+
+    def write(self, out: Writer, value: float) -> None:
+        out.parts.append(_show_size(value if out.version >= _FRACTIONAL_SIZES else int(value)))
+
+    def read(self, src: Reader) -> float:
+        return SIZE.read(src)
 
 
 class _TagString:
@@ -404,6 +419,7 @@ OFFSET: Scalar[Decimal | None] = Scalar(
     _parse_offset,
     _or("", lambda value: "Infinity" if value == INFINITE else _show_decimal(value)),
 )
+SHARES: Wire[float] = _Shares()
 TAG_STRING: Wire[tuple[TagValue, ...]] = _TagString()
 TRAILING_OPTIONS: Wire[tuple[TagValue, ...]] = _TrailingOptions()
 
@@ -417,6 +433,7 @@ Float = Annotated[float, FLOAT]
 """Printed with its point, as TWS prints prices."""
 Size = Annotated[float, SIZE]
 """A number printed without `.0` where it is whole; unset reads as 0."""
+Shares = Annotated[float, SHARES]
 OptFloat = Annotated[float | None, OPT_FLOAT]
 MaxFloat = Annotated[float | None, MAX_FLOAT]
 Quantity = Annotated[Decimal, DECIMAL]

@@ -90,6 +90,7 @@ class _Entry:
     wire: Any
     id_index: int
     """Where the order or request id stands among the fields; 0 if the message has none."""
+    since: int = 0
 
 
 class Table:
@@ -107,19 +108,23 @@ class Table:
         """Every message class, in the order of the declarations."""
         return tuple(self._by_class)
 
-    def add(self, cls: type, message_id: int, version: int | None, version_until: int) -> None:
+    def add(self, cls: type, message_id: int, version: int | None, version_until: int, since: int) -> None:
         """Register a class under its id."""
         if message_id in self._by_id:
             raise TypeError(f"message id {message_id} is taken by {self._by_id[message_id]}")
         wire: Any = SelfLaidOut(cls) if hasattr(cls, "write_fields") else Record(cls)
         has_id = next((field.name for field in fields(cls)), "") in ("order_id", "req_id")
         id_index = (1 if version is None else 2) if has_id else 0
-        entry = _Entry(message_id, str(message_id), version, version_until, wire, id_index)
+        entry = _Entry(message_id, str(message_id), version, version_until, wire, id_index, since)
         self._by_class[cls] = self._by_id[message_id] = entry
 
     def message_id(self, cls: type) -> int:
         """Return the id of a message class."""
         return self._by_class[cls].message_id
+
+    def since(self, cls: type) -> int:
+        """Return the server version from which a message exists, 0 if it always did."""
+        return self._by_class[cls].since
 
     def encode(self, message: object, version: int) -> bytes:
         """Return the frame's payload of a message for a connection of this server version.
@@ -188,16 +193,17 @@ def read_message_id(src: Reader) -> int:
 
 
 def message(
-    table: Table, message_id: int, *, version: int | None = None, version_until: int = 1 << 30
+    table: Table, message_id: int, *, version: int | None = None, version_until: int = 1 << 30, since: int = 0
 ) -> Callable[[type[T]], type[T]]:
     """Register the decorated dataclass in a table.
 
     `version` is the literal version field that this message carries after its id up to server version
-    `version_until`; most clients ignore its value.
+    `version_until`; most clients ignore its value. `since` is the server version from which the message exists:
+    it is for those who send; a reader takes it at any version.
     """
 
     def register(cls: type[T]) -> type[T]:
-        table.add(cls, message_id, version, version_until)
+        table.add(cls, message_id, version, version_until, since)
         return cls
 
     return register

@@ -140,6 +140,29 @@ _OPEN_WIRES: dict[str, Wire[Any]] = {"order_id": INT, "client_id": INT, "perm_id
 _COMPLETED_WIRES = wires_of(CompletedOrder)
 
 
+_PREVIEW = (
+    "margin_currency", "init_margin_before_outside_rth", "maint_margin_before_outside_rth",
+    "equity_with_loan_before_outside_rth", "init_margin_change_outside_rth", "maint_margin_change_outside_rth",
+    "equity_with_loan_change_outside_rth", "init_margin_after_outside_rth", "maint_margin_after_outside_rth",
+    "equity_with_loan_after_outside_rth", "suggested_size", "reject_reason", "allocations",
+)  # fmt: skip
+_TAIL = (
+    (versions.CUSTOMER_ACCOUNT, "customer_account"),
+    (versions.PROFESSIONAL_CUSTOMER, "professional_customer"),
+    (versions.BOND_ACCRUED_INTEREST, "bond_accrued_interest"),
+    (versions.INCLUDE_OVERNIGHT, "include_overnight"),
+    (versions.CME_TAGGING_IN_OPEN_ORDER, "ext_operator"),
+    (versions.CME_TAGGING_IN_OPEN_ORDER, "manual_order_indicator"),
+    (versions.SUBMITTER, "submitter"),
+    (versions.IMBALANCE_ONLY, "imbalance_only"),
+)
+_COMPLETED_TAIL = (
+    (versions.CUSTOMER_ACCOUNT, "customer_account"),
+    (versions.PROFESSIONAL_CUSTOMER, "professional_customer"),
+    (versions.SUBMITTER, "submitter"),
+)
+
+
 def _contract(head: ReadWalk, contract: ReadWalk) -> TwsContract:
     eleven: TwsContract = head.values.pop("contract")
     return replace(eleven, **contract.values)
@@ -168,7 +191,10 @@ def _open_layout(head: Walk, contract: Walk, order: Walk, state: Walk) -> None:
     state.fields("status", "init_margin_before", "maint_margin_before", "equity_with_loan_before")
     state.fields("init_margin_change", "maint_margin_change", "equity_with_loan_change")
     state.fields("init_margin_after", "maint_margin_after", "equity_with_loan_after")
-    state.fields("commission", "min_commission", "max_commission", "commission_currency", "warning_text")
+    state.fields("commission", "min_commission", "max_commission", "commission_currency")
+    if state.version >= versions.ORDER_PREVIEW:
+        state.fields(*_PREVIEW)
+    state.field("warning_text")
     order.fields("randomize_size", "randomize_price")
     sections.peg_bench(order, order_type)
     sections.conditions(order)
@@ -186,6 +212,9 @@ def _open_layout(head: Walk, contract: Walk, order: Walk, state: Walk) -> None:
             order.field(name)
     if order.version >= versions.PEG_BEST_PEG_MID_OFFSETS:
         order.fields(*sections.PEG_OFFSETS)
+    for gate, name in _TAIL:
+        if order.version >= gate:
+            order.field(name)
 
 
 def _completed_layout(head: Walk, contract: Walk, order: Walk, state: Walk) -> None:
@@ -216,6 +245,9 @@ def _completed_layout(head: Walk, contract: Walk, order: Walk, state: Walk) -> N
     state.fields("completed_time", "completed_status")
     if order.version >= versions.PEG_BEST_PEG_MID_OFFSETS:
         order.fields(*sections.PEG_OFFSETS)
+    for gate, name in _COMPLETED_TAIL:
+        if order.version >= gate:
+            order.field(name)
 
 
 def _main(order: Walk) -> str:

@@ -20,6 +20,7 @@ from shared.tws.fields import (
     OFFSET,
     Bool,
     Int,
+    Many,
     MaxDecimal,
     OptBool,
     OptDecimal,
@@ -275,6 +276,26 @@ class TwsOrder:
     """`Decimal("Infinity")` asks for the offsets below instead."""
     mid_offset_at_whole: OptDecimal = None
     mid_offset_at_half: OptDecimal = None
+    customer_account: Text = ""
+    professional_customer: Bool = False
+    bond_accrued_interest: Text = ""
+    include_overnight: Bool = False
+    manual_order_indicator: OptInt = None
+    submitter: Text = ""
+    imbalance_only: Bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrderAllocation:
+    """An account's share of an order, in the answer to a what-if from 195."""
+
+    account: Text = ""
+    position: OptDecimal = None
+    position_desired: OptDecimal = None
+    position_after: OptDecimal = None
+    desired_alloc_qty: OptDecimal = None
+    allowed_alloc_qty: OptDecimal = None
+    is_monetary: Bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +322,19 @@ class OrderState:
     warning_text: Text = ""
     completed_time: Text = ""
     completed_status: Text = ""
+    margin_currency: Text = ""
+    init_margin_before_outside_rth: MaxDecimal = None
+    maint_margin_before_outside_rth: MaxDecimal = None
+    equity_with_loan_before_outside_rth: MaxDecimal = None
+    init_margin_change_outside_rth: MaxDecimal = None
+    maint_margin_change_outside_rth: MaxDecimal = None
+    equity_with_loan_change_outside_rth: MaxDecimal = None
+    init_margin_after_outside_rth: MaxDecimal = None
+    maint_margin_after_outside_rth: MaxDecimal = None
+    equity_with_loan_after_outside_rth: MaxDecimal = None
+    suggested_size: OptDecimal = None
+    reject_reason: Text = ""
+    allocations: Annotated[tuple[OrderAllocation, ...], Many(Record(OrderAllocation))] = ()
 
 
 def wires_of(cls: type) -> dict[str, Wire[Any]]:

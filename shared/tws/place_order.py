@@ -116,8 +116,20 @@ def _since(order: Walk, exchange: str, order_type: str) -> None:
     ):
         if order.version >= gate:
             order.field(name)
-    if order.version < versions.PEG_BEST_PEG_MID_OFFSETS:
-        return
+    if order.version >= versions.PEG_BEST_PEG_MID_OFFSETS:
+        _pegged(order, exchange, order_type)
+    for gate, name in (
+        (versions.CUSTOMER_ACCOUNT, "customer_account"),
+        (versions.PROFESSIONAL_CUSTOMER, "professional_customer"),
+        (versions.INCLUDE_OVERNIGHT, "include_overnight"),
+        (versions.CME_TAGGING, "manual_order_indicator"),
+        (versions.IMBALANCE_ONLY, "imbalance_only"),
+    ):
+        if order.version >= gate:
+            order.field(name)
+
+
+def _pegged(order: Walk, exchange: str, order_type: str) -> None:
     if exchange == "IBKRATS":
         order.field("min_trade_qty")
     wants_mid_offsets = order_type in sections.PEG_MID

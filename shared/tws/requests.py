@@ -1,4 +1,4 @@
-"""Decode and encode every request that a client of server version 157 to 178 can send.
+"""Decode and encode every request that a client of server version 157 to 200 can send.
 
 Invariants:
 1. `decode_request` uses a frame up exactly, or raises: a client that means something else is told so.
@@ -32,6 +32,7 @@ from shared.tws.requests_account import (
     ReqAutoOpenOrders,
     ReqCompletedOrders,
     ReqCurrentTime,
+    ReqCurrentTimeInMillis,
     ReqExecutions,
     ReqFamilyCodes,
     ReqGlobalCancel,
@@ -141,6 +142,7 @@ __all__ = [
     "ReqCompletedOrders",
     "ReqContractDetails",
     "ReqCurrentTime",
+    "ReqCurrentTimeInMillis",
     "ReqExecutions",
     "ReqFamilyCodes",
     "ReqFundamentalData",

@@ -13,7 +13,21 @@ from typing import Annotated
 
 from shared.tws import versions
 from shared.tws.contract import C11, TwsContract
-from shared.tws.fields import TEXT, Bool, Gate, Int, Quantity, Text
+from shared.tws.fields import (
+    BOOL,
+    INT,
+    OPT_INT,
+    TEXT,
+    Bool,
+    Gate,
+    Int,
+    Many,
+    Quantity,
+    Reader,
+    Text,
+    Wire,
+    Writer,
+)
 from shared.tws.layout import REQUESTS, Request, message
 
 
@@ -55,6 +69,12 @@ class ReqCurrentTime(Request):
     """Ask for the server's time."""
 
 
+@message(REQUESTS, 105, since=versions.CURRENT_TIME_IN_MILLIS)
+@dataclass(frozen=True, slots=True)
+class ReqCurrentTimeInMillis(Request):
+    """Ask for the server's time to the millisecond (from 197)."""
+
+
 @message(REQUESTS, 65, version=1)
 @dataclass(frozen=True, slots=True)
 class VerifyRequest(Request):
@@ -91,7 +111,7 @@ class VerifyAndAuthMessage(Request):
     xyz_response: Text = ""
 
 
-@message(REQUESTS, 104)
+@message(REQUESTS, 104, since=versions.USER_INFO)
 @dataclass(frozen=True, slots=True)
 class ReqUserInfo(Request):
     """Ask for the user's white branding id (from 167)."""
@@ -100,19 +120,28 @@ class ReqUserInfo(Request):
 
 
 # ------------------------------------------------------------------------------------------------ orders
-@message(REQUESTS, 4, version=1)
+_OPERATOR = Annotated[str, TEXT, Gate(versions.CME_TAGGING)]
+_INDICATOR = Annotated[int | None, OPT_INT, Gate(versions.CME_TAGGING)]
+
+
+@message(REQUESTS, 4, version=1, version_until=versions.CME_TAGGING)
 @dataclass(frozen=True, slots=True)
 class CancelOrder(Request):
     """Cancel an order of this client id."""
 
     order_id: Int
     manual_cancel_order_time: Annotated[str, TEXT, Gate(versions.MANUAL_ORDER_TIME)] = ""
+    ext_operator: _OPERATOR = ""
+    manual_order_indicator: _INDICATOR = None
 
 
-@message(REQUESTS, 58, version=1)
+@message(REQUESTS, 58, version=1, version_until=versions.CME_TAGGING)
 @dataclass(frozen=True, slots=True)
 class ReqGlobalCancel(Request):
     """Cancel everything open on the login, of whatever origin."""
+
+    ext_operator: _OPERATOR = ""
+    manual_order_indicator: _INDICATOR = None
 
 
 @message(REQUESTS, 5, version=1)
@@ -143,19 +172,49 @@ class ReqCompletedOrders(Request):
     api_only: Bool
 
 
+_DATES: Wire[tuple[int, ...]] = Many(INT)
+
+
 @message(REQUESTS, 7, version=3)
 @dataclass(frozen=True, slots=True)
 class ReqExecutions(Request):
-    """Ask for today's executions; an empty filter field lets everything pass, client id 0 too."""
+    """Ask for executions; an empty filter field lets everything pass, client id 0 too.
 
-    req_id: Int
-    client_id: Int = 0
-    account: Text = ""
-    time: Text = ""
-    symbol: Text = ""
-    sec_type: Text = ""
-    exchange: Text = ""
-    side: Text = ""
+    From 200 the request may ask for several days: `last_n_days`, or `specific_dates` as yyyymmdd. There the official
+    client sends the literal version field, others do not; which it is follows from the count of the dates.
+    """
+
+    req_id: int
+    client_id: int = 0
+    account: str = ""
+    time: str = ""
+    symbol: str = ""
+    sec_type: str = ""
+    exchange: str = ""
+    side: str = ""
+    last_n_days: int | None = None
+    specific_dates: tuple[int, ...] = ()
+
+    def write_fields(self, out: Writer) -> None:
+        """Append the fields."""
+        INT.write(out, self.req_id)
+        INT.write(out, self.client_id)
+        for text in (self.account, self.time, self.symbol, self.sec_type, self.exchange, self.side):
+            TEXT.write(out, text)
+        if out.version >= versions.EXECUTION_DATES:
+            OPT_INT.write(out, self.last_n_days)
+            _DATES.write(out, self.specific_dates)
+
+    @classmethod
+    def read_fields(cls, src: Reader) -> ReqExecutions:
+        """Take the fields."""
+        has_dates = src.version >= versions.EXECUTION_DATES
+        if has_dates and src.peek(9) != str(src.remaining - 10):  # the count is not there: no version field came first
+            src.untake()
+        req_id, client_id = INT.read(src), INT.read(src)
+        account, time, symbol, sec_type, exchange, side = (TEXT.read(src) for _ in range(6))
+        days, dates = (OPT_INT.read(src), _DATES.read(src)) if has_dates else (None, ())
+        return cls(req_id, client_id, account, time, symbol, sec_type, exchange, side, days, dates)
 
 
 @message(REQUESTS, 21, version=2)
@@ -169,6 +228,9 @@ class ExerciseOptions(Request):
     quantity: Quantity = Decimal(1)
     account: Text = ""
     override: Int = 0
+    manual_order_time: Annotated[str, TEXT, Gate(versions.MANUAL_EXERCISE_TIME)] = ""
+    customer_account: Annotated[str, TEXT, Gate(versions.CUSTOMER_ACCOUNT)] = ""
+    professional_customer: Annotated[bool, BOOL, Gate(versions.PROFESSIONAL_CUSTOMER)] = False
 
 
 # ------------------------------------------------------------------------------------------------ account

@@ -522,7 +522,7 @@ class ReqHistoricalNews(Request):
     options: TagString = ()
 
 
-@message(REQUESTS, 100)
+@message(REQUESTS, 100, since=versions.WSH_CALENDAR)
 @dataclass(frozen=True, slots=True)
 class ReqWshMetaData(Request):
     """Ask for the corporate calendar's description."""
@@ -530,7 +530,7 @@ class ReqWshMetaData(Request):
     req_id: Int
 
 
-@message(REQUESTS, 101)
+@message(REQUESTS, 101, since=versions.WSH_CALENDAR)
 @dataclass(frozen=True, slots=True)
 class CancelWshMetaData(Request):
     """Leave the calendar's description."""
@@ -538,7 +538,7 @@ class CancelWshMetaData(Request):
     req_id: Int
 
 
-@message(REQUESTS, 102)
+@message(REQUESTS, 102, since=versions.WSH_CALENDAR)
 @dataclass(frozen=True, slots=True)
 class ReqWshEventData(Request):
     """Ask for corporate events."""
@@ -554,7 +554,7 @@ class ReqWshEventData(Request):
     total_limit: Annotated[OptInt, Gate(versions.WSH_EVENT_DATA_FILTERS_DATE)] = None
 
 
-@message(REQUESTS, 103)
+@message(REQUESTS, 103, since=versions.WSH_CALENDAR)
 @dataclass(frozen=True, slots=True)
 class CancelWshEventData(Request):
     """Leave corporate events."""

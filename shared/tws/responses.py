@@ -1,4 +1,4 @@
-"""Encode and decode every response that a server of version 157 to 178 sends.
+"""Encode and decode every response that a server of version 157 to 200 sends.
 
 The response classes live in `open_order` and `responses_*`; import them from here. Encoding is what the simulator and
 the guard do; decoding serves tests and the guard's health round trip.
@@ -24,6 +24,7 @@ from shared.tws.responses_account import (
     CommissionReport,
     CompletedOrdersEnd,
     CurrentTime,
+    CurrentTimeInMillis,
     DisplayGroupList,
     DisplayGroupUpdated,
     ErrorMessage,
@@ -58,6 +59,8 @@ from shared.tws.responses_contract import (
     ContractDetails,
     ContractDetailsEnd,
     DeltaNeutralValidation,
+    FundDetails,
+    IneligibilityReason,
     MarketRule,
     PriceIncrement,
     SecDefOptParams,
@@ -73,6 +76,7 @@ from shared.tws.responses_market import (
     HistogramEntry,
     HistoricalBar,
     HistoricalData,
+    HistoricalDataEnd,
     HistoricalDataUpdate,
     HistoricalNews,
     HistoricalNewsEnd,
@@ -137,7 +141,10 @@ __all__ = [
     "ContractDetails",
     "ContractDetailsEnd",
     "CurrentTime",
+    "CurrentTimeInMillis",
     "DeltaNeutralValidation",
+    "FundDetails",
+    "IneligibilityReason",
     "DepthExchange",
     "DisplayGroupList",
     "DisplayGroupUpdated",
@@ -152,6 +159,7 @@ __all__ = [
     "HistogramEntry",
     "HistoricalBar",
     "HistoricalData",
+    "HistoricalDataEnd",
     "HistoricalDataUpdate",
     "HistoricalNews",
     "HistoricalNewsEnd",

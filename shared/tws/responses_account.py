@@ -13,6 +13,7 @@ from shared.tws import versions
 from shared.tws.contract import Contract11, Contract11Primary
 from shared.tws.fields import (
     BOOL,
+    INT,
     MAX_INT,
     OPT_FLOAT,
     TEXT,
@@ -25,14 +26,14 @@ from shared.tws.fields import (
     MaxFloat,
     OptInt,
     Quantity,
-    Size,
+    Shares,
     Text,
 )
 from shared.tws.layout import RESPONSES, Record, Response, message
 
 
 # ------------------------------------------------------------------------------------------------ session
-@message(RESPONSES, 4, version=2)
+@message(RESPONSES, 4, version=2, version_until=versions.ERROR_TIME)
 @dataclass(frozen=True, slots=True)
 class ErrorMessage(Response):
     """An error, a warning or a notice; `id` is -1, or that of the request or order it is about."""
@@ -41,6 +42,8 @@ class ErrorMessage(Response):
     code: Int
     text: Text
     advanced_order_reject_json: Annotated[str, TEXT, Gate(versions.ADVANCED_ORDER_REJECT)] = ""
+    time_ms: Annotated[int, INT, Gate(versions.ERROR_TIME)] = 0
+    """When it happened, in epoch milliseconds."""
 
 
 @message(RESPONSES, 9, version=1)
@@ -67,7 +70,15 @@ class CurrentTime(Response):
     time: Int
 
 
-@message(RESPONSES, 107)
+@message(RESPONSES, 109, since=versions.CURRENT_TIME_IN_MILLIS)
+@dataclass(frozen=True, slots=True)
+class CurrentTimeInMillis(Response):
+    """The server's time in epoch milliseconds."""
+
+    time_ms: Int
+
+
+@message(RESPONSES, 107, since=versions.USER_INFO)
 @dataclass(frozen=True, slots=True)
 class UserInfo(Response):
     """The user's white branding id."""
@@ -201,6 +212,7 @@ class ExecDetails(Response):
     model_code: Text = ""
     last_liquidity: Int = 0
     pending_price_revision: Annotated[bool, BOOL, Gate(versions.PENDING_PRICE_REVISION)] = False
+    submitter: Annotated[str, TEXT, Gate(versions.SUBMITTER)] = ""
 
 
 @message(RESPONSES, 55, version=1)
@@ -364,7 +376,7 @@ class PnLSingle(Response):
     """A position's profit and loss; None is not known."""
 
     req_id: Int
-    position: Size
+    position: Shares
     daily: MaxFloat = None
     unrealized: MaxFloat = None
     realized: MaxFloat = None

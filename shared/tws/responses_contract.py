@@ -19,6 +19,7 @@ from shared.tws.fields import (
     OPT_DECIMAL,
     SIZE,
     TEXT,
+    Bool,
     Float,
     Gate,
     Int,
@@ -34,6 +35,38 @@ from shared.tws.layout import RESPONSES, Record, Response, message
 from shared.tws.order_sections import TAG_VALUES
 from shared.tws.order_walk import ReadWalk, Walk, WriteWalk
 from shared.tws.place_order import CONTRACT_WIRES
+
+
+@dataclass(frozen=True, slots=True)
+class FundDetails:
+    """What contract details of a fund (secType FUND) have in addition, from 179."""
+
+    name: Text = ""
+    family: Text = ""
+    fund_type: Text = ""
+    front_load: Text = ""
+    back_load: Text = ""
+    back_load_time_interval: Text = ""
+    management_fee: Text = ""
+    is_closed: Bool = False
+    is_closed_for_new_investors: Bool = False
+    is_closed_for_new_money: Bool = False
+    notify_amount: Text = ""
+    minimum_initial_purchase: Text = ""
+    subsequent_minimum_purchase: Text = ""
+    blue_sky_states: Text = ""
+    blue_sky_territories: Text = ""
+    distribution_policy: Text = ""
+    """N accumulation, Y income."""
+    asset_type: Text = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IneligibilityReason:
+    """Why this login may not trade the contract, from 186."""
+
+    reason_id: Text = ""
+    description: Text = ""
 
 
 @message(RESPONSES, 10)
@@ -75,6 +108,10 @@ class ContractDetails(Response):
     min_size: Decimal = Decimal(1)
     size_increment: Decimal = Decimal(1)
     suggested_size_increment: Decimal = Decimal(100)
+    last_trade_date: str = ""
+    """The date alone, from 182."""
+    fund: FundDetails = FundDetails()
+    ineligibility_reasons: tuple[IneligibilityReason, ...] = ()
 
     def write_fields(self, out: Writer) -> None:
         """Append the fields."""
@@ -123,6 +160,9 @@ class BondContractDetails(Response):
     min_size: Decimal = Decimal(1)
     size_increment: Decimal = Decimal(1)
     suggested_size_increment: Decimal = Decimal(100)
+    time_zone_id: str = ""
+    trading_hours: str = ""
+    liquid_hours: str = ""
 
     def write_fields(self, out: Writer) -> None:
         """Append the fields."""
@@ -144,6 +184,8 @@ _KINDS: dict[str, Wire[Any]] = {
     "Decimal": DECIMAL,
     "Decimal | None": OPT_DECIMAL,
     "tuple[TagValue, ...]": TAG_VALUES,
+    "FundDetails": Record(FundDetails),
+    "tuple[IneligibilityReason, ...]": Many(Record(IneligibilityReason)),
 }
 _WIRES: dict[str, Wire[Any]] = {
     name: _KINDS[kind]
@@ -170,8 +212,11 @@ def _sizes(details: Walk) -> None:
 
 def _details_layout(details: Walk, contract: Walk) -> None:
     _head(details)
-    contract.fields("symbol", "sec_type")
+    contract.field("symbol")
+    is_fund = contract.field("sec_type") == "FUND"
     details.field("last_trade_date_and_time")
+    if details.version >= versions.LAST_TRADE_DATE:
+        details.field("last_trade_date")
     contract.fields("strike", "right", "exchange", "currency", "local_symbol")
     details.field("market_name")
     contract.fields("trading_class", "con_id")
@@ -187,6 +232,10 @@ def _details_layout(details: Walk, contract: Walk) -> None:
     if details.version == versions.FRACTIONAL_SIZE_SUPPORT:
         details.field("suggested_size_increment")
     _sizes(details)
+    if is_fund and details.version >= versions.FUND_DATA_FIELDS:
+        details.field("fund")
+    if details.version >= versions.INELIGIBILITY_REASONS:
+        details.field("ineligibility_reasons")
 
 
 def _bond_layout(details: Walk, contract: Walk) -> None:
@@ -201,7 +250,10 @@ def _bond_layout(details: Walk, contract: Walk) -> None:
     if details.version < versions.SIZE_RULES:
         details.filler("100")  # mdSizeMultiplier, obsolete
     details.fields("order_types", "valid_exchanges", "next_option_date", "next_option_type", "next_option_partial")
-    details.fields("notes", "long_name", "ev_rule", "ev_multiplier", "sec_id_list", "agg_group", "market_rule_ids")
+    details.fields("notes", "long_name")
+    if details.version >= versions.BOND_TRADING_HOURS:
+        details.fields("time_zone_id", "trading_hours", "liquid_hours")
+    details.fields("ev_rule", "ev_multiplier", "sec_id_list", "agg_group", "market_rule_ids")
     _sizes(details)
 
 

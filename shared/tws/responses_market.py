@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from shared.errors import DecodeError
+from shared.tws import versions
 from shared.tws.contract import C_SCANNER, TwsContract
 from shared.tws.fields import (
     INT,
+    TEXT,
     Bool,
     Float,
+    Gate,
     Int,
     Many,
     Reader,
-    Size,
+    Shares,
     Text,
     Wire,
     Writer,
@@ -37,7 +40,7 @@ class TickPrice(Response):
     req_id: Int
     tick_type: Int
     price: Float
-    size: Size = 0.0
+    size: Shares = 0.0
     attr_mask: Int = 0
 
 
@@ -48,7 +51,7 @@ class TickSize(Response):
 
     req_id: Int
     tick_type: Int
-    size: Size
+    size: Shares
 
 
 @message(RESPONSES, 21)
@@ -151,7 +154,7 @@ class TickByTickLast:
     """A trade. mask: bit 0 past limit, 1 unreported."""
 
     price: Float
-    size: Size
+    size: Shares
     mask: Int = 0
     exchange: Text = ""
     special_conditions: Text = ""
@@ -163,8 +166,8 @@ class TickByTickBidAsk:
 
     bid_price: Float
     ask_price: Float
-    bid_size: Size
-    ask_size: Size
+    bid_size: Shares
+    ask_size: Shares
     mask: Int = 0
 
 
@@ -240,7 +243,7 @@ class MarketDepth(Response):
     operation: Int
     side: Int
     price: Float
-    size: Size
+    size: Shares
 
 
 @message(RESPONSES, 13, version=1)
@@ -254,7 +257,7 @@ class MarketDepthL2(Response):
     operation: Int
     side: Int
     price: Float
-    size: Size
+    size: Shares
     is_smart_depth: Bool = False
 
 
@@ -305,7 +308,7 @@ class HistoricalBar:
     high: Float
     low: Float
     close: Float
-    volume: Size
+    volume: Shares
     wap: Float
     count: Int
 
@@ -313,12 +316,22 @@ class HistoricalBar:
 @message(RESPONSES, 17)
 @dataclass(frozen=True, slots=True)
 class HistoricalData(Response):
-    """Bars, oldest first, in one message."""
+    """Bars, oldest first, in one message; from 196 without start and end, which follow in `HistoricalDataEnd`."""
+
+    req_id: Int
+    start: Annotated[str, TEXT, Gate(until=versions.HISTORICAL_DATA_END)] = ""
+    end: Annotated[str, TEXT, Gate(until=versions.HISTORICAL_DATA_END)] = ""
+    bars: Annotated[tuple[HistoricalBar, ...], Many(Record(HistoricalBar))] = ()
+
+
+@message(RESPONSES, 108, since=versions.HISTORICAL_DATA_END)
+@dataclass(frozen=True, slots=True)
+class HistoricalDataEnd(Response):
+    """The bars of a request were sent (from 196)."""
 
     req_id: Int
     start: Text
     end: Text
-    bars: Annotated[tuple[HistoricalBar, ...], Many(Record(HistoricalBar))]
 
 
 @message(RESPONSES, 90)
@@ -334,7 +347,7 @@ class HistoricalDataUpdate(Response):
     high: Float
     low: Float
     wap: Float
-    volume: Size
+    volume: Shares
 
 
 @message(RESPONSES, 50, version=3)
@@ -348,7 +361,7 @@ class RealTimeBar(Response):
     high: Float
     low: Float
     close: Float
-    volume: Size
+    volume: Shares
     wap: Float
     count: Int
 
@@ -367,7 +380,7 @@ class HistogramEntry:
     """Volume at a price."""
 
     price: Float
-    count: Size
+    count: Shares
 
 
 @message(RESPONSES, 89)
@@ -386,7 +399,7 @@ class HistoricalTick:
     time: Int
     unused: Int
     price: Float
-    size: Size
+    size: Shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,8 +410,8 @@ class HistoricalTickBidAsk:
     mask: Int
     bid_price: Float
     ask_price: Float
-    bid_size: Size
-    ask_size: Size
+    bid_size: Shares
+    ask_size: Shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +421,7 @@ class HistoricalTickLast:
     time: Int
     mask: Int
     price: Float
-    size: Size
+    size: Shares
     exchange: Text = ""
     special_conditions: Text = ""
 
@@ -452,7 +465,7 @@ class ScheduleSession:
     ref_date: Text
 
 
-@message(RESPONSES, 106)
+@message(RESPONSES, 106, since=versions.HISTORICAL_SCHEDULE)
 @dataclass(frozen=True, slots=True)
 class HistoricalSchedule(Response):
     """A contract's trading sessions."""
@@ -563,7 +576,7 @@ class HistoricalNewsEnd(Response):
     has_more: Bool = False
 
 
-@message(RESPONSES, 104)
+@message(RESPONSES, 104, since=versions.WSH_CALENDAR)
 @dataclass(frozen=True, slots=True)
 class WshMetaData(Response):
     """The corporate calendar's description."""
@@ -572,7 +585,7 @@ class WshMetaData(Response):
     json: Text
 
 
-@message(RESPONSES, 105)
+@message(RESPONSES, 105, since=versions.WSH_CALENDAR)
 @dataclass(frozen=True, slots=True)
 class WshEventData(Response):
     """Corporate events."""

@@ -10,6 +10,7 @@ from packaging.utils import canonicalize_name
 
 from tests.support import ROOT
 from tools.lock import PYTHONS, SETS, missing, wanted
+from tools.peers import WANTED
 
 LOCKS = sorted(SETS)
 
@@ -70,3 +71,14 @@ def test_sets_agree_on_versions() -> None:
 def test_the_pythons_are_those_of_the_project() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     assert f'requires-python = ">={PYTHONS[0]},<3.{int(PYTHONS[-1].split(".")[1]) + 1}"' in text
+
+
+@pytest.mark.parametrize("name", sorted(WANTED))
+def test_a_peer_is_pinned_with_hashes_and_does_not_say_from_where(name: str) -> None:
+    text = (ROOT / "requirements" / "peers" / f"{name}.txt").read_text()
+    blocks = re.findall(r"^[a-z].*?(?=^\S|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert any(
+        canonicalize_name(block.split("==")[0]) == canonicalize_name(WANTED[name].split("==")[0]) for block in blocks
+    )
+    for block in blocks:
+        assert re.fullmatch(r"[a-z0-9.-]+==\S+(?: \\\n    --hash=sha256:[0-9a-f]{64})+\n", block), block

@@ -7,7 +7,9 @@ Prices and quantities are Decimal; times are wall nanoseconds UTC. A value the b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from shared.messages.orders import Side
 
@@ -133,7 +135,9 @@ class Evidence:
     """The broker's answer to a whole round of questions, each part ended properly or the round does not exist.
 
     `client_id` is the trading client id that the broker accepted for this session; `is_undisturbed` says that no
-    1100 or 2110 was outstanding while it was asked; `asked_ns` is when the round began, on the monotonic clock.
+    1100 or 2110 was outstanding while it was asked; `asked_ns` is when the round began, on the monotonic clock, and
+    `undisturbed_since_ns` since when this has been so: TWS submits what it held a while after an outage (ib-facts A.7).
+    `shows_since_ns` is wall time: completed orders and executions of before it are not shown any more (ib-facts A.6).
     """
 
     client_id: int
@@ -143,3 +147,17 @@ class Evidence:
     positions: tuple[BrokerPosition, ...] = ()
     is_undisturbed: bool = True
     asked_ns: int = 0
+    undisturbed_since_ns: int = 0
+    shows_since_ns: int = 0
+
+
+NS_PER_S = 1_000_000_000
+MIDNIGHT_MARGIN_S = 60
+"""How far the clocks of authors, of this machine and of TWS may disagree about when a day began."""
+
+
+def shown_since_ns(now_ns: int, time_zone: str) -> int:
+    """Return since when the broker's answers are complete: the last midnight of its zone, and a margin."""
+    moment = datetime.fromtimestamp(now_ns // NS_PER_S - MIDNIGHT_MARGIN_S, ZoneInfo(time_zone))
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return (int(midnight.timestamp()) + MIDNIGHT_MARGIN_S) * NS_PER_S

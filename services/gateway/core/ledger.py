@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Protocol
 
 from services.gateway.core.order_machine import OrderTrack
 from shared.bus.ports import ClaimRequest, ClaimResult, LedgerRow
@@ -58,6 +59,14 @@ class ClaimedOrder:
     transmit: bool
     parent_id: int = 0
     oca_group: str = ""
+
+
+class KnownOrders(Protocol):
+    """What `keep_known` asks of the book."""
+
+    def get(self, key: str) -> OrderTrack | None:
+        """Return a track by orderRef."""
+        ...
 
 
 class OrderIds:
@@ -162,6 +171,21 @@ def modify_request(
         )
     )  # fmt: skip
     return replace(request, if_claimed=(event,))
+
+
+def keep_known(request: ClaimRequest, known: KnownOrders) -> ClaimRequest:
+    """Return the claim with the last word repeated, instead of a refusal, for legs that are known to be at the broker.
+
+    After Redis has lost a claim its command is read again, and refused as stale; the order itself lives on and ends by
+    the broker's evidence (architecture §4, incarnation). A refusal would tell risk that it does not count any more.
+    """
+    kept = {
+        result: tuple(
+            event if (track := known.get(event.order_ref)) is None else track.event(request.now_ns) for event in events
+        )
+        for result, events in request.if_refused.items()
+    }
+    return replace(request, if_refused=kept)
 
 
 def failed_events(command: Command, *, deployment_id: str, now_ns: int, code: str, text: str) -> list[OrderEvent]:

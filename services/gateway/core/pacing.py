@@ -119,12 +119,17 @@ class Pacer(Generic[T]):
 
 
 class HistoryPacer:
-    """IB's finer rules for historical data."""
+    """IB's finer rules for historical data.
 
-    LONG_NS = 600 * SECOND_NS
+    The broker counts when requests arrive, we when they leave: `MARGIN_NS` covers what the way adds to the first and
+    not to the last of a window.
+    """
+
+    MARGIN_NS = SECOND_NS // 2
+    LONG_NS = 600 * SECOND_NS + MARGIN_NS
     LONG_COUNT = 58
-    SAME_NS = 15 * SECOND_NS
-    BURST_NS = 2 * SECOND_NS
+    SAME_NS = 15 * SECOND_NS + MARGIN_NS
+    BURST_NS = 2 * SECOND_NS + MARGIN_NS
     BURST_COUNT = 5
 
     def __init__(self) -> None:

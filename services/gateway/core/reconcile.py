@@ -4,8 +4,9 @@ Invariants:
 1. Everything the broker shows is taken: listings, completed orders, executions, ours and others'.
 2. An order of ours that the broker does not show becomes UNKNOWN, and `not_sent` only on all four conditions of
    architecture §4: the broker accepted the same trading client id again, every part of the answer ended properly, no
-   1100/2110 was outstanding, and a quarantine passed since the doubt began. An order the broker once showed (it has a
-   permId) never becomes `not_sent`.
+   1100/2110 was outstanding, and a quarantine passed since the doubt began and since the last outage ended. An order
+   the broker once showed (it has a permId) never becomes `not_sent`, nor one of before the broker's midnight: what
+   became of it may not be shown any more.
 3. Running it twice on the same evidence changes nothing the second time.
 """
 
@@ -98,7 +99,8 @@ def _doubt(
         and not track.is_confirmed
         and track.client_id == evidence.client_id
         and evidence.is_undisturbed
-        and evidence.asked_ns - track.doubted_ns >= quarantine_ns
+        and track.intent_ts_ns >= evidence.shows_since_ns
+        and evidence.asked_ns - max(track.doubted_ns, evidence.undisturbed_since_ns) >= quarantine_ns
     )
     if may_decide:
         findings.change.add(

@@ -19,6 +19,7 @@ from services.gateway.core.ledger import (
     claimed,
     claimed_modify,
     failed_events,
+    keep_known,
     modify_request,
     was_claimed_now,
     why_not_modify,
@@ -119,6 +120,7 @@ class Commands:
                 order_ids=trading.ids.take(legs), now_ns=self._clock.wall_ns(), late_reason=late_reason,
                 window=trading.window(command),
             )  # fmt: skip
+            request = keep_known(request, self._book)
             rows = await self._claim(request)
             if not was_claimed_now(rows, request, self._token.epoch):
                 self._refused(request, rows)

@@ -100,6 +100,7 @@ class Gateway:
             "link": str(state),
             "link_reason": trading.link.reason if trading is not None else self.watch.link.reason,
             "data_link": str(self.watch.link.state),
+            "broken_farms": self.watch.link.broken_farms,
             "client_id": self._settings.client_id,
             "trading_client_id": trading.client_id if trading is not None else 0,
             "step": str(trading.step) if trading is not None else "",

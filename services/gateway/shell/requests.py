@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from services.gateway import metrics
 from services.gateway.core.pacing import HistoryPacer, Lane
+from services.gateway.ports import QueryFailed
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.pace import Pace
@@ -31,6 +32,7 @@ from shared.errors import (
 from shared.logs import get_logger
 from shared.messages.market import ContractInfo
 from shared.messages.requests import (
+    NO_DATA,
     Answer,
     ContractAnswer,
     ContractQuery,
@@ -121,7 +123,7 @@ class Requests:
         except TimedOut as e:
             answer = _failed(query, "TIMED_OUT", str(e))
         except BrokerUnavailable as e:
-            answer = _failed(query, f"IB_{getattr(e, 'code', 0)}" if hasattr(e, "code") else "BROKER_AWAY", str(e))
+            answer = _failed(query, _code_of(e), str(e))
         except (CqError, ValueError) as e:
             answer = _failed(query, "BAD_QUERY", str(e))
         finally:
@@ -209,6 +211,14 @@ class Requests:
         if session is None or not session.is_open:
             raise BrokerUnavailable("the gateway has no session with the broker now: ask later")
         return session
+
+
+def _code_of(e: BrokerUnavailable) -> str:
+    """Return the code of an answer; of 162 only the text tells "there are no bars" from pacing and outages."""
+    code = e.code if isinstance(e, QueryFailed) else None
+    if code == 162 and "query returned no data" in str(e):
+        return NO_DATA
+    return "BROKER_AWAY" if code is None else f"IB_{code}"
 
 
 def _candidates(found: list[ContractInfo]) -> list[str]:

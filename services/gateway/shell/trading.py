@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
-from services.gateway.core.evidence import BrokerExecution, BrokerOrder, Evidence
+from services.gateway.core.evidence import BrokerExecution, BrokerOrder, Evidence, shown_since_ns
 from services.gateway.core.ledger import OrderIds
 from services.gateway.core.link import Link, LinkAct, LinkTiming
 from services.gateway.core.order_machine import OrderFact
@@ -76,6 +76,7 @@ class Trading:
         self._not_ready_since_ns = clock.monotonic_ns()
         self._in_doubt_round = 0
         self._next_round_ns = 0
+        self._undisturbed_since_ns = 0
         self._id_refused_since_ns = 0
         self._id_index = 0
         self._closing = ""
@@ -174,6 +175,7 @@ class Trading:
             return
         for act in self.link.told(code, text):
             if act is LinkAct.RECONCILE:
+                self._undisturbed_since_ns = self._clock.monotonic_ns()
                 self.link.asking()
                 self.ask(f"code {code}")
             elif act is LinkAct.CLOSE:
@@ -235,7 +237,8 @@ class Trading:
             self._id_refused_since_ns = 0
             self.session = session
             self.ids.next_valid(session.next_valid_id)
-            self.link.connected(self._clock.monotonic_ns())
+            self._undisturbed_since_ns = self._clock.monotonic_ns()
+            self.link.connected(self._undisturbed_since_ns)
             self._takeover.connected()
             get_logger().info("link.connected", client_id=session.client_id, next_valid_id=session.next_valid_id)
             self._show()
@@ -349,7 +352,8 @@ class Trading:
         return Evidence(
             client_id=session.client_id, open_orders=tuple(open_orders), completed_orders=tuple(completed),
             executions=tuple(executions), is_undisturbed=was_undisturbed and self.link.is_undisturbed,
-            asked_ns=asked_ns,
+            asked_ns=asked_ns, undisturbed_since_ns=self._undisturbed_since_ns,
+            shows_since_ns=shown_since_ns(self._clock.wall_ns(), self._settings.tws_time_zone),
         )  # fmt: skip
 
     def _apply(self, evidence: Evidence) -> Findings:

@@ -22,7 +22,7 @@ READ_REQUESTS: frozenset[int] = frozenset(
     | {10, 11, 82, 83, 97, 98, 50, 51}  # depth, ticks, five-second bars
     | {5, 7, 16, 99}  # open orders, executions, all open orders, completed orders
     | {6, 61, 62, 63, 64, 74, 75, 76, 77, 92, 93, 94, 95}  # account, positions, profit and loss
-    | {8, 17, 18, 49, 79, 80, 104}  # ids, accounts, advisor (read), time, tiers, families, user
+    | {8, 17, 18, 49, 79, 80, 104, 105}  # ids, accounts, advisor (read), time, tiers, families, user
     | {9, 54, 55, 56, 57, 67, 68, 70, 78, 81, 91}  # contracts, calculations, display groups (read)
     | {20, 25, 52, 53, 87, 88, 89, 90, 96}  # history
     | {12, 13, 22, 23, 24, 84, 85, 86, 100, 101, 102, 103}  # news, scanner, corporate events

@@ -17,7 +17,6 @@ from __future__ import annotations
 import hmac
 import json
 
-import prometheus_client
 from aiohttp import web
 
 from services.guard.core import latch
@@ -27,7 +26,7 @@ from services.guard.shell.epoch import StateDir
 from services.guard.shell.probe import BrokerProbe
 from services.guard.shell.relay import Relay
 from shared.clock import Clock
-from shared.errors import ConfigError
+from shared.health import HttpServer, metrics
 from shared.logs import get_logger
 
 _MAX_TEXT = 200
@@ -46,8 +45,7 @@ class Control:
         self._clock = clock
         self._token = token
         self._needs_token = needs_token or bool(token)
-        self._runner: web.AppRunner | None = None
-        self.port = 0
+        self._server: HttpServer | None = None
         HOLDING.set(1 if relay.gate.halt.is_holding else 0)
 
     async def start(self, host: str, port: int, *, halt_needs_token: bool = False) -> None:
@@ -63,21 +61,19 @@ class Control:
         app.router.add_post("/resume", self._post_resume)
         app.router.add_get("/epoch", self._get_epoch)
         app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, host, port).start()
-        except OSError as e:
-            raise ConfigError(
-                f"GUARD_HTTP_PORT: port {port} on {host} cannot be used ({e.strerror}): choose another"
-            ) from e
-        self.port = self._runner.addresses[0][1]
+        app.router.add_get("/metrics", metrics)
+        self._server = HttpServer(app, host=host, port=port, setting="GUARD_HTTP_PORT")
+        await self._server.start()
+
+    @property
+    def port(self) -> int:
+        """Return where it listens, 0 before it does."""
+        return self._server.port if self._server is not None else 0
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._server is not None:
+            await self._server.stop()
 
     def _state(self) -> dict[str, object]:
         halt, highest = self._relay.gate.halt, self._relay.gate.highest
@@ -141,11 +137,6 @@ class Control:
     async def _healthz(self, _: web.Request) -> web.Response:
         failure = await self._probe.check()
         return web.json_response({"ok": failure is None, "failed": failure}, status=503 if failure else 200)
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(
-            body=prometheus_client.generate_latest(), headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
-        )
 
 
 @web.middleware

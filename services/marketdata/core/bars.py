@@ -20,8 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from services.marketdata.core.sessions import SessionCalendar
 from shared.messages.market import Bar
+from shared.sessions import SessionCalendar
 
 NS_PER_S = 1_000_000_000
 SECOND = "1s"

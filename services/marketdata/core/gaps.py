@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.marketdata.core.sessions import SessionCalendar
+from shared.sessions import SessionCalendar
 
 
 @dataclass(frozen=True, slots=True)

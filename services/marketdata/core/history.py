@@ -2,43 +2,27 @@
 
 Invariants:
 1. Only closed bars are kept: a bar whose interval has not ended by `now_ns` is handed out but asked for again.
-2. A span counts as covered only when the broker answered for all of it; no bars in it then means none exist.
+2. A span counts as covered only when the broker answered for all of it; no bars in it then means none exist. "No data"
+   for a whole request covers nothing: it is handed on, but asked again the next time.
 3. Spans are half open, wall ns UTC, aligned to the bar length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from shared.messages.requests import HistoryBar
 
 NS_PER_S = 1_000_000_000
 DAY_NS = 86_400 * NS_PER_S
-BAR_SIZES = {
-    "1 secs": 1,
-    "5 secs": 5,
-    "10 secs": 10,
-    "15 secs": 15,
-    "30 secs": 30,
-    "1 min": 60,
-    "2 mins": 120,
-    "3 mins": 180,
-    "5 mins": 300,
-    "10 mins": 600,
-    "15 mins": 900,
-    "20 mins": 1200,
-    "30 mins": 1800,
-    "1 hour": 3600,
-    "2 hours": 7200,
-    "4 hours": 14400,
-    "8 hours": 28800,
-    "1 day": 86400,
-}
-"""IB's own words for bar sizes, in seconds."""
 _LONGEST_S = ((1, 1_800), (5, 7_200), (30, 28_800), (60, 86_400), (300, 604_800), (1_800, 2_592_000))
 """Longest span IB answers in one request, by bar length in seconds (its table of step sizes, shortened)."""
 _LONGEST_DAILY_S = 365 * 86_400
+SMALL_BARS_S = 30
+"""Bars up to this length are under IB's strict pacing."""
+SMALL_STEPS = 12
+"""So many requests may go into looking for small bars before the time that would hold them in an open market."""
 
 Span = tuple[int, int]
 
@@ -69,6 +53,29 @@ def merged(spans: Iterable[Span]) -> list[Span]:
         elif end > start:
             joined.append((start, end))
     return joined
+
+
+def steps_back(end_ns: int, count: int, length_s: int) -> Iterator[Span]:
+    """Yield the spans to look through, newest first, for the last `count` bars before `end_ns`.
+
+    The first holds them in a market that never closes; for daily bars it allows for weekends and holidays. Each further
+    one is twice as long, up to what one request may ask for. The walk ends after nights, weekends and holidays enough,
+    so that a contract without so many bars ends it too; for small bars, of which IB answers only 60 requests in ten
+    minutes, after a few steps.
+    """
+    length_ns = length_s * NS_PER_S
+    longest_ns = longest_s(length_s) * NS_PER_S
+    is_daily = length_s * NS_PER_S >= DAY_NS
+    wanted_ns = count * 3 // 2 * length_ns + 10 * DAY_NS if is_daily else count * length_ns
+    step_ns = min(longest_ns, -(-wanted_ns // length_ns) * length_ns)
+    first_ns = max(0, end_ns - 4 * wanted_ns - 30 * DAY_NS)
+    if length_s <= SMALL_BARS_S:
+        first_ns = max(0, end_ns - wanted_ns - SMALL_STEPS * longest_ns)
+    at_ns = end_ns
+    while at_ns > first_ns:
+        yield max(first_ns, at_ns - step_ns), at_ns
+        at_ns -= step_ns
+        step_ns = min(longest_ns, 2 * step_ns)
 
 
 class BarCache:
@@ -116,7 +123,7 @@ class BarCache:
             end = hole_end
             while end > hole_start:
                 start = max(hole_start, end - step_ns)
-                found.append(Request(end, duration_text(end - start), (start, end)))
+                found.append(Request(end, duration_text(end - start, self.length_ns // NS_PER_S), (start, end)))
                 end = start
         return found
 
@@ -129,10 +136,10 @@ class BarCache:
         self.spans = merged([*self.spans, (span[0], min(span[1], closed_ns))])
 
 
-def duration_text(span_ns: int) -> str:
-    """Return a span in IB's words, rounded up: seconds up to a day, else days, else years."""
+def duration_text(span_ns: int, length_s: int = 1) -> str:
+    """Return a span in IB's words, rounded up: seconds up to a day (never for daily bars), else days, else years."""
     seconds = -(-span_ns // NS_PER_S)
-    if seconds <= 86_400:
+    if seconds <= 86_400 and length_s < 86_400:
         return f"{max(seconds, 30)} S"
     days = -(-seconds // 86_400)
     return f"{days} D" if days <= 365 else f"{-(-days // 365)} Y"

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from services.marketdata.core.bars import BarRules, ContractBars
-from services.marketdata.core.sessions import SessionCalendar
 from services.marketdata.core.snapshots import LastPrices
 from shared.errors import DecodeError
 from shared.messages.market import FLAG_LATE, FLAG_SNAPSHOT, TICK_RECORD, Bar, TickKind
+from shared.sessions import SessionCalendar
 
 _MAX_AHEAD_NS = 2_000_000_000
 """An event time further ahead of our receipt than this is not believed: it would close every bar before its time."""

@@ -17,7 +17,6 @@ from services.marketdata.core.resume import Resumption, start_after
 from services.marketdata.core.snapshots import day_from_fields
 from services.marketdata.metrics import BARS, LAG, TICKS, TOO_LATE
 from services.marketdata.settings import MarketdataSettings
-from services.marketdata.shell.recorder import Recorder
 from services.marketdata.shell.reference import Reference
 from shared.bus.ports import FIRST, Bus, Entry, LeaseToken
 from shared.bus.tail import Batch, TailReader
@@ -29,6 +28,8 @@ from shared.messages.market import Bar
 
 READ_ENTRIES = 500
 TAIL_BARS = 2_000
+READ_SLICE_S = 0.02
+"""Pause after a read once caught up: ticks taken in slices, not one by one, leave the machine to order flow."""
 _SKEW_MS = 5_000
 """How far the bus server's clock (entry ids) and the gateway's (tick times) may be apart for a resume."""
 _REFERENCE_EVERY_NS = 30 * NS_PER_S
@@ -38,14 +39,11 @@ _FORGET_AFTER_NS = 600 * NS_PER_S
 class Feed:
     """The leader's work. `may_act` is asked right before each publish."""
 
-    def __init__(
-        self, bus: Bus, settings: MarketdataSettings, reference: Reference, clock: Clock, recorder: Recorder | None
-    ) -> None:
+    def __init__(self, bus: Bus, settings: MarketdataSettings, reference: Reference, clock: Clock) -> None:
         self._bus = bus
         self._settings = settings
         self._reference = reference
         self._clock = clock
-        self._recorder = recorder
         self._source = f"marketdata:{settings.instance}"
         self._partitions = range(settings.tick_partitions)
         self._resumptions: dict[int, Resumption] = {}
@@ -126,6 +124,8 @@ class Feed:
                     reader = None
                     continue
                 await self._turn(token, batch, may_act)
+                if self.is_caught_up:
+                    await self._clock.sleep(min(READ_SLICE_S, self._patience_ms() / 1000))
             except BusUnavailable as e:
                 get_logger().warning("feed.waiting", error=str(e))
                 reader = None  # what was built and not published is built again
@@ -181,8 +181,6 @@ class Feed:
             except BadInput as e:
                 await self._bus.dead_letter(entry, consumer=self._source, error=str(e))
                 continue
-            if self._recorder is not None:
-                self._recorder.note_ticks(body)
         self.ticks_read += count
         TICKS.inc(count)
         if entries:
@@ -203,8 +201,6 @@ class Feed:
         self.bars_published += len(entries)
         for _, bar in entries:
             BARS.labels(bar.interval).inc()
-            if self._recorder is not None:
-                self._recorder.note_bar(bar)
 
     async def _write_snapshots(self) -> None:
         last = self.intake.last

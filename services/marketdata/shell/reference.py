@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from services.marketdata.core.sessions import SessionCalendar
 from shared.bus.ports import Bus
 from shared.errors import BadInput
 from shared.logs import get_logger
 from shared.messages.codec import decode_body
 from shared.messages.market import ContractInfo
+from shared.sessions import SessionCalendar
 
 
 class Reference:

@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import prometheus_client
 from aiohttp import hdrs, web
 
 from services.monitoring.core.views import StatusView
@@ -23,7 +22,7 @@ from services.monitoring.metrics import CONTROLS
 from services.monitoring.shell.controls import Controls
 from shared.clock import Clock
 from shared.errors import BadInput, OutcomeUnknown, TransientError
-from shared.health import Health
+from shared.health import Health, HttpServer, add_health
 from shared.logs import get_logger
 
 STATIC = Path(__file__).resolve().parent.parent / "static"
@@ -77,9 +76,7 @@ class Page:
         app.router.add_get("/api/state", self._state)
         app.router.add_get("/api/chart", self._chart)
         app.router.add_get("/api/live", self._live_state)
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
+        add_health(app, self._health)
         app.router.add_post("/api/{action}", self._control)
         app.router.add_static("/static/", STATIC)
         app.on_shutdown.append(self._stop)
@@ -165,19 +162,6 @@ class Page:
             self._live -= 1
         return response
 
-    async def _healthz(self, _: web.Request) -> web.Response:
-        failed = self._health.failed_live()
-        return web.json_response({"ok": not failed, "failed": failed}, status=503 if failed else 200)
-
-    async def _readyz(self, _: web.Request) -> web.Response:
-        failed = self._health.failed_ready()
-        return web.json_response({"ok": not failed, "failed": failed}, status=503 if failed else 200)
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(
-            body=prometheus_client.generate_latest(), headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
-        )
-
     # ----------------------------------------------------------------------------------------- controls
 
     async def _control(self, request: web.Request) -> web.Response:
@@ -205,27 +189,6 @@ class Page:
         return web.json_response({"control_id": control.control_id, "action": action}, status=202)
 
 
-class PageServer:
-    """Serves the page on one address; `port` is known after `start`."""
-
-    def __init__(self, page: Page, *, host: str, port: int) -> None:
-        self._page = page
-        self._host = host
-        self.port = port
-        self._runner: web.AppRunner | None = None
-
-    async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            OSError: the port is in use.
-        """
-        self._runner = web.AppRunner(self._page.application(), access_log=None, shutdown_timeout=1.0)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self.port).start()
-        self.port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Stop listening and close what is open."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+def page_server(page: Page, *, host: str, port: int) -> HttpServer:
+    """Return the server of a page; its live readers do not hold a stop up."""
+    return HttpServer(page.application(), host=host, port=port, setting="MONITORING_PORT", close_limit_s=1.0)

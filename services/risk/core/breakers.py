@@ -1,22 +1,41 @@
-"""Latch halts, pauses and the daily loss: what stops new exposure until a person says otherwise (P6).
+"""Latch halts, pauses and tripped breakers: what stops new exposure until a person says otherwise (P6).
 
 Two latches make a halt: the operator's word on `control`, which counts at once, and the stage the gateway and the guard
 confirm. Resuming needs both gone. Where the stage is not known, the state is halted.
+
+A breaker trips by itself and stays tripped until `cq resume` (of the account, or of its strategy). Its rung says what
+follows: "warn" only says so, "reduce_only" lets reductions pass only, "halt" asks for a halt of the account as well,
+which cancels the orders that add risk. None goes further by itself: a position is closed by a person.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from shared.messages.control import Control, ControlAction, HaltStage
 from shared.money import ZERO
 
 
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A breaker that tripped: its sentence, the limit it went over, and its rung."""
+
+    text: str
+    limit: str
+    measured: str
+    rung: str
+
+
 class Breakers:
     """What is stopped, and why; each reason is one sentence."""
 
-    __slots__ = ("_loss", "_lowest_pnl", "_paused", "_paused_shown", "_requested", "_scoped", "_stage", "_stage_reason")
+    __slots__ = (
+        "_accepted", "_day_start_ns", "_lowest_pnl", "_paused", "_paused_shown", "_peak_pnl", "_pnl", "_requested",
+        "_scoped", "_stage", "_stage_reason", "is_calm", "trips",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._stage = ""
@@ -25,8 +44,15 @@ class Breakers:
         self._scoped: dict[str, str] = {}
         self._paused: dict[str, str] = {}
         self._paused_shown: dict[str, str] = {}
-        self._loss = ""
+        self.trips: dict[str, Trip] = {}
+        """What tripped, by `name` (of the account) or `name:strategy`."""
+        self._accepted = ZERO
         self._lowest_pnl = ZERO
+        self._peak_pnl = ZERO
+        self._pnl = ZERO
+        self._day_start_ns = 0
+        self.is_calm = False
+        """No halt of any scope, no pause and nothing tripped: what nearly every decision asks first."""
 
     def apply(self, control: Control) -> None:
         """Take an act of control, in the stream's order."""
@@ -35,36 +61,99 @@ class Breakers:
         if control.action is ControlAction.HALT and control.scope == "account":
             self._requested = reason
         elif control.action is ControlAction.RESUME and control.scope == "account":
-            self._requested = self._loss = ""
-            self._lowest_pnl = ZERO
+            self._requested = ""
+            self.trips = {}
+            self._accepted = self._lowest_pnl = min(ZERO, self._pnl)  # who resumes knows what was lost till now
+            self._peak_pnl = self._pnl
         elif control.action is ControlAction.HALT:
             self._scoped[control.scope] = reason
         elif control.action is ControlAction.RESUME:
             self._scoped.pop(control.scope, None)
+            self._end_trips(name)
         elif control.action is ControlAction.PAUSE_STRATEGY:
             self._paused[name or kind] = reason
         elif control.action is ControlAction.RESUME_STRATEGY:
             self._paused.pop(name or kind, None)
             self._paused_shown.pop(name or kind, None)
+            self._end_trips(name or kind)
+        self._note()
+
+    def _end_trips(self, strategy: str) -> None:
+        self.trips = {name: trip for name, trip in self.trips.items() if name.partition(":")[2] != strategy}
 
     def set_stage(self, stage: str, reason: str) -> None:
         """Take the stage that the gateway shows; "" when it is missing."""
         self._stage = stage
         self._stage_reason = reason
+        self._note()
 
     def set_paused(self, paused: Mapping[str, str]) -> None:
         """Take the pauses that are written in the snapshot hash."""
         self._paused_shown = dict(paused)
+        self._note()
 
-    def note_pnl(self, daily: Decimal | None) -> None:
-        """Take the broker's profit and loss of the day; the lowest since the last resume counts."""
-        if daily is not None and daily < self._lowest_pnl:
-            self._lowest_pnl = daily
+    def trip(self, name: str, trip: Trip) -> None:
+        """Latch a breaker; the first time counts."""
+        if name not in self.trips:
+            self.trips[name] = trip
+            self._note()
 
-    def check_loss(self, limit: Decimal | None) -> None:
-        """Latch when the account lost more in a day than the limit; only a resume by a person ends it."""
-        if limit is not None and -self._lowest_pnl > limit and not self._loss:
-            self._loss = f"the account lost {-self._lowest_pnl} in a day"
+    # -- profit and loss of the account
+
+    def note_pnl(self, daily: Decimal | None, day_start_ns: int) -> None:
+        """Take the broker's profit and loss of the day; the lowest since the last resume counts, and the way down.
+
+        Args:
+            daily: the broker's figure; it begins anew at the broker's own time, which `trading_day` should be.
+            day_start_ns: when the trading day of the report began: an earlier day's peak is forgotten.
+        """
+        if daily is None:
+            return
+        if day_start_ns > self._day_start_ns:
+            self._day_start_ns = day_start_ns
+            self._accepted = self._lowest_pnl = self._peak_pnl = ZERO
+        self._pnl = daily
+        self._lowest_pnl = min(self._lowest_pnl, daily)
+        self._peak_pnl = max(self._peak_pnl, daily)
+
+    @property
+    def lost(self) -> Decimal:
+        """Return the most that the account lost in a day, beyond what a person accepted by resuming."""
+        return self._accepted - self._lowest_pnl
+
+    @property
+    def drawdown(self) -> Decimal:
+        """Return how far the account's profit of the day fell from its peak."""
+        return self._peak_pnl - self._pnl
+
+    # -- what a snapshot keeps
+
+    def stored(self) -> dict[str, object]:
+        """Return what was latched by the stream of control and by breakers, for a snapshot."""
+        return {
+            "requested": self._requested,
+            "scoped": dict(self._scoped),
+            "paused": dict(self._paused),
+            "trips": {name: [one.text, one.limit, one.measured, one.rung] for name, one in self.trips.items()},
+            "pnl": [str(one) for one in (self._accepted, self._lowest_pnl, self._peak_pnl, self._pnl)],
+            "day_start_ns": self._day_start_ns,
+        }
+
+    def restore(self, stored: Mapping[str, Any]) -> None:
+        """Take `stored` of a snapshot; the confirmed stage is read from its hash."""
+        self._requested = stored["requested"]
+        self._scoped = dict(stored["scoped"])
+        self._paused = dict(stored["paused"])
+        self.trips = {name: Trip(*row) for name, row in stored["trips"].items()}
+        self._accepted, self._lowest_pnl, self._peak_pnl, self._pnl = [Decimal(one) for one in stored["pnl"]]
+        self._day_start_ns = stored["day_start_ns"]
+        self._note()
+
+    def _note(self) -> None:
+        is_halted = bool(self._requested or self._scoped or self._stage != HaltStage.NONE)
+        self.is_calm = not (is_halted or self._paused or self._paused_shown or self.trips)
+
+    # -- what rules ask
 
     def halted(self, con_id: int, strategy: str) -> str | None:
         """Return why new exposure in a contract by a strategy is halted, None if it is not."""
@@ -83,8 +172,3 @@ class Breakers:
     def paused(self, strategy: str) -> str | None:
         """Return why a strategy is paused, None if it is not."""
         return self._paused.get(strategy) or self._paused_shown.get(strategy)
-
-    @property
-    def loss(self) -> str | None:
-        """Return the sentence of the tripped daily loss, None if it has not tripped."""
-        return self._loss or None

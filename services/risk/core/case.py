@@ -11,11 +11,17 @@ from decimal import Decimal
 
 from services.risk.core.exposure import Book
 from services.risk.core.legs import Leg, LegFacts, OrderGroup, worst_of
-from services.risk.core.limits import Limits, LimitSet
+from services.risk.core.limits import Limits, LimitSet, Stage
 from services.risk.core.positions import ContractExposure
 from shared.ids import MANUAL
-from shared.messages.orders import Group, Intent, IntentAction, OrderLeg
+from shared.messages.orders import Group, Intent, IntentAction, OrderLeg, Side
 from shared.money import ZERO
+
+# Looked up once: a member of an enum costs more through its class than a comparison does.
+_MODIFY = IntentAction.MODIFY
+_BRACKET = Group.BRACKET
+_BUY = Side.BUY
+_OBSERVE = Stage.OBSERVE
 
 
 class Case:
@@ -25,7 +31,7 @@ class Case:
     """
 
     __slots__ = (
-        "added_value", "book", "buys", "contract", "group", "intent", "is_reducing", "is_strategy_reducing", "leg",
+        "added_value", "book", "buys", "contract", "intent", "is_modify", "is_reducing", "is_strategy_reducing", "leg",
         "limit_book", "limits", "mark", "now_ns", "order_value", "own_buys", "own_sells", "point", "quantity", "sells",
         "target", "value", "worst_after",
     )  # fmt: skip
@@ -35,28 +41,63 @@ class Case:
         self.book = book
         self.now_ns = now_ns
         self.limit_book = limits
-        contract = self.contract = book.contracts.get(intent.con_id) or ContractExposure(intent.con_id)
-        name = contract.info.name if contract.info is not None else ""
-        self.limits: LimitSet = limits.for_order(intent.strategy, intent.con_id, name)
+        contract = book.contracts.get(intent.con_id)
+        if contract is None:
+            contract = ContractExposure(intent.con_id)
+        elif contract.is_price_old:
+            book.sums.refresh(contract)
+        self.contract = contract
+        self.limits: LimitSet = limits.for_order(intent.strategy, intent.con_id, contract.info)
+        self.is_modify = intent.action is _MODIFY
         self.target: OrderGroup | None = None
         self.leg: Leg | None = None
-        if intent.action is IntentAction.MODIFY:
+        if self.is_modify:
             self._find_target()
-        self.buys, self.sells = self._added()
-        self.mark = contract.quote.mark
-        self.value = book.value_of(contract)
-        self.point = book.per_point(contract)
-        self.quantity = max([leg.quantity for leg in intent.legs])
-        self.order_value = self._order_value()
-        self.worst_after = contract.worst(self.buys, self.sells)
-        before = contract.worst_value
-        self.added_value = None if self.value is None or before is None else self.worst_after * self.value - before
-        self.is_reducing = self._reduces(contract.position, contract.buys, contract.sells)
-        own = contract.by_strategy.get(intent.strategy, ZERO)
+        mark = self.mark = contract.quote.mark
+        point = self.point = contract.point
+        legs = intent.legs
+        if len(legs) == 1 and not self.is_modify:
+            self._take_single(legs[0])
+        else:
+            self.buys, self.sells = self._added()
+            self.quantity = max([leg.quantity for leg in legs])
+            self.order_value = None if point is None else _highest([_value(leg, mark, point) for leg in legs])
+        top, bottom = contract.top + self.buys, self.sells - contract.bottom
+        worst = self.worst_after = top if top > bottom else bottom
+        value, before = contract.value, contract.worst_value
+        self.value = value
+        self.added_value = None if value is None or before is None else worst * value - before
         work = contract.strategy_work.get(intent.strategy)
-        self.own_buys, self.own_sells = (work[0], work[1]) if work is not None else (ZERO, ZERO)
+        self.own_buys: Decimal = ZERO if work is None else work[0]
+        self.own_sells: Decimal = ZERO if work is None else work[1]
+        self.is_reducing = self.is_strategy_reducing = False
+        if self.is_modify or contract.total or contract.is_mismatched:  # where nothing is held, nothing reduces
+            self._see_reduction(intent)
+
+    @property
+    def is_troubled(self) -> bool:
+        """Return whether a rule about the state of the system could object: a halt, a loss, books that differ."""
+        book, contract = self.book, self.contract
+        return not (
+            book.breakers.is_calm
+            and book.readiness.settled_in == book.incarnation
+            and not contract.is_mismatched
+            and not contract.unexplained
+            and not self.limit_book.mistakes
+            and self.limit_book.stage is not _OBSERVE
+        )
+
+    def _take_single(self, leg: OrderLeg) -> None:
+        quantity = self.quantity = leg.quantity
+        self.buys, self.sells = (quantity, ZERO) if leg.side is _BUY else (ZERO, quantity)
+        self.order_value = None if self.point is None else _value(leg, self.mark, self.point)
+
+    def _see_reduction(self, intent: Intent) -> None:
+        contract = self.contract
+        self.is_reducing = self._reduces(contract.position, contract.buys, contract.sells)
         self.is_strategy_reducing = self.is_reducing and (
-            intent.strategy == MANUAL or self._reduces(own, self.own_buys, self.own_sells)
+            intent.strategy == MANUAL
+            or self._reduces(contract.by_strategy.get(intent.strategy, ZERO), self.own_buys, self.own_sells)
         )
 
     def _find_target(self) -> None:
@@ -67,10 +108,7 @@ class Case:
 
     def _added(self) -> tuple[Decimal, Decimal]:
         intent = self.intent
-        if intent.action is IntentAction.PLACE:
-            if intent.group is Group.SINGLE:
-                leg = intent.legs[0]
-                return (leg.quantity, ZERO) if leg.side.sign > 0 else (ZERO, leg.quantity)
+        if not self.is_modify:
             return worst_of(intent.group, [_facts(leg) for leg in intent.legs])
         if self.target is None or self.leg is None:
             return ZERO, ZERO
@@ -84,20 +122,8 @@ class Case:
         buys, sells = worst_of(self.target.kind, facts)
         return buys - self.target.buys, sells - self.target.sells
 
-    def _order_value(self) -> Decimal | None:
-        """Return the largest leg's money at the higher of its own prices and the market's."""
-        if self.point is None:
-            return None
-        most = ZERO
-        for leg in self.intent.legs:
-            prices = [price for price in (leg.limit_price, leg.stop_price, self.mark) if price is not None]
-            if not prices:
-                return None
-            most = max(most, leg.quantity * max([abs(price) for price in prices]) * self.point)
-        return most
-
     def _reduces(self, position: Decimal, buys: Decimal, sells: Decimal) -> bool:
-        if self.intent.action is IntentAction.MODIFY:
+        if self.is_modify:
             if self.leg is None or not self.leg.is_open:
                 return False
             if self._only_shrinks(self.leg, self.intent.legs[0]):
@@ -105,7 +131,7 @@ class Case:
             if self.leg.sign > 0:
                 return position < 0 and buys + self.buys <= -position and self.sells <= 0
             return position > 0 and sells + self.sells <= position and self.buys <= 0
-        if self.intent.group is Group.BRACKET:
+        if self.intent.group is _BRACKET:
             return False  # its children would open again what the parent closed
         if self.buys and self.sells:
             return False
@@ -120,6 +146,21 @@ class Case:
             and terms.limit_price == leg.limit_price
             and terms.stop_price == leg.stop_price
         )
+
+
+def _value(leg: OrderLeg, mark: Decimal | None, point: Decimal) -> Decimal | None:
+    """Return a leg's money at the highest of its own prices and the market's, None when there is no price."""
+    price = mark
+    for own in (leg.limit_price, leg.stop_price):
+        if own is not None and (price is None or abs(own) > price):
+            price = abs(own)
+    return None if price is None else leg.quantity * price * point
+
+
+def _highest(values: list[Decimal | None]) -> Decimal | None:
+    """Return the largest value, None when one is unknown."""
+    known = [value for value in values if value is not None]
+    return max(known) if len(known) == len(values) else None
 
 
 def _facts(leg: OrderLeg) -> LegFacts:

@@ -5,9 +5,11 @@ Invariants:
 2. Quantity leaves "working" only into "position": filled = max(reported, sum of executions), whichever comes first.
 3. Sums per contract and of the account are kept running; `tests/property` compares them with the whole history.
 4. Applying a message twice changes nothing; messages of one stream come in its order, streams among each other in any.
+5. Memory is bounded by what works: an order whose legs have all ended is packed after a minute and dropped after days
+   (`ended.py`).
 
-Known limits: every leg of the retained streams is kept in memory (about 1 kB each); where `fills` was trimmed, what the
-lost entries held shows as `unassigned`.
+Known limit: where `fills` was trimmed and no snapshot tells whose they were, what the lost entries held shows as
+`unassigned`.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from decimal import Decimal
 from typing import Any
 
 from services.risk.core.breakers import Breakers
-from services.risk.core.legs import Leg, OrderGroup
+from services.risk.core.days import TradingDay
+from services.risk.core.orders import Orders
 from services.risk.core.positions import ContractExposure
-from services.risk.core.rates import TokenBucket
+from services.risk.core.profiles import TRADING_DAY
 from services.risk.core.readiness import Readiness
 from shared.ids import UNASSIGNED
 from shared.messages.account import (
@@ -32,50 +35,37 @@ from shared.messages.account import (
     Unexplained,
 )
 from shared.messages.base import Message
-from shared.messages.control import BrokerStatus, Control, HaltStatus, Reconciled
+from shared.messages.control import BrokerStatus, Control, ControlAction, HaltStatus, Reconciled
 from shared.messages.market import ContractInfo
-from shared.messages.orders import Command, Fill, Group, Intent, IntentAction, OrderEvent, OrderState, Side
-from shared.money import ZERO, notional
+from shared.messages.orders import Command, Fill, OrderEvent
+from shared.money import ZERO
 
-MODIFY_CLAIMED = "GATEWAY_MODIFY"
-"""Code of the gateway's claim of a MODIFY intent: such an event is no order."""
+_TAGS = {"NetLiquidation": "net_liquidation", "TotalCashValue": "cash", "DayTradesRemaining": "day_trades_left"}
 
 
-class Book:
+class Book(Orders):
     """The account as risk sees it.
 
     Args:
         account: the one account of the deployment; what belongs to others is ignored.
         incarnation: of the order-flow server that the book was read from.
+        day: the trading day that counts and losses belong to.
     """
 
-    def __init__(self, account: str, *, incarnation: str = "", epoch: int = 0) -> None:
-        self.account = account
+    def __init__(self, account: str, *, incarnation: str = "", epoch: int = 0, day: TradingDay = TRADING_DAY) -> None:
+        super().__init__(account, day)
         self.incarnation = incarnation
         self.epoch = epoch
-        self.contracts: dict[int, ContractExposure] = {}
-        self.groups: dict[str, OrderGroup] = {}
-        self.modifies: dict[str, tuple[str, int]] = {}
-        """Intent id of a modify → (intent id, leg) of the order it changes."""
-        self.base_currency = ""
-        self.rates: dict[str, Decimal] = {}
         self.buying_power: Decimal | None = None
-        self.filled_since: Decimal = ZERO
-        """Base currency of fills that opened positions since the last buying power: it may not show them yet."""
-        self.gross_worst = ZERO
-        self.gross_position = ZERO
-        self.unvalued: dict[int, None] = {}
-        """Contracts with a position or work whose value is unknown."""
-        self.open_orders = 0
+        self.net_liquidation: Decimal | None = None
+        self.cash: Decimal | None = None
+        self.day_trades_left: Decimal | None = None
+        """Day trades that the broker still allows; -1 without a limit, None where it does not say."""
         self.breakers = Breakers()
         self.readiness = Readiness()
-        self.account_bucket = TokenBucket()
-        self.strategy_buckets: dict[str, TokenBucket] = {}
         self._has_baseline = False
         self._positions_seen = False
         self._reported: dict[int, None] = {}
-        self._dirty: dict[int, ContractExposure] = {}
-        self._differing: dict[int, ContractExposure] = {}
         self._appliers: Mapping[type[Message], Callable[[Any, int], None]] = {
             Command: self._apply_command,
             OrderEvent: self._apply_order,
@@ -105,140 +95,9 @@ class Book:
         """
         applier = self._appliers.get(type(message))
         if applier is not None:
+            self.seen_ns = now_ns
             applier(message, now_ns)
-
-    def contract(self, con_id: int) -> ContractExposure:
-        """Return a contract's exposure, made empty if it is new."""
-        found = self.contracts.get(con_id)
-        if found is None:
-            found = self.contracts[con_id] = ContractExposure(con_id)
-        return found
-
-    def reserve(self, intent: Intent, now_ns: int, limits_rates: tuple[float, float, float, float]) -> None:
-        """Count an approved intent from now on, and take it from the order rates.
-
-        Args:
-            intent: the approved intent; reserving it twice changes nothing.
-            now_ns: time of the approval.
-            limits_rates: strategy's rate and burst, account's rate and burst (orders per second, orders).
-        """
-        if self._is_known(intent):
-            return
-        bucket = self.strategy_buckets.setdefault(intent.strategy, TokenBucket())
-        bucket.take(limits_rates[0], limits_rates[1], now_ns)
-        self.account_bucket.take(limits_rates[2], limits_rates[3], now_ns)
-        self._count(intent)
-
-    def _is_known(self, intent: Intent) -> bool:
-        group = self.groups.get(intent.intent_id)
-        if group is None:
-            return intent.intent_id in self.modifies
-        legs = [group.legs.get(terms.leg) for terms in intent.legs]
-        return all(leg is not None and (leg.is_open or leg.is_shown) for leg in legs)
-
-    def _count(self, intent: Intent) -> None:
-        if intent.action is IntentAction.MODIFY:
-            group = self.groups.get(intent.modifies)
-            terms = intent.legs[0]
-            leg = group.legs.get(terms.leg) if group is not None else None
-            self.modifies[intent.intent_id] = (intent.modifies, terms.leg)
-            if group is not None and leg is not None and leg.is_open:
-                leg.pending[intent.intent_id] = (terms.quantity, terms.limit_price, terms.stop_price)
-                self._recount(group)
-            return
-        group = self._group(intent.intent_id, intent.con_id, intent.strategy, intent.group)
-        for terms in intent.legs:
-            group.leg(terms.leg, terms.side.sign).reserve(terms)
-        self._recount(group)
-
-    def release(self, intent: Intent) -> None:
-        """Take back a reservation whose approval was never written."""
-        modified = self.modifies.pop(intent.intent_id, None)
-        if modified is not None:
-            self._end_modify(intent.intent_id, modified, is_taken=False)
-            return
-        released = self.groups.get(intent.intent_id)
-        if released is not None:
-            for leg in released.legs.values():
-                leg.is_open = leg.is_open and leg.is_shown
-            self._recount(released)
-
-    def _apply_command(self, command: Command, now_ns: int) -> None:
-        if command.intent.account == self.account:
-            self.reserve(command.intent, now_ns, (1e9, 1e9, 1e9, 1e9))
-
-    def _apply_order(self, event: OrderEvent, now_ns: int) -> None:
-        if event.account != self.account:
-            return
-        modified = self.modifies.get(event.intent_id)
-        if modified is not None:
-            if event.state.is_final:
-                self._end_modify(event.intent_id, modified, is_taken=event.state is OrderState.MODIFIED)
-            return
-        key = event.intent_id or _foreign_key(event.perm_id, event.order_ref)
-        if not key or event.code == MODIFY_CLAIMED:
-            return
-        group = self._group(key, event.con_id, event.strategy, event.group, is_external=event.is_external)
-        leg = group.leg(event.leg, event.side.sign)
-        before = leg.filled
-        leg.apply_event(event)
-        self._moved(group, leg, leg.filled - before, now_ns)
-
-    def _end_modify(self, intent_id: str, target: tuple[str, int], *, is_taken: bool) -> None:
-        """End the doubt about a modify; terms the broker took hold until the order's own event shows them."""
-        group = self.groups.get(target[0])
-        leg = group.legs.get(target[1]) if group is not None else None
-        if group is None or leg is None:
-            return
-        terms = leg.pending.pop(intent_id, None)
-        if is_taken and terms is not None:
-            leg.quantity, leg.limit_price, leg.stop_price = terms
-        self._recount(group)
-
-    def _apply_fill(self, fill: Fill, now_ns: int) -> None:
-        if fill.account != self.account:
-            return
-        key = fill.intent_id or _foreign_key(fill.perm_id, fill.order_ref) or f"exec:{fill.exec_stem}"
-        group = self._group(key, fill.con_id, fill.strategy, Group.SINGLE, is_external=not fill.intent_id)
-        leg = group.leg(fill.leg, fill.side.sign)
-        before = leg.filled
-        if leg.apply_fill(fill):
-            self._moved(group, leg, leg.filled - before, now_ns)
-
-    def _moved(self, group: OrderGroup, leg: Leg, change: Decimal, now_ns: int) -> None:
-        if change:
-            contract = self.contract(group.con_id)
-            before = abs(contract.total)
-            contract.move(group.strategy, change * leg.sign, now_ns)
-            self._note_difference(contract)
-            grown = abs(contract.total) - before
-            if grown > 0 and contract.value is not None:
-                self.filled_since += grown * contract.value
-        self._recount(group)
-
-    def _group(self, key: str, con_id: int, strategy: str, kind: Group, *, is_external: bool = False) -> OrderGroup:
-        group = self.groups.get(key)
-        if group is None:
-            owner = UNASSIGNED if is_external else strategy
-            group = self.groups[key] = OrderGroup(key, con_id, owner, kind, is_external=is_external)
-            self.contract(con_id).groups[key] = group
-        elif group.kind is Group.SINGLE:
-            group.kind = kind  # a fill that came first could not tell
-        return group
-
-    def _recount(self, group: OrderGroup) -> None:
-        buys, sells, open_buys, open_sells = group.buys, group.sells, group.open_buys, group.open_sells
-        group.recount()
-        contract = self.contract(group.con_id)
-        contract.add_work(
-            group.strategy,
-            group.buys - buys,
-            group.sells - sells,
-            group.open_buys - open_buys,
-            group.open_sells - open_sells,
-        )
-        self.open_orders += group.open_buys + group.open_sells - open_buys - open_sells
-        self._revalue(contract)
+            self.put_away(now_ns)
 
     # -- account, contracts, prices
 
@@ -250,12 +109,18 @@ class Book:
         contract.market_price = report.market_price
         contract.currency = report.currency or contract.currency
         self._reported[report.con_id] = None
-        if self._has_baseline:
-            contract.report(report.position, now_ns)
-            self._note_difference(contract)
-        else:
-            contract.broker = report.position
-        self._dirty[report.con_id] = contract
+        self._take_broker(contract, report.position, now_ns)
+        self.sums.price_moved(contract)
+
+    def _take_broker(self, contract: ContractExposure, position: Decimal, now_ns: int) -> None:
+        if not self._has_baseline:
+            contract.broker = position
+            return
+        was_mismatched = contract.is_mismatched
+        contract.report(position, now_ns)
+        self._note_difference(contract)
+        if was_mismatched:
+            self.sums.quantities_changed(contract)
 
     def _apply_positions_complete(self, message: PositionsComplete, now_ns: int) -> None:
         if message.account != self.account:
@@ -264,11 +129,7 @@ class Book:
         self._reported = {}
         for con_id, contract in self.contracts.items():
             if con_id not in named and (contract.total or contract.broker):
-                if self._has_baseline:
-                    contract.report(ZERO, now_ns)
-                    self._note_difference(contract)
-                else:
-                    contract.broker = ZERO
+                self._take_broker(contract, ZERO, now_ns)
         self._positions_seen = True
         self._try_baseline(now_ns)
 
@@ -279,20 +140,21 @@ class Book:
         self._has_baseline = True
         self.rebase(now_ns)
 
+    def baseline_stored(self) -> list[bool]:
+        """Return what is known of the first reconciliation, for a snapshot."""
+        return [self._has_baseline, self._positions_seen]
+
+    def baseline_restore(self, stored: list[bool]) -> None:
+        """Take `baseline_stored` of a snapshot."""
+        self._has_baseline, self._positions_seen = stored
+
     def rebase(self, now_ns: int) -> None:
         """Give every difference between the broker's positions and ours to `unassigned`."""
         for contract in self.contracts.values():
             if contract.broker is not None and contract.broker != contract.total:
                 contract.move(UNASSIGNED, contract.broker - contract.total, now_ns)
                 self._note_difference(contract)
-                self._revalue(contract)
-
-    def _note_difference(self, contract: ContractExposure) -> None:
-        if contract.differs_since_ns:
-            self._differing[contract.con_id] = contract
-        elif contract.con_id in self._differing:
-            del self._differing[contract.con_id]
-            self._revalue(contract)
+                self.sums.quantities_changed(contract)
 
     def _apply_unexplained(self, message: Unexplained, _: int) -> None:
         contract = self.contract(message.con_id)
@@ -305,60 +167,57 @@ class Book:
         if move.account == self.account and contract.broker == contract.total + move.quantity:
             contract.move(move.strategy, move.quantity, now_ns)
             self._note_difference(contract)
-            self._revalue(contract)
+            self.sums.quantities_changed(contract)
 
     def _apply_account(self, snapshot: AccountSnapshot, _: int) -> None:
         if snapshot.account != self.account:
             return
-        if snapshot.currency and snapshot.currency != self.base_currency:
-            self.base_currency = snapshot.currency
-            self._dirty.update(self.contracts)
+        if snapshot.currency and snapshot.currency != self.sums.base_currency:
+            self.sums.set_base(snapshot.currency, self.contracts)
         for tag in snapshot.values:
-            if tag.tag == "BuyingPower" and tag.currency in ("", "BASE", self.base_currency):
+            if tag.tag == "BuyingPower" and tag.currency in ("", "BASE", self.sums.base_currency):
                 self.buying_power = _number(tag.value)
                 self.filled_since = ZERO
+            elif tag.tag in _TAGS and tag.currency in ("", "BASE", self.sums.base_currency):
+                setattr(self, _TAGS[tag.tag], _number(tag.value))
             elif tag.tag == "ExchangeRate" and tag.currency:
-                self._set_rate(tag.currency, _number(tag.value))
+                self.sums.set_rate(tag.currency, _number(tag.value), self.contracts)
 
     def _apply_rate(self, message: ExchangeRate, _: int) -> None:
         if message.account == self.account:
-            self._set_rate(message.currency, message.rate)
+            self.sums.set_rate(message.currency, message.rate, self.contracts)
 
-    def _set_rate(self, currency: str, rate: Decimal | None) -> None:
-        if rate is None or rate <= 0 or self.rates.get(currency) == rate:
-            return
-        self.rates[currency] = rate
-        for contract in self.contracts.values():
-            if contract.info is not None and contract.info.currency == currency:
-                self._dirty[contract.con_id] = contract
-
-    def _apply_pnl(self, report: PnlReport, _: int) -> None:
+    def _apply_pnl(self, report: PnlReport, now_ns: int) -> None:
         if report.account == self.account:
-            self.breakers.note_pnl(report.daily)
+            self.activity.advance(now_ns)
+            self.breakers.note_pnl(report.daily, self.activity.started_ns)
 
     def _apply_contract(self, info: ContractInfo, _: int) -> None:
         contract = self.contract(info.con_id)
         contract.info = info
         contract.currency = info.currency
-        self._dirty[info.con_id] = contract
+        self.sums.terms_changed(contract)
 
     def apply_tick(self, con_id: int, kind: int, quality: int, ts_ns: int, a: float, c: float) -> None:
         """Take one tick record; see `Quote.apply`."""
         contract = self.contract(con_id)
         contract.quote.apply(kind, quality, ts_ns, a, c)
-        self._dirty[con_id] = contract
+        self.sums.price_moved(contract)
 
     def take_quotes(self, other: Book) -> None:
         """Go on with the last prices of another book; prices are not rebuilt from streams."""
         for con_id, contract in other.contracts.items():
             if contract.quote.ts_ns:
-                self.contract(con_id).quote = contract.quote
-                self._dirty[con_id] = self.contracts[con_id]
+                mine = self.contract(con_id)
+                mine.quote = contract.quote
+                self.sums.price_moved(mine)
 
     # -- control and status
 
     def _apply_control(self, control: Control, _: int) -> None:
         self.breakers.apply(control)
+        if control.action in (ControlAction.RESUME, ControlAction.RESUME_STRATEGY):
+            self.activity.resume("" if control.scope == "account" else control.scope.rpartition(":")[2])
 
     def _apply_halt(self, status: HaltStatus, _: int) -> None:
         self.breakers.set_stage(str(status.stage), status.reason)
@@ -370,74 +229,12 @@ class Book:
         self.readiness.apply_reconciled(message)
         self._try_baseline(now_ns)
 
-    # -- the account's sums
-
     def advance(self, now_ns: int) -> None:
         """Bring values and the comparison of the books up to `now_ns`; called before each decision."""
-        if self._dirty:
-            for contract in self._dirty.values():
-                if contract.total or contract.buys or contract.sells or contract.broker or contract.value is None:
-                    self._set_value(contract)
-                    contract.is_price_old = False
-                else:
-                    contract.is_price_old = True
-            self._dirty.clear()
-        if self._differing:
-            for contract in self._differing.values():
-                if contract.settle(now_ns):
-                    self._revalue(contract)
-
-    def value_of(self, contract: ContractExposure) -> Decimal | None:
-        """Return base currency per share of a contract at its newest price."""
-        if contract.is_price_old:
-            self._set_value(contract)
-            contract.is_price_old = False
-        return contract.value
-
-    def per_point(self, contract: ContractExposure) -> Decimal | None:
-        """Return base currency per point of price and share, None when a factor is unknown."""
-        info = contract.info
-        if info is None:
-            return None
-        return notional(Decimal(1), Decimal(1), info.multiplier, info.price_magnifier, self.rate_of(info.currency))
-
-    def rate_of(self, currency: str) -> Decimal | None:
-        """Return base currency per unit of a currency, None when not known."""
-        if currency and currency == self.base_currency:
-            return Decimal(1)
-        return self.rates.get(currency)
-
-    def _set_value(self, contract: ContractExposure) -> None:
-        price, point = contract.price(), self.per_point(contract)
-        value = abs(price) * point if price is not None and point is not None else None
-        if value != contract.value:
-            contract.value = value
-            self._revalue(contract)
-
-    def _revalue(self, contract: ContractExposure) -> None:
-        """Bring a contract's share of the account's sums up to date."""
-        worst, low_high = contract.worst(), contract.bounds
-        position = max(abs(low_high[0]), abs(low_high[1]))
-        self.gross_worst -= contract.worst_value or ZERO
-        self.gross_position -= contract.position_value or ZERO
-        if contract.value is None:
-            contract.worst_value = contract.position_value = None
-            if worst:
-                self.unvalued[contract.con_id] = None
-        else:
-            contract.worst_value = worst * contract.value
-            contract.position_value = position * contract.value
-            self.gross_worst += contract.worst_value
-            self.gross_position += contract.position_value
-        if contract.value is not None or not worst:
-            self.unvalued.pop(contract.con_id, None)
-        if worst and contract.is_price_old:
-            self._dirty[contract.con_id] = contract
-
-
-def _foreign_key(perm_id: int, order_ref: str) -> str:
-    """Return the key of an order that is not ours."""
-    return f"perm:{perm_id}" if perm_id else order_ref
+        self.sums.advance()
+        for contract in self._differing.values():
+            if contract.settle(now_ns):
+                self.sums.quantities_changed(contract)
 
 
 def _number(text: str) -> Decimal | None:
@@ -446,8 +243,3 @@ def _number(text: str) -> Decimal | None:
     except ArithmeticError:
         return None
     return value if value.is_finite() else None
-
-
-def side_sums(side: Side, quantity: Decimal) -> tuple[Decimal, Decimal]:
-    """Return (buys, sells) of one quantity."""
-    return (quantity, ZERO) if side is Side.BUY else (ZERO, quantity)

@@ -128,7 +128,10 @@ class OrderGroup:
     the largest child, up to what the parent has opened and no sibling closed. OCA: the largest leg of each side.
     """
 
-    __slots__ = ("buys", "con_id", "is_external", "key", "kind", "legs", "open_buys", "open_sells", "sells", "strategy")
+    __slots__ = (
+        "buys", "con_id", "is_external", "key", "kind", "legs", "open_buys", "open_sells", "sells",
+        "since_ns", "strategy",
+    )  # fmt: skip
 
     def __init__(self, key: str, con_id: int, strategy: str, kind: Group, *, is_external: bool = False) -> None:
         self.key = key
@@ -137,6 +140,8 @@ class OrderGroup:
         self.kind = kind
         self.is_external = is_external
         self.legs: dict[int, Leg] = {}
+        self.since_ns = 0
+        """When it was first heard of."""
         self.buys = ZERO
         self.sells = ZERO
         self.open_buys = 0

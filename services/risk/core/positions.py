@@ -23,13 +23,16 @@ SETTLE_NS = 10_000_000_000
 class ContractExposure:
     """Everything risk knows of one contract; quantities are signed shares or contracts, `buys` and `sells` positive.
 
-    `value` is base currency per share: None while a factor is unknown.
+    `point` is base currency per point of price and share, `value` base currency per share: None while a factor is
+    unknown. `top` and `bottom` are the signed positions if all buys (all sells) fill, `worst_quantity` the larger of
+    both in size, `held_quantity` the size without what works; `share` is what `Sums` has counted of this contract.
     """
 
     __slots__ = (
-        "average_cost", "broker", "buys", "by_strategy", "con_id", "currency", "differs_since_ns", "groups", "info",
-        "is_mismatched", "is_price_old", "market_price", "open_buys", "open_sells", "position_value", "quote", "sells",
-        "strategy_work", "total", "totals", "unexplained", "value", "worst_value",
+        "average_cost", "best_own", "bottom", "broker", "buys", "by_strategy", "con_id", "currency", "differs_since_ns",
+        "groups", "held_quantity", "info", "is_mismatched", "is_price_old", "is_used", "market_price", "open_buys",
+        "open_sells", "point", "quote", "sells", "share", "steps", "strategy_work", "top", "total", "totals",
+        "unexplained", "value", "worst_quantity", "worst_value",
     )  # fmt: skip
 
     def __init__(self, con_id: int) -> None:
@@ -53,9 +56,19 @@ class ContractExposure:
         self.open_sells = 0
         self.quote = Quote()
         self.is_price_old = False
+        self.best_own: tuple[Decimal | None, Decimal | None] | None = None
+        """Highest working buy limit and lowest working sell limit of ours, None when it must be looked up again."""
+        self.steps: tuple[Decimal, Decimal, Decimal] | None = None
+        """Tick, size increment and smallest size where one of each holds at every price above zero."""
+        self.point: Decimal | None = None
         self.value: Decimal | None = None
         self.worst_value: Decimal | None = ZERO
-        self.position_value: Decimal | None = ZERO
+        self.top = ZERO
+        self.bottom = ZERO
+        self.worst_quantity = ZERO
+        self.held_quantity = ZERO
+        self.is_used = False
+        self.share: tuple[Decimal, Decimal, Decimal, Decimal, str] = (ZERO, ZERO, ZERO, ZERO, "")
 
     # -- position
 
@@ -118,10 +131,19 @@ class ContractExposure:
         work[0] += buys
         work[1] += sells
 
+    def recount(self) -> None:
+        """Set the worst case from position and work; every change of either is followed by this."""
+        low, high = self.bounds
+        self.top = high + self.buys
+        self.bottom = low - self.sells
+        self.worst_quantity = max(self.top, -self.bottom)  # bottom <= low <= high <= top: one of the ends is largest
+        self.held_quantity = max(high, -low)
+        self.is_used = bool(self.worst_quantity)
+
     def worst(self, buys: Decimal = ZERO, sells: Decimal = ZERO) -> Decimal:
         """Return the largest absolute position possible, with `buys` and `sells` added to what works."""
-        low, high = self.bounds
-        return max(abs(high + self.buys + buys), abs(low - self.sells - sells), abs(high), abs(low))
+        top, bottom = self.top + buys, sells - self.bottom
+        return top if top > bottom else bottom
 
     # -- money
 

@@ -9,14 +9,17 @@ from decimal import Decimal
 
 from shared.messages.market import DataQuality, TickKind
 
-_DELAYED = (DataQuality.DELAYED, DataQuality.DELAYED_FROZEN)
-_FROZEN = (DataQuality.FROZEN, DataQuality.DELAYED_FROZEN)
+DELAYED = frozenset((int(DataQuality.DELAYED), int(DataQuality.DELAYED_FROZEN)))
+_QUOTE, _TRADE = int(TickKind.QUOTE), int(TickKind.TRADE)
+_HIGHEST = 1e12
+"""What a price may be; more is no price."""
+FROZEN = frozenset((int(DataQuality.FROZEN), int(DataQuality.DELAYED_FROZEN)))
 
 
 class Quote:
     """The last prices of one contract; 0.0 means "none seen", times are wall ns of the receipt."""
 
-    __slots__ = ("ask", "bid", "last", "quality", "ts_ns")
+    __slots__ = ("_mark", "ask", "bid", "last", "quality", "ts_ns")
 
     def __init__(self) -> None:
         self.bid = 0.0
@@ -24,28 +27,30 @@ class Quote:
         self.last = 0.0
         self.quality = 0
         self.ts_ns = 0
+        self._mark: Decimal | None = None
 
     def apply(self, kind: int, quality: int, ts_ns: int, a: float, c: float) -> None:
         """Take one tick record's kind, quality, time and prices (a: bid or trade price, c: ask)."""
-        if kind == TickKind.QUOTE:
-            self.bid = a if a > 0 else 0.0  # NaN is not above 0
-            self.ask = c if c > 0 else 0.0
-        elif kind == TickKind.TRADE:
-            self.last = a if a > 0 else 0.0
+        if kind == _QUOTE:
+            self.bid = a if 0 < a < _HIGHEST else 0.0  # NaN is not above 0
+            self.ask = c if 0 < c < _HIGHEST else 0.0
+        elif kind == _TRADE:
+            self.last = a if 0 < a < _HIGHEST else 0.0
         else:
             return
+        self._mark = None
         self.quality = quality
         self.ts_ns = max(self.ts_ns, ts_ns)
 
     @property
     def is_delayed(self) -> bool:
         """Return whether the data are delayed."""
-        return self.quality in _DELAYED
+        return self.quality in DELAYED
 
     @property
     def is_frozen(self) -> bool:
         """Return whether the data are those of a closed market."""
-        return self.quality in _FROZEN
+        return self.quality in FROZEN
 
     @property
     def price(self) -> float:
@@ -57,5 +62,7 @@ class Quote:
     @property
     def mark(self) -> Decimal | None:
         """Return `price` as Decimal, None when nothing was seen."""
-        price = self.price
-        return Decimal(repr(price)) if price else None
+        if self._mark is None:
+            price = self.price
+            self._mark = Decimal(repr(price)) if price else None
+        return self._mark

@@ -16,8 +16,10 @@ class TokenBucket:
 
     def left(self, rate_per_s: float, burst: float, now_ns: int) -> float:
         """Return how many orders may go now; below 1 means wait. Changes nothing."""
-        refilled = max(0, now_ns - self._last_ns) * rate_per_s / _NS_PER_S
-        return burst - max(0.0, self._taken - refilled)
+        taken, passed_ns = self._taken, now_ns - self._last_ns
+        if passed_ns > 0:
+            taken -= passed_ns * rate_per_s / _NS_PER_S
+        return burst - taken if taken > 0 else burst
 
     def take(self, rate_per_s: float, burst: float, now_ns: int) -> None:
         """Take one; orders that reduce are taken too, down to an empty bucket."""

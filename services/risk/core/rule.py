@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from services.risk.core.case import Case
+from services.risk.core.limits import LimitSet
 from shared.messages.orders import RuleResult
 
 
@@ -47,17 +48,27 @@ class Rule:
     is_hard: ClassVar[bool] = True
     applies_to_reducing: ClassVar[bool] = False
     is_strategy_scoped: ClassVar[bool] = False
+    is_for_trouble: ClassVar[bool] = False
+    """Can only object while something is wrong (`Case.is_troubled`); not asked at other times."""
+    is_for_modifies: ClassVar[bool] = False
+    is_for_groups: ClassVar[bool] = False
+    since: ClassVar[int] = 1
+    """The set of rules (`limits.RULES_VERSION`) it came with: under a limits file of an older set it only warns."""
 
     def check(self, case: Case) -> Finding | None:
         """Return what is wrong with an intent, None if nothing."""
         raise NotImplementedError
 
-    def result(self, finding: Finding) -> RuleResult:
-        """Return a finding as it stands in a decision."""
+    def is_on(self, limits: LimitSet) -> bool:  # noqa: ARG002 - the rules that have a limit read it
+        """Return whether these limits can make the rule object at all; one that cannot is not asked."""
+        return True
+
+    def result(self, finding: Finding, rules_version: int) -> RuleResult:
+        """Return a finding as it stands in a decision, under limits that were checked against a set of rules."""
         return RuleResult(
             code=self.code,
             ok=False,
-            is_hard=self.is_hard and not finding.is_soft,
+            is_hard=self.is_hard and not finding.is_soft and self.since <= rules_version,
             limit=finding.limit,
             measured=finding.measured,
             text=finding.text,

@@ -3,19 +3,43 @@
 | group | rules |
 |---|---|
 | the order itself | incarnation, expiry, account, strategy, contract, modify target, type, group, tick, quantity |
-| the system's state | limits file, halt, daily loss, readiness, pause, books, data, money |
-| the worst case | order notional, collar, position, strategy position, gross exposure, buying power, counts, rates |
+| the system's state | limits file, halt, readiness, pause, books; losses and rejections that tripped a breaker |
+| the market | data, quotes, hours, the broker's windows, expiry, money |
+| permission | restricted contracts, short sales, day trades, protection |
+| the worst case | order notional, collar, slippage, positions, exposures, concentration, buying power, cash |
+| behaviour | self-cross, duplicates, repeats, turnover, counts, ratios, rates |
 """
 
 from __future__ import annotations
 
 from services.risk.core.rule import Rule
+from services.risk.core.rules_activity import (
+    Duplicate,
+    OrderEfficiency,
+    RepeatsMax,
+    SelfCross,
+    TradesDayMax,
+    TurnoverDayMax,
+)
 from services.risk.core.rules_exposure import (
     BuyingPower,
+    CashMin,
+    Concentration,
+    ExposureCurrencyMax,
     ExposureGrossMax,
+    ExposureNetMax,
     OpenOrdersMax,
     PositionMax,
     StrategyPositionMax,
+)
+from services.risk.core.rules_loss import DailyLoss, DrawdownMax, RejectsMax, StrategyLossMax
+from services.risk.core.rules_market import (
+    BrokerWindow,
+    DataFrozen,
+    MarketClosed,
+    MarketSlippage,
+    NearExpiry,
+    QuoteCrossed,
 )
 from services.risk.core.rules_order import (
     Account,
@@ -31,13 +55,14 @@ from services.risk.core.rules_order import (
     TickSize,
     TypeAllowed,
 )
+from services.risk.core.rules_permission import ContractRestricted, DayTrades, ProtectionRequired, ShortSale
 from services.risk.core.rules_state import (
-    DailyLoss,
     DataDelayed,
     DataStale,
     Halted,
     LimitsBroken,
     MoneyUnknown,
+    NotArmed,
     NotReady,
     OrderRate,
     ReduceOnly,
@@ -57,22 +82,46 @@ RULES: tuple[Rule, ...] = (
     TickSize(),
     OrderQuantityMax(),
     LimitsBroken(),
+    NotArmed(),
     Halted(),
     DailyLoss(),
+    DrawdownMax(),
     NotReady(),
+    BrokerWindow(),
     StrategyPaused(),
+    StrategyLossMax(),
+    RejectsMax(),
     WouldCrossZero(),
     ReduceOnly(),
+    ContractRestricted(),
+    ShortSale(),
+    DayTrades(),
+    ProtectionRequired(),
     DataStale(),
     DataDelayed(),
+    DataFrozen(),
+    QuoteCrossed(),
+    MarketClosed(),
+    NearExpiry(),
     MoneyUnknown(),
     OrderNotionalMax(),
     PriceCollar(),
+    MarketSlippage(),
     PositionMax(),
     StrategyPositionMax(),
     ExposureGrossMax(),
+    ExposureNetMax(),
+    ExposureCurrencyMax(),
+    Concentration(),
     BuyingPower(),
+    CashMin(),
+    TurnoverDayMax(),
+    TradesDayMax(),
     OpenOrdersMax(),
+    SelfCross(),
+    Duplicate(),
+    RepeatsMax(),
+    OrderEfficiency(),
     OrderRate(),
 )
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from decimal import Decimal
 
 from services.risk.core.case import Case
+from services.risk.core.limits import LimitSet
 from services.risk.core.rule import Finding, Rule, Scope, money, plain
 from shared.ids import UNASSIGNED
 from shared.messages.market import ContractInfo
-from shared.messages.orders import Group, IntentAction, OrderLeg
+from shared.messages.orders import Group, OrderLeg, Side
+from shared.money import ZERO
 
 _HUGE = Decimal(10) ** 12
+_HUNDRED = Decimal(100)
+_ABOVE_ZERO = ("STK", "OPT", "CASH", "CRYPTO")
+"""Kinds of contracts whose price is above zero."""
+_BUY = Side.BUY
 
 
 class Incarnation(Rule):
@@ -40,9 +46,9 @@ class Expired(Rule):
 
     def check(self, case: Case) -> Finding | None:
         """Compare `valid_until_ns` with now."""
-        late_ns = case.now_ns - case.intent.valid_until_ns
-        if late_ns <= 0:
+        if case.now_ns <= case.intent.valid_until_ns:
             return None
+        late_ns = case.now_ns - case.intent.valid_until_ns
         return Finding(f"the intent came {late_ns / 1e9:.3f} s after its valid_until", "0 s", f"{late_ns / 1e9:.3f} s")
 
 
@@ -69,17 +75,19 @@ class StrategyUnknown(Rule):
     code = "RISK_STRATEGY_UNKNOWN"
     scope = Scope.STRATEGY
     limit_name = "strategies"
-    citation = "architecture §2; RTS 6 article 12 (who may trade)"
+    citation = "architecture §2; RTS 6 article 12(3) (whose order it is), article 18"
     applies_to_reducing = True
 
     def check(self, case: Case) -> Finding | None:
         """Look the strategy up in the limits."""
-        name = case.intent.strategy
+        name, limits = case.intent.strategy, case.limit_book
+        if limits.base.takes_any_strategy and name != UNASSIGNED:
+            return None
         if name == UNASSIGNED:
             return Finding("orders are never given for `unassigned`: name a strategy, or leave it out for manual")
-        if case.is_reducing or case.limit_book.knows_strategy(name):
+        if case.is_reducing or limits.knows_strategy(name):
             return None
-        listed = ", ".join(case.limit_book.base.strategies)
+        listed = ", ".join(limits.base.strategies)
         return Finding(f"strategy {name!r} is not in the limits file's list", listed, name)
 
 
@@ -106,12 +114,13 @@ class OrderUnknown(Rule):
     scope = Scope.ORDER
     citation = "architecture §4, the ledger"
     applies_to_reducing = True
+    is_for_modifies = True
 
     def check(self, case: Case) -> Finding | None:
         """Compare a modify with the order it names."""
-        intent = case.intent
-        if intent.action is not IntentAction.MODIFY:
+        if not case.is_modify:
             return None
+        intent = case.intent
         if case.target is None or case.leg is None:
             return Finding(f"there is no order {intent.modifies} of ours in contract #{intent.con_id} to modify")
         if not case.leg.is_open:
@@ -130,6 +139,10 @@ class TypeAllowed(Rule):
     scope = Scope.ORDER
     limit_name = "order_types, tifs"
     citation = "FIA: order types enabled per strategy"
+
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether any type or time in force is not enabled."""
+        return not limits.takes_any_type
 
     def check(self, case: Case) -> Finding | None:
         """Look every leg's type and time in force up in the limits."""
@@ -150,11 +163,12 @@ class GroupShape(Rule):
     scope = Scope.ORDER
     citation = "ib-facts A.13"
     applies_to_reducing = True
+    is_for_groups = True
 
     def check(self, case: Case) -> Finding | None:
         """Compare the legs with the first."""
         intent = case.intent
-        if intent.action is IntentAction.MODIFY or intent.group is Group.SINGLE:
+        if len(intent.legs) == 1:
             return None
         first = intent.legs[0]
         for leg in intent.legs[1:]:
@@ -177,48 +191,64 @@ class TickSize(Rule):
 
     def check(self, case: Case) -> Finding | None:
         """Check every leg's prices and quantity."""
-        info = case.contract.info
+        steps, info = case.contract.steps, case.contract.info
         for leg in case.intent.legs:
+            if steps is not None and _fits(leg, steps):
+                continue  # as nearly every leg does; what is wrong is found out below
             finding = _bad_number(leg) or (_bad_step(leg, info) if info is not None else None)
             if finding is not None:
                 return finding
         return None
 
 
+def _fits(leg: OrderLeg, steps: tuple[Decimal, Decimal, Decimal]) -> bool:
+    tick, step, smallest = steps
+    limit, quantity = leg.limit_price, leg.quantity
+    return (
+        leg.stop_price is None
+        and (limit is None or (ZERO < limit < _HUGE and not limit % tick))
+        and smallest <= quantity < _HUGE
+        and not quantity % step
+    )
+
+
 def _bad_number(leg: OrderLeg) -> Finding | None:
     if leg.quantity > _HUGE:
         return Finding(f"leg {leg.leg}: a quantity of {leg.quantity} is no quantity", plain(_HUGE), str(leg.quantity))
     for price in (leg.limit_price, leg.stop_price):
-        if price is not None and abs(price) > _HUGE:
+        if price is not None and not -_HUGE <= price <= _HUGE:
             return Finding(f"leg {leg.leg}: {price} is no price", plain(_HUGE), str(price))
     return None
 
 
 def _bad_step(leg: OrderLeg, info: ContractInfo) -> Finding | None:
-    for name, price in (("limit", leg.limit_price), ("stop", leg.stop_price)):
-        if price is None:
-            continue
-        if price <= 0 and info.sec_type in ("STK", "OPT", "CASH", "CRYPTO"):
-            return Finding(f"leg {leg.leg}: a {name} price of {price} cannot be", "above 0", plain(price))
-        tick = info.tick_at(price)
-        if tick > 0 and price % tick:
-            return Finding(
-                f"leg {leg.leg}: {name} price {plain(price)} is no multiple of the tick size {plain(tick)}",
-                plain(tick),
-                plain(price),
-            )
-    step = info.size_increment
-    if step > 0 and leg.quantity % step:
+    if leg.limit_price is not None and (finding := _bad_price(leg, "limit", leg.limit_price, info)) is not None:
+        return finding
+    if leg.stop_price is not None and (finding := _bad_price(leg, "stop", leg.stop_price, info)) is not None:
+        return finding
+    step, quantity = info.size_increment, leg.quantity
+    if step > 0 and quantity % step:
         return Finding(
-            f"leg {leg.leg}: quantity {plain(leg.quantity)} is no multiple of {plain(step)}",
-            plain(step),
-            plain(leg.quantity),
+            f"leg {leg.leg}: quantity {plain(quantity)} is no multiple of {plain(step)}", plain(step), plain(quantity)
         )
-    if info.min_size > 0 and leg.quantity < info.min_size:
+    if quantity < info.min_size:
         return Finding(
-            f"leg {leg.leg}: quantity {plain(leg.quantity)} is below the contract's smallest, {plain(info.min_size)}",
+            f"leg {leg.leg}: quantity {plain(quantity)} is below the contract's smallest, {plain(info.min_size)}",
             plain(info.min_size),
-            plain(leg.quantity),
+            plain(quantity),
+        )
+    return None
+
+
+def _bad_price(leg: OrderLeg, name: str, price: Decimal, info: ContractInfo) -> Finding | None:
+    if price <= ZERO and info.sec_type in _ABOVE_ZERO:
+        return Finding(f"leg {leg.leg}: a {name} price of {price} cannot be", "above 0", plain(price))
+    tick = info.tick_at(price)
+    if tick > 0 and price % tick:
+        return Finding(
+            f"leg {leg.leg}: {name} price {plain(price)} is no multiple of the tick size {plain(tick)}",
+            plain(tick),
+            plain(price),
         )
     return None
 
@@ -229,7 +259,7 @@ class OrderQuantityMax(Rule):
     code = "RISK_ORDER_QUANTITY_MAX"
     scope = Scope.ORDER
     limit_name = "order_quantity_max"
-    citation = "SEC 15c3-5(c)(1)(ii); RTS 6 article 15(1)(c); FIA 1.1"
+    citation = "SEC 15c3-5(c)(1)(ii); RTS 6 article 15(1)(c); FIA: maximum order size"
     applies_to_reducing = True
 
     def check(self, case: Case) -> Finding | None:
@@ -257,7 +287,7 @@ class OrderNotionalMax(Rule):
         limit, value = case.limits.order_notional_max, case.order_value
         if limit is None or value is None or value <= limit:
             return None
-        base = case.book.base_currency
+        base = case.book.sums.base_currency
         shown, allowed = money(value, base), money(limit, base)
         return Finding(f"an order worth {shown} is above the limit of {allowed} per order", allowed, shown)
 
@@ -267,20 +297,27 @@ class PriceCollar(Rule):
 
     code = "RISK_PRICE_COLLAR"
     scope = Scope.ORDER
-    limit_name = "price_collar_percent"
-    citation = "RTS 6 article 15(1)(a); FIA 1.3; CME price banding"
+    limit_name = "price_collar_percent, price_collar_ticks"
+    citation = "RTS 6 article 15(1)(a); FIA: price tolerance; CME price banding"
+
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether there is a collar."""
+        return limits.price_collar_percent is not None or limits.price_collar_ticks is not None
 
     def check(self, case: Case) -> Finding | None:
         """Compare each limit price with the middle or last price."""
-        limit = case.limits.price_collar_percent
-        if limit is None:
-            return None
+        limit, ticks = case.limits.price_collar_percent, case.limits.price_collar_ticks
         for leg in case.intent.legs:
             reference = leg.stop_price if leg.stop_price is not None else case.mark
             if leg.limit_price is None or not reference:
                 continue
-            worse = (leg.limit_price - reference) * leg.side.sign * 100 / abs(reference)
-            if worse > limit:
+            worse = leg.limit_price - reference if leg.side is _BUY else reference - leg.limit_price
+            if worse <= ZERO:
+                continue
+            if ticks is not None and (finding := _too_many_ticks(case, leg, worse, ticks)) is not None:
+                return finding
+            if limit is not None and worse * _HUNDRED > limit * abs(reference):
+                worse = worse * 100 / abs(reference)
                 return Finding(
                     f"leg {leg.leg}: limit price {plain(leg.limit_price)} is {worse:.2f} % worse than "
                     f"{plain(reference)}; {plain(limit)} % is allowed",
@@ -288,3 +325,17 @@ class PriceCollar(Rule):
                     f"{worse:.2f} %",
                 )
         return None
+
+
+def _too_many_ticks(case: Case, leg: OrderLeg, worse: Decimal, allowed: Decimal) -> Finding | None:
+    info = case.contract.info
+    tick = ZERO if info is None or leg.limit_price is None else info.tick_at(leg.limit_price)
+    if tick <= ZERO or worse <= allowed * tick:
+        return None
+    count = worse / tick
+    return Finding(
+        f"leg {leg.leg}: limit price {plain(leg.limit_price)} is {count:.0f} ticks worse than the market; "
+        f"{plain(allowed)} are allowed",
+        f"{plain(allowed)} ticks",
+        f"{count:.0f} ticks",
+    )

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from services.risk.core.case import Case
+from services.risk.core.limits import LimitSet, Stage
+from services.risk.core.quotes import DELAYED
 from services.risk.core.rule import Finding, Rule, Scope, plain
+from shared.ids import MANUAL, UNASSIGNED
+from shared.money import ZERO
 
 
 class LimitsBroken(Rule):
@@ -12,6 +16,7 @@ class LimitsBroken(Rule):
     code = "RISK_LIMITS_BROKEN"
     scope = Scope.SYSTEM
     citation = "P7, P10"
+    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
         """Look for mistakes in the limits file."""
@@ -22,34 +27,36 @@ class LimitsBroken(Rule):
         return Finding(f"the limits file cannot be used: {mistakes[0]}{more}")
 
 
+class NotArmed(Rule):
+    """A live deployment that only observes decides, shows what it would have sent, and opens nothing."""
+
+    code = "RISK_NOT_ARMED"
+    scope = Scope.SYSTEM
+    limit_name = ""
+    citation = "P8; LIVE_STAGE"
+    is_for_trouble = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Look at the deployment's stage."""
+        stage = case.limit_book.stage
+        if stage is not Stage.OBSERVE:
+            return None
+        text = "this live deployment only observes: set LIVE_STAGE=limited, later armed, once cq limits show is right"
+        return Finding(text, "limited or armed", stage)
+
+
 class Halted(Rule):
     """While halted no order that adds exposure passes."""
 
     code = "RISK_HALTED"
     scope = Scope.ACCOUNT
-    citation = "P6; SEC 15c3-5(c); RTS 6 article 12 (kill functionality)"
+    citation = "P6; RTS 6 article 12 (kill functionality); FIA: kill switch"
+    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
         """Ask the breakers."""
         reason = case.book.breakers.halted(case.intent.con_id, case.intent.strategy)
         return Finding(f"trading is halted: {reason}") if reason else None
-
-
-class DailyLoss(Rule):
-    """After a day's loss above the limit nothing new passes until a person resumes."""
-
-    code = "RISK_DAILY_LOSS_MAX"
-    scope = Scope.ACCOUNT
-    limit_name = "daily_loss_max"
-    citation = "RTS 6 article 15(3); FIA 2.4"
-
-    def check(self, case: Case) -> Finding | None:
-        """Ask the breakers, which latch the loss."""
-        breakers, limit = case.book.breakers, case.limit_book.base.daily_loss_max
-        reason = breakers.loss
-        if reason is None:
-            return None
-        return Finding(f"{reason}: above the daily limit of {plain(limit)}; cq resume ends it", plain(limit))
 
 
 class NotReady(Rule):
@@ -58,10 +65,12 @@ class NotReady(Rule):
     code = "RISK_NOT_READY"
     scope = Scope.SYSTEM
     citation = "architecture §4, taking over"
+    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
         """Ask what the gateway announced."""
-        reason = case.book.readiness.complaint(case.book.incarnation)
+        book = case.book
+        reason = book.readiness.complaint(book.incarnation)
         return Finding(f"not ready: {reason}") if reason else None
 
 
@@ -72,6 +81,7 @@ class StrategyPaused(Rule):
     scope = Scope.STRATEGY
     citation = "RTS 6 article 12"
     is_strategy_scoped = True
+    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
         """Ask the breakers."""
@@ -85,6 +95,7 @@ class ReduceOnly(Rule):
     code = "RISK_REDUCE_ONLY"
     scope = Scope.CONTRACT
     citation = "P11"
+    is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
         """Look whether the contract's books differ for longer than they may."""
@@ -100,26 +111,36 @@ class ReduceOnly(Rule):
 
 
 class WouldCrossZero(Rule):
-    """An order that would close by our books, but opens the other side by the broker's, is refused."""
+    """A strategy's close that would open the other side, since its position was closed by hand or is not there."""
 
     code = "RISK_WOULD_CROSS_ZERO"
     scope = Scope.CONTRACT
     citation = "P11; a strategy's position may have been closed by hand"
 
     def check(self, case: Case) -> Finding | None:
-        """Compare with the strategy's own position and with the broker's."""
-        contract = case.contract
-        if not contract.is_mismatched or contract.broker is None:
+        """Compare the strategy's own position with the account's and with what people hold against it."""
+        contract, strategy = case.contract, case.intent.strategy
+        own = contract.by_strategy.get(strategy)
+        if not own or strategy == MANUAL:
             return None
-        own = contract.by_strategy.get(case.intent.strategy)
-        closes = own is not None and ((case.sells > 0 and own >= case.sells) or (case.buys > 0 and -own >= case.buys))
-        if not closes:
-            return None
+        side, size = (1, case.sells) if own > ZERO else (-1, case.buys)
+        if size <= ZERO or own * side < size:
+            return None  # it does not only close what the strategy holds
+        works = contract.sells if side > 0 else contract.buys
+        if contract.position * side - works >= size:
+            return None  # the account holds enough
+        if contract.is_mismatched and contract.broker is not None:
+            shown = f"the broker shows {plain(contract.broker)}"
+        else:
+            by_hand = contract.by_strategy.get(UNASSIGNED, ZERO) + contract.by_strategy.get(MANUAL, ZERO)
+            if by_hand * side >= ZERO:
+                return None  # other strategies hold the other side: each may close its own
+            shown = f"{plain(by_hand)} were traded by hand or are unassigned"
         return Finding(
-            f"strategy {case.intent.strategy} holds {plain(own)} by our books, but the broker shows "
-            f"{plain(contract.broker)}: the order would open a position on the other side",
-            plain(contract.broker),
-            plain(case.sells or case.buys),
+            f"strategy {strategy} holds {plain(own)} by our books, but {shown}: the order would open a position on the "
+            "other side of the account",
+            plain(contract.position),
+            plain(size),
         )
 
 
@@ -129,18 +150,20 @@ class DataStale(Rule):
     code = "RISK_DATA_STALE"
     scope = Scope.CONTRACT
     limit_name = "data_age_max_s"
-    citation = "FIA 1.6; RTS 6 article 15(1)"
+    citation = "FIA: market data reasonability"
+
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether there is a limit."""
+        return limits.data_age_max_s is not None
 
     def check(self, case: Case) -> Finding | None:
         """Compare the age of the last tick with the limit."""
-        limit, quote = case.limits.data_age_max_s, case.contract.quote
-        if limit is None:
+        limit, ts_ns = case.limits.data_age_max_s, case.contract.quote.ts_ns
+        if ts_ns and case.mark is not None and case.now_ns - ts_ns <= case.limits.data_age_max_ns:
             return None
-        if not quote.ts_ns or not quote.price:
+        if not ts_ns or case.mark is None:
             return Finding("no price has been seen for this contract", f"{plain(limit)} s", "none")
-        age_s = (case.now_ns - quote.ts_ns) / 1e9
-        if age_s <= float(limit):
-            return None
+        age_s = (case.now_ns - ts_ns) / 1e9
         return Finding(f"the last price is {age_s:.1f} s old", f"{plain(limit)} s", f"{age_s:.1f} s")
 
 
@@ -152,11 +175,15 @@ class DataDelayed(Rule):
     limit_name = "delayed_data"
     citation = "ib-facts A.12"
 
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether delayed data matter."""
+        return limits.delayed_data != "allow"
+
     def check(self, case: Case) -> Finding | None:
         """Look at the kind of data the last tick was."""
-        choice = case.limits.delayed_data
-        if choice == "allow" or not case.contract.quote.is_delayed:
+        if case.contract.quote.quality not in DELAYED:
             return None
+        choice = case.limits.delayed_data
         return Finding("prices of this contract are delayed (about 15 minutes)", choice, "delayed", choice == "warn")
 
 
@@ -169,12 +196,14 @@ class MoneyUnknown(Rule):
 
     def check(self, case: Case) -> Finding | None:
         """Look for unknown factors, of this contract and of what the account holds."""
+        if case.order_value is not None and case.added_value is not None and not case.book.sums.unvalued:
+            return None
         contract, info = case.contract, case.contract.info
         if case.order_value is None or case.value is None or case.added_value is None:
             if info is not None and case.point is None:
                 return Finding(f"the exchange rate of {info.currency} is not known, so the order has no known worth")
             return Finding("the order has no known worth: a price or the contract's multiplier is missing")
-        others = [con_id for con_id in case.book.unvalued if con_id != contract.con_id]
+        others = [con_id for con_id in case.book.sums.unvalued if con_id != contract.con_id]
         if not others:
             return None
         named = ", ".join(f"#{con_id}" for con_id in others[:3])
@@ -187,7 +216,7 @@ class OrderRate(Rule):
     code = "RISK_ORDER_RATE"
     scope = Scope.STRATEGY
     limit_name = "strategy_rate_per_s, strategy_rate_burst, account_rate_per_s, account_rate_burst"
-    citation = "RTS 6 article 15(1)(d); FIA 1.7"
+    citation = "RTS 6 article 15(1)(d); FIA: message throttles"
 
     def check(self, case: Case) -> Finding | None:
         """Ask both buckets."""

@@ -13,8 +13,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from services.risk.core.days import TradingDay
 from services.risk.core.exposure import Book
+from services.risk.core.profiles import TRADING_DAY
 from services.risk.metrics import MALFORMED, MISMATCHED, OPEN_ORDERS
+from services.risk.shell.snapshots import load_book
 from shared.bus.ports import FIRST, Bus, Entry, entry_order
 from shared.clock import NS_PER_MS, Clock
 from shared.errors import BadInput, OutcomeUnknown, TransientError
@@ -50,13 +53,24 @@ class Feed:
         bus: the order-flow bus.
         account: the deployment's account.
         is_leading: whether this process leads now; only the leader writes dead letters.
+        day: the trading day of the limits.
     """
 
     def __init__(
-        self, bus: Bus, account: str, clock: Clock, *, instance: str, is_leading: Callable[[], bool] = lambda: False
+        self,
+        bus: Bus,
+        account: str,
+        clock: Clock,
+        *,
+        instance: str,
+        is_leading: Callable[[], bool] = lambda: False,
+        day: TradingDay = TRADING_DAY,
     ) -> None:
-        self.book = Book(account)
+        self._day = day
+        self.book = Book(account, day=day)
         self.cursors: dict[str, str] = {}
+        self.gaps: dict[str, None] = {}
+        """Streams of which entries were trimmed that this book did not read; a take-over makes up for them."""
         self._bus = bus
         self._account = account
         self._clock = clock
@@ -79,16 +93,26 @@ class Feed:
         self._vital = (keys.commands, keys.orders, keys.fills, keys.control)
 
     async def rebuild(self, incarnation: str, epoch: int) -> None:
-        """Begin an empty book that is read from the streams' first entry; last prices are kept."""
-        book = Book(self._account, incarnation=incarnation, epoch=epoch)
+        """Begin the book anew from its snapshot, else empty from the streams' first entry; last prices are kept."""
+        book = Book(self._account, incarnation=incarnation, epoch=epoch, day=self._day)
+        cursors = await load_book(self._bus, book)
         book.take_quotes(self.book)
         self.book = book
         self._generation += 1
         self._contract_bodies = {}
         self._reset()
+        self.cursors.update(cursors)
+        self.gaps = {}
+        await self.note_gaps()
         await self._read_snapshots(with_contracts=True)
         if not self._tick_cursors:
             await self._start_ticks()
+
+    async def note_gaps(self) -> None:
+        """Note where the streams were trimmed past what is read."""
+        for stream, cursor in self.cursors.items():
+            if await self._bus.gap_after(stream, cursor) is not None:
+                self.gaps[stream] = None
 
     async def catch_up(self) -> int:
         """Read to the present end of every stream; return how many entries that were.

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-from services.risk.core.decide import Verdict, decide, refuse_malformed
+from services.risk.core.decide import RULE_BOOK, RuleBook, Verdict, decide, refuse_malformed
 from services.risk.core.limits import Limits
 from services.risk.metrics import ANSWER_TIME, CANCELS, DECIDE_TIME, DECISIONS, MALFORMED
 from services.risk.shell.feed import Feed
@@ -126,14 +126,24 @@ class IntentReader(FencedReader):
     Args:
         feed: keeps the book.
         limits: what is allowed.
+        rules: whom to ask.
     """
 
     def __init__(
-        self, bus: Bus, clock: Clock, feed: Feed, limits: Limits, *, instance: str, has_lease: Callable[[], bool]
+        self,
+        bus: Bus,
+        clock: Clock,
+        feed: Feed,
+        limits: Limits,
+        *,
+        instance: str,
+        has_lease: Callable[[], bool],
+        rules: RuleBook = RULE_BOOK,
     ) -> None:
         super().__init__(bus, clock, instance=instance, has_lease=has_lease)
         self._feed = feed
-        self._limits = limits
+        self.limits = limits
+        self._rules = rules
         self._asked_ns = 0
 
     async def run(self, token: LeaseToken) -> None:
@@ -179,7 +189,7 @@ class IntentReader(FencedReader):
     def _decide(self, intent: Intent) -> Verdict:
         book, now_ns = self._feed.book, self._clock.wall_ns()
         begun_ns = self._clock.monotonic_ns()
-        verdict = decide(intent, book, self._limits, now_ns)
+        verdict = decide(intent, book, self.limits, now_ns, self._rules)
         if verdict.command is not None:
             book.reserve(intent, now_ns, verdict.rates)
         DECIDE_TIME.observe((self._clock.monotonic_ns() - begun_ns) / NS_PER_S)

@@ -13,7 +13,7 @@ class Book:
 
     __slots__ = (
         "ask", "ask_left", "ask_size", "bid", "bid_left", "bid_size", "close", "con_id", "high", "last", "last_ns",
-        "last_size", "low", "open", "updated_ns", "volume", "vwap_sum",
+        "last_size", "low", "open", "trades", "updated_ns", "volume", "vwap_sum",
     )  # fmt: skip
 
     def __init__(self, con_id: int) -> None:
@@ -24,6 +24,7 @@ class Book:
         self.last_ns = self.updated_ns = 0
         self.open = self.high = self.low = self.close = 0.0
         self.volume = self.vwap_sum = 0.0
+        self.trades = 0
 
     def on_quote(self, quote: Quote) -> None:
         """Take a quote."""
@@ -38,6 +39,7 @@ class Book:
         self.updated_ns = trade.ts_ns
         self.volume += trade.size
         self.vwap_sum += trade.size * price
+        self.trades += 1
         self.open = self.open or price
         self.high = max(self.high, price)
         self.low = min(self.low, price) if self.low else price

@@ -29,7 +29,9 @@ class ExchangeConfig:
         completed_orders_for_all: whether reqCompletedOrders shows other clients' orders.
         deltaneutral_none: write "None" where TWS does (8 more fields in openOrder).
         execution_zone_name: write the zone name behind execution times (TWS of 2025), else none (2023).
-        history_pacing: refuse historical requests above 60 in ten minutes with error 162.
+        history_pacing: refuse historical requests above 60 in ten minutes with error 162, five-second bars with 420.
+        execution_days: how far back reqExecutions goes: 1 as at IB Gateway, up to 7 as TWS' trade log may be set.
+        snapshot_ns: from a snapshot's request to its end; TWS takes 11 seconds.
     """
 
     accounts: tuple[str, ...] = ("DUSIM0001",)
@@ -52,6 +54,8 @@ class ExchangeConfig:
     deltaneutral_none: bool = True
     execution_zone_name: bool = True
     history_pacing: bool = True
+    snapshot_ns: int = 250_000_000
+    execution_days: int = 1
     max_clients: int = 32
     summary_period_ns: int = 180_000_000_000
     pnl_period_ns: int = 1_000_000_000

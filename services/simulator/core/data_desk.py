@@ -1,110 +1,50 @@
-"""Serve live market data: quotes and trades, tick-by-tick, five-second bars, snapshots.
+"""Serve live market data: quotes and trades, tick-by-tick, depth, five-second bars, snapshots.
 
 Invariants:
-1. What a subscription has not changed is not sent again; a price change carries its size, a size change travels alone.
-2. At most `market_data_lines` contracts are subscribed at once, over all clients (error 101).
-3. A request id is used by one subscription of a session at a time (error 322).
+1. At most `market_data_lines` contracts are subscribed at once, over all clients (error 101).
+2. A request id is used by one subscription of a session at a time (error 322).
 
 Source: ib-facts A.11, A.12, B.5, E.3.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from services.simulator.core.contracts import Instrument, Listing, NotFound
+from services.simulator.core.depth import MAKERS, MAX_ROWS, DepthLine, send_depth
 from services.simulator.core.floor import Floor
+from services.simulator.core.generic_ticks import legal_text, parse_generic_ticks
+from services.simulator.core.history_pacing import HistoryPacing
+from services.simulator.core.lines import DELAYED, LIVE, Line, send_first, send_quote, send_trade
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, Trade
 from services.simulator.core.sessions import Session
+from services.simulator.core.subscriptions import BarLine, Subscribers, Tape, into_bar
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 
 BAR_S = 5
-SNAPSHOT_NS = 250_000_000
 NOT_SUBSCRIBED = (
     "Requested market data is not subscribed. Delayed market data is available.Error&{symbol} {exchange} /TOP/ALL"
 )
+NO_DEPTH = "Deep market data is not supported for this combination of security type/exchange"
 DELAYED_SHOWN = "Requested market data is not subscribed. Displaying delayed market data."
-_LIVE = {"bid": 1, "ask": 2, "last": 4, "high": 6, "low": 7, "close": 9, "open": 14, "bid_size": 0, "ask_size": 3,
-         "last_size": 5, "volume": 8}  # fmt: skip
-_DELAYED = {"bid": 66, "ask": 67, "last": 68, "high": 72, "low": 73, "close": 75, "open": 76, "bid_size": 69,
-            "ask_size": 70, "last_size": 71, "volume": 74}  # fmt: skip
-
-
-@dataclass(slots=True)
-class Line:
-    """One reqMktData subscription and what it has been told."""
-
-    session: int
-    req_id: int
-    instrument: Instrument
-    is_snapshot: bool
-    wants_rt_volume: bool
-    types: dict[str, int]
-    bid: float = 0.0
-    bid_size: float = -1.0
-    ask: float = 0.0
-    ask_size: float = -1.0
-    last: float = 0.0
-    high: float = 0.0
-    low: float = 0.0
-    volume: float = -1.0
-    last_second: int = 0
-
-
-@dataclass(slots=True)
-class Tape:
-    """One tick-by-tick subscription."""
-
-    session: int
-    req_id: int
-    con_id: int
-    kind: str
-
-
-@dataclass(slots=True)
-class BarLine:
-    """One five-second bar subscription and the bar in the making."""
-
-    session: int
-    req_id: int
-    instrument: Instrument
-    what: str
-    open: float = 0.0
-    high: float = 0.0
-    low: float = 0.0
-    close: float = 0.0
-    volume: float = 0.0
-    value: float = 0.0
-    count: int = 0
-
-    def add(self, price: float, size: float) -> None:
-        """Take a price into the bar."""
-        if not self.open:
-            self.open = self.high = self.low = price
-        self.high, self.low, self.close = max(self.high, price), min(self.low, price), price
-        self.volume += size
-        self.value += size * price
-        self.count += 1
-
-
-@dataclass
-class _Subscribers:
-    lines: dict[tuple[int, int], Line] = field(default_factory=dict)
-    tapes: dict[tuple[int, int], Tape] = field(default_factory=dict)
-    bars: dict[tuple[int, int], BarLine] = field(default_factory=dict)
-
-    def is_empty(self) -> bool:
-        return not (self.lines or self.tapes or self.bars)
+TAPE_KINDS = ("Last", "AllLast", "BidAsk", "MidPoint")
+TAPE_REPEAT_NS = 15 * NS_PER_S
+MIN_TAPES = 5
+MIN_DEPTHS = 3
 
 
 class DataDesk:
     """The market data side of the exchange."""
 
-    def __init__(self, floor: Floor) -> None:
+    def __init__(self, floor: Floor, pacing: HistoryPacing | None = None) -> None:
         self._floor = floor
-        self._by_contract: dict[int, _Subscribers] = {}
+        self._by_contract: dict[int, Subscribers] = {}
         self._where: dict[tuple[int, int], int] = {}
+        self.past_ticks: Callable[[Session, rq.ReqTickByTick], None] = lambda _, __: None
+        self._tape_times: dict[tuple[int, str], int] = {}
+        self._pacing = pacing or HistoryPacing()
         self._bar_timer_set = False
         self.is_needed: dict[int, bool] = {}
 
@@ -116,25 +56,28 @@ class DataDesk:
             text = "Snapshot market data subscription is not applicable to generic ticks"
             floor.error(session.session, request.req_id, 414, text)
             return
+        wanted = parse_generic_ticks(request.generic_ticks)
+        if wanted is None:
+            text = legal_text(request.generic_ticks, request.contract.sec_type)
+            floor.error(session.session, request.req_id, 321, text)
+            return
         listing = self._admit(session, request.req_id, request)
         if listing is None:
             return
         types = self._permission(session, request.req_id, listing)
         if types is None:
             return
-        line = Line(
-            session.session, request.req_id, listing.instrument, request.snapshot, "233" in request.generic_ticks, types
-        )
+        line = Line(session.session, request.req_id, listing.instrument, request.snapshot, wanted, types)
         instrument = listing.instrument
         self._subscribers(instrument.con_id).lines[(line.session, line.req_id)] = line
         self._where[(line.session, line.req_id)] = instrument.con_id
-        is_delayed = types is _DELAYED
+        is_delayed = types is DELAYED
         floor.send(line.session, rs.MarketDataType(line.req_id, 3 if is_delayed else 1))
         floor.send(line.session, rs.TickReqParams(line.req_id, float(instrument.min_tick), _bbo(instrument), 3))
         floor.watch(instrument)
-        self._first_ticks(line)
+        send_first(floor, line)
         if line.is_snapshot:
-            floor.later(SNAPSHOT_NS, lambda: self._end_snapshot(line))
+            floor.later(floor.config.snapshot_ns, lambda: self._end_snapshot(line))
 
     def cancel_market_data(self, session: Session, request: rq.CancelMktData) -> None:
         """Stop a subscription."""
@@ -146,19 +89,43 @@ class DataDesk:
 
     def tick_by_tick(self, session: Session, request: rq.ReqTickByTick) -> None:
         """Start a tick-by-tick stream."""
-        kinds = ("Last", "AllLast", "BidAsk", "MidPoint")
-        if request.tick_type not in kinds:
+        if request.tick_type not in TAPE_KINDS:
             text = f"Error validating request.-'cV' : cause - Invalid tick-by-tick type '{request.tick_type}'."
             self._floor.error(session.session, request.req_id, 321, text)
             return
         listing = self._admit(session, request.req_id, request)
-        if listing is None:
+        if listing is None or self._is_tape_refused(session, request, listing.instrument):
             return
         con_id = listing.instrument.con_id
-        tape = Tape(session.session, request.req_id, con_id, request.tick_type)
+        tape = Tape(session.session, request.req_id, con_id, request.tick_type, request.ignore_size)
         self._subscribers(con_id).tapes[(tape.session, tape.req_id)] = tape
         self._where[(tape.session, tape.req_id)] = con_id
+        if request.number_of_ticks > 0:
+            self.past_ticks(session, request)
         self._floor.watch(listing.instrument)
+
+    def _is_tape_refused(self, session: Session, request: rq.ReqTickByTick, instrument: Instrument) -> bool:
+        """Check IB's limits on tick-by-tick data: kinds of contract, number, and repeats."""
+        floor, kind = self._floor, request.tick_type
+        has_none = instrument.sec_type == "OPT" or (instrument.sec_type in ("CASH", "IND") and kind in TAPE_KINDS[:2])
+        key = (instrument.con_id, kind)
+        is_repeat = (
+            floor.config.history_pacing and floor.now_ns - self._tape_times.get(key, -TAPE_REPEAT_NS) < TAPE_REPEAT_NS
+        )
+        if has_none or is_repeat:
+            reason = f"No market data for {instrument.symbol} {instrument.sec_type} {kind}"
+            if not has_none:
+                reason = "The same instrument may be requested once in 15 seconds"
+            text = f"Failed to request tick-by-tick data:{reason}"
+            floor.error(session.session, request.req_id, 10189, text)
+            return True
+        running = sum(len(each.tapes) for each in self._by_contract.values())
+        if running >= max(MIN_TAPES, floor.config.market_data_lines // 20):
+            text = "Max number of tick-by-tick requests has been reached."
+            floor.error(session.session, request.req_id, 10190, text)
+            return True
+        self._tape_times[key] = floor.now_ns
+        return False
 
     def cancel_tick_by_tick(self, session: Session, request: rq.CancelTickByTick) -> None:
         """Stop a tick-by-tick stream."""
@@ -171,7 +138,7 @@ class DataDesk:
             self._floor.error(session.session, request.req_id, 321, text)
             return
         listing = self._admit(session, request.req_id, request)
-        if listing is None:
+        if listing is None or self._are_bars_refused(session, request, listing.instrument):
             return
         con_id = listing.instrument.con_id
         bars = BarLine(session.session, request.req_id, listing.instrument, request.what_to_show)
@@ -181,6 +148,58 @@ class DataDesk:
         if not self._bar_timer_set:
             self._bar_timer_set = True
             self._arm_bars()
+
+    def _are_bars_refused(self, session: Session, request: rq.ReqRealTimeBars, instrument: Instrument) -> bool:
+        """Check what five-second bars there are, and the pacing that they share with historical ones."""
+        floor, what = self._floor, request.what_to_show
+        reason = ""
+        alike = f"{instrument.con_id}/{request.contract.exchange}/{what}"
+        if instrument.sec_type == "CASH" and what == "TRADES":
+            reason = f"No historical market data for {instrument.symbol}/CASH@IDEALPRO Last 5"
+        elif floor.config.history_pacing and not self._pacing.admit(alike, f"{alike}/live", floor.now_ns):
+            reason = "Historical data request pacing violation"
+        if reason:
+            floor.error(session.session, request.req_id, 420, f"Invalid Real-time Query:{reason}")
+        return bool(reason)
+
+    # -------------------------------------------------------------------------------------------- depth
+    def market_depth(self, session: Session, request: rq.ReqMktDepth) -> None:
+        """Start the rows of an order book."""
+        floor, number = self._floor, request.req_id
+        if not 1 <= request.num_rows <= MAX_ROWS:
+            text = f"Error validating request.-'cP' : cause - Invalid number of rows: {request.num_rows}"
+            floor.error(session.session, number, 321, text)
+            return
+        listing = self._admit(session, number, request)
+        if listing is None:
+            return
+        instrument = listing.instrument
+        is_everywhere = (request.contract.exchange or instrument.route) == "SMART"
+        if instrument.sec_type in ("IND", "OPT") or (is_everywhere and not request.is_smart_depth):
+            floor.error(session.session, number, 10092, NO_DEPTH)
+            return
+        running = sum(len(each.depths) for each in self._by_contract.values())
+        limit = max(MIN_DEPTHS, floor.config.market_data_lines // 100)
+        if running >= limit:
+            text = f"Max number ({limit}) of market depth requests has been reached"
+            floor.error(session.session, number, 309, text)
+            return
+        is_smart = request.is_smart_depth and is_everywhere
+        depth = DepthLine(session.session, number, instrument, request.num_rows, is_smart)
+        self._subscribers(instrument.con_id).depths[(depth.session, number)] = depth
+        self._where[(depth.session, number)] = instrument.con_id
+        if is_smart:
+            makers = "; ".join(MAKERS)
+            floor.error(session.session, number, 2152, f"Exchanges - Depth: {makers}; Top: BYX; AMEX; ")
+        floor.watch(instrument)
+        book = floor.book(instrument.con_id)
+        if book.has_quote:
+            quote = Quote(book.con_id, book.updated_ns, book.bid, book.bid_size, book.ask, book.ask_size)
+            send_depth(floor, depth, quote)
+
+    def cancel_market_depth(self, session: Session, request: rq.CancelMktDepth) -> None:
+        """Stop the rows of an order book."""
+        self._cancel(session, request.req_id, 310, "Can't find the subscribed market depth with tickerId:{req_id}")
 
     def cancel_real_time_bars(self, session: Session, request: rq.CancelRealTimeBars) -> None:
         """Stop five-second bars."""
@@ -201,7 +220,10 @@ class DataDesk:
 
     # -------------------------------------------------------------------------------------------- admission
     def _admit(
-        self, session: Session, req_id: int, request: rq.ReqMktData | rq.ReqTickByTick | rq.ReqRealTimeBars
+        self,
+        session: Session,
+        req_id: int,
+        request: rq.ReqMktData | rq.ReqTickByTick | rq.ReqRealTimeBars | rq.ReqMktDepth,
     ) -> Listing | None:
         floor = self._floor
         if (session.session, req_id) in self._where:
@@ -220,10 +242,10 @@ class DataDesk:
     def _permission(self, session: Session, req_id: int, listing: Listing) -> dict[str, int] | None:
         permission = self._floor.config.data_permission
         if permission == "live":
-            return _LIVE
+            return LIVE
         if permission == "delayed" and session.market_data_type in (3, 4):
             self._floor.error(session.session, req_id, 10167, DELAYED_SHOWN)
-            return _DELAYED
+            return DELAYED
         text = NOT_SUBSCRIBED.format(symbol=listing.instrument.symbol, exchange=listing.instrument.primary_exchange)
         code = 354 if permission == "delayed" else 10168
         if permission == "none":
@@ -231,8 +253,8 @@ class DataDesk:
         self._floor.error(session.session, req_id, code, text)
         return None
 
-    def _subscribers(self, con_id: int) -> _Subscribers:
-        return self._by_contract.setdefault(con_id, _Subscribers())
+    def _subscribers(self, con_id: int) -> Subscribers:
+        return self._by_contract.setdefault(con_id, Subscribers())
 
     def _cancel(self, session: Session, req_id: int, code: int, text: str) -> None:
         if not self._drop((session.session, req_id)):
@@ -246,6 +268,7 @@ class DataDesk:
         subscribers.lines.pop(key, None)
         subscribers.tapes.pop(key, None)
         subscribers.bars.pop(key, None)
+        subscribers.depths.pop(key, None)
         if subscribers.is_empty():
             del self._by_contract[con_id]
             self._floor.release(con_id)
@@ -259,66 +282,16 @@ class DataDesk:
             return
         if isinstance(event, Quote):
             for line in subscribers.lines.values():
-                self._quote(line, event)
+                send_quote(self._floor, line, event)
+            for depth in subscribers.depths.values():
+                send_depth(self._floor, depth, event)
         else:
             for line in subscribers.lines.values():
-                self._trade(line, event)
+                send_trade(self._floor, line, event)
         for tape in subscribers.tapes.values():
             self._tape(tape, event)
         for bars in subscribers.bars.values():
-            _into_bar(bars, event)
-
-    def _quote(self, line: Line, quote: Quote) -> None:
-        send, types = self._floor.send, line.types
-        if quote.bid != line.bid:
-            send(line.session, rs.TickPrice(line.req_id, types["bid"], quote.bid, quote.bid_size, 1))
-        elif quote.bid_size != line.bid_size:
-            send(line.session, rs.TickSize(line.req_id, types["bid_size"], quote.bid_size))
-        if quote.ask != line.ask:
-            send(line.session, rs.TickPrice(line.req_id, types["ask"], quote.ask, quote.ask_size, 1))
-        elif quote.ask_size != line.ask_size:
-            send(line.session, rs.TickSize(line.req_id, types["ask_size"], quote.ask_size))
-        line.bid, line.bid_size, line.ask, line.ask_size = quote.bid, quote.bid_size, quote.ask, quote.ask_size
-
-    def _trade(self, line: Line, trade: Trade) -> None:
-        send, types, req_id = self._floor.send, line.types, line.req_id
-        book = self._floor.book(trade.con_id)
-        second = trade.ts_ns // NS_PER_S
-        if second != line.last_second:
-            line.last_second = second
-            send(line.session, rs.TickString(req_id, 45, str(second)))
-        if trade.price != line.last:
-            line.last = trade.price
-            send(line.session, rs.TickPrice(req_id, types["last"], trade.price, trade.size))
-        else:
-            send(line.session, rs.TickSize(req_id, types["last_size"], trade.size))
-        if book.volume != line.volume:
-            line.volume = book.volume
-            send(line.session, rs.TickSize(req_id, types["volume"], book.volume))
-        if book.high != line.high:
-            line.high = book.high
-            send(line.session, rs.TickPrice(req_id, types["high"], book.high))
-        if book.low != line.low:
-            line.low = book.low
-            send(line.session, rs.TickPrice(req_id, types["low"], book.low))
-        if line.wants_rt_volume:
-            vwap = book.vwap_sum / book.volume if book.volume else 0.0
-            value = f"{trade.price};{trade.size:g};{trade.ts_ns // 1_000_000};{book.volume:g};{vwap:.8f};true"
-            send(line.session, rs.TickString(req_id, 48, value))
-
-    def _first_ticks(self, line: Line) -> None:
-        book = self._floor.book(line.instrument.con_id)
-        send, types, req_id = self._floor.send, line.types, line.req_id
-        if book.has_quote:
-            quote = Quote(book.con_id, book.updated_ns, book.bid, book.bid_size, book.ask, book.ask_size)
-            self._quote(line, quote)
-        if book.last:
-            self._trade(line, Trade(book.con_id, book.last_ns or self._floor.now_ns, book.last, book.last_size))
-            send(line.session, rs.TickPrice(req_id, types["open"], book.open))
-        if book.close:
-            send(line.session, rs.TickPrice(req_id, types["close"], book.close))
-        if line.instrument.sec_type == "STK":
-            send(line.session, rs.TickGeneric(req_id, 49, 0.0))
+            into_bar(bars, event)
 
     def _end_snapshot(self, line: Line) -> None:
         if self._drop((line.session, line.req_id)):
@@ -332,6 +305,10 @@ class DataDesk:
                 tick = rs.TickByTickLast(event.price, event.size, 0, "ARCA", "")
                 self._floor.send(tape.session, rs.TickByTick(tape.req_id, kind, second, tick))
         elif tape.kind == "BidAsk":
+            prices = (event.bid, event.ask)
+            if tape.ignores_size and prices == tape.last:
+                return
+            tape.last = prices
             both = rs.TickByTickBidAsk(event.bid, event.ask, event.bid_size, event.ask_size)
             self._floor.send(tape.session, rs.TickByTick(tape.req_id, 3, second, both))
         elif tape.kind == "MidPoint":
@@ -366,18 +343,6 @@ class DataDesk:
         close = bars.close
         bars.open = bars.high = bars.low = 0.0
         bars.close, bars.volume, bars.value, bars.count = close, 0.0, 0.0, 0
-
-
-def _into_bar(bars: BarLine, event: MarketEvent) -> None:
-    if isinstance(event, Trade):
-        if bars.what == "TRADES":
-            bars.add(event.price, event.size)
-    elif bars.what == "MIDPOINT":
-        bars.add(round((event.bid + event.ask) / 2, 6), 0.0)
-    elif bars.what == "BID":
-        bars.add(event.bid, 0.0)
-    elif bars.what == "ASK":
-        bars.add(event.ask, 0.0)
 
 
 def _bbo(instrument: Instrument) -> str:

@@ -25,8 +25,10 @@ from services.simulator.core.fault_desk import FaultDesk
 from services.simulator.core.floor import CloseSession, Floor, Save, Turn
 from services.simulator.core.history import History, Recorder
 from services.simulator.core.history_desk import HistoryDesk
+from services.simulator.core.history_pacing import HistoryPacing
 from services.simulator.core.hours import Hours
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, SyntheticMarket
+from services.simulator.core.news_desk import NewsDesk
 from services.simulator.core.order_desk import OrderDesk
 from services.simulator.core.pacing import Pacing
 from services.simulator.core.persistence import (
@@ -41,6 +43,7 @@ from services.simulator.core.query_desk import QueryDesk
 from services.simulator.core.reference_desk import ReferenceDesk
 from services.simulator.core.replay import Recording, ReplayMarket
 from services.simulator.core.routes import routes
+from services.simulator.core.scanner_desk import ScannerDesk
 from services.simulator.core.sessions import IN_USE, Session
 from services.simulator.core.times import midnight_ns
 from services.simulator.core.truth import truth
@@ -86,11 +89,16 @@ class Engine:
         self.executions = Executions()
         self.orders = OrderDesk(floor, self.accounts, self.executions, self.hours)
         self.queries = QueryDesk(floor, self.orders.book, self.executions)
-        self.data = DataDesk(floor)
+        pacing = HistoryPacing()
+        self.data = DataDesk(floor, pacing)
         self._recorder = Recorder()
-        self.history = HistoryDesk(floor, History(floor.prices, self._recorder, config.seed))
+        history = History(floor.prices, self._recorder, config.seed, self.hours)
+        self.history = HistoryDesk(floor, history, pacing, self.hours)
+        self.data.past_ticks = self.history.past_ticks
         self.account_desk = AccountDesk(floor, self.accounts, self.orders.fills)
         self.reference = ReferenceDesk(floor, self.hours)
+        self.news = NewsDesk(floor)
+        self.scanner = ScannerDesk(floor)
         self.faults = FaultDesk(floor, self.executions, self.orders)
         self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate)
         self._replay = self._open_replay(recordings or {}, speed, loop=loop)
@@ -119,6 +127,7 @@ class Engine:
             self.data.forget(session)
             self.account_desk.forget(session)
             self.history.forget(session)
+            self.scanner.forget(session)
             self._pacing.forget(session)
             self.floor.log("session_closed", session=session, client_id=entry.client_id)
         return self._finish()

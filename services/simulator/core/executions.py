@@ -2,7 +2,8 @@
 
 Invariants:
 1. An execId is used once; a correction has the same stem and a higher number after the last period.
-2. An answer shows executions since midnight of the TWS zone, of the asking client only, unless that is the master.
+2. An answer shows executions since midnight of the TWS zone (of several days where TWS is set so), of the asking
+   client only, unless that is the master.
 
 Source: ib-facts A.3, A.6.
 """
@@ -12,10 +13,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from services.simulator.core.times import midnight_ns, parse_tws_time, zoned_text
+from services.simulator.core.times import day_text, midnight_ns, parse_tws_time, zoned_text
 from shared.tws.contract import TwsContract
 from shared.tws.requests import ReqExecutions
 from shared.tws.responses import CommissionReport, ExecDetails
+
+_DAY_NS = 86_400 * 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Execution:
         """Return message 11."""
         return ExecDetails(
             req_id=req_id,
-            order_id=None if self.is_manual else self.order_id,
+            order_id=None if self.is_manual and not self.order_id else self.order_id,
             contract=self.contract,
             exec_id=self.exec_id,
             time=zoned_text(self.ts_ns, zone, with_name=zone_name),
@@ -89,17 +92,24 @@ class Executions:
         self.all.append(execution)
         self._number = max(self._number, int(execution.exec_id.split(".")[1], 16) - 0x5C000000)
 
-    def find(self, asked: ReqExecutions, client_id: int, now_ns: int, zone: str, *, sees_all: bool) -> list[Execution]:
-        """Return the executions that answer a request.
+    def find(
+        self, asked: ReqExecutions, client_id: int, now_ns: int, zone: str, *, sees_all: bool, days: int = 1
+    ) -> list[Execution]:
+        """Return the executions that answer a request, of at most the last `days` days of the zone.
 
         Raises:
             ValueError: the filter's time cannot be read.
         """
-        since_ns = max(midnight_ns(now_ns, zone), parse_tws_time(asked.time, zone) or 0)
+        wanted = days if asked.last_n_days is None else max(1, min(days, asked.last_n_days))
+        # Noon, since a day may have 23 or 25 hours.
+        first_ns = midnight_ns(midnight_ns(now_ns, zone) + (1 - wanted) * _DAY_NS + _DAY_NS // 2, zone)
+        since_ns = max(first_ns, parse_tws_time(asked.time, zone) or 0)
+        dates = {str(date) for date in asked.specific_dates}
         return [
             each
             for each in self.all
             if each.ts_ns >= since_ns
+            and (not dates or day_text(each.ts_ns, zone) in dates)
             and (sees_all or each.client_id == client_id or (client_id == 0 and each.is_manual))
             and _matches(each, asked)
         ]

@@ -17,12 +17,15 @@ from shared.tws.responses import (
     CompletedOrdersEnd,
     ContractDetailsEnd,
     ExecDetailsEnd,
+    MarketDepth,
+    MarketDepthL2,
     OpenOrderEnd,
     PositionEnd,
     RealTimeBar,
     Response,
     TickByTick,
     TickGeneric,
+    TickOptionComputation,
     TickPrice,
     TickSize,
     TickString,
@@ -37,7 +40,10 @@ END_MARKERS: dict[str, type[Response]] = {
     "accountUpdateMultiEnd": AccountUpdateMultiEnd,
     "contractDetailsEnd": ContractDetailsEnd,
 }
-MARKET_DATA = (TickPrice, TickSize, TickString, TickGeneric, TickByTick, RealTimeBar)
+MARKET_DATA = (
+    TickPrice, TickSize, TickString, TickGeneric, TickByTick, RealTimeBar, MarketDepth, MarketDepthL2,
+    TickOptionComputation,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,12 +99,12 @@ class Floor:
 
     def error(self, session: int, request_id: int, code: int, text: str) -> None:
         """Send an error or notice."""
-        self.send(session, ErrorMessage(request_id, code, text))
+        self.send(session, self._error(request_id, code, text))
 
     def broadcast(self, code: int, text: str) -> None:
         """Send a notice to every started session."""
         for session in self.sessions.started():
-            self._put(session.session, ErrorMessage(-1, code, text))
+            self._put(session.session, self._error(-1, code, text))
 
     def release_deferred(self) -> None:
         """Send what was held back during a lost connection."""
@@ -120,6 +120,9 @@ class Floor:
         """Return what was collected, and begin a new turn."""
         turn, self._turn = self._turn, Turn()
         return turn
+
+    def _error(self, request_id: int, code: int, text: str) -> ErrorMessage:
+        return ErrorMessage(request_id, code, text, time_ms=self.now_ns // 1_000_000)
 
     def _put(self, session: int, response: Response) -> None:
         if session not in self.sessions.by_session:

@@ -5,7 +5,6 @@ Source: ib-facts A.11 (pacing), B.5, B.7.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from services.simulator.core.chance import Chance
@@ -14,25 +13,28 @@ from services.simulator.core.floor import Floor
 from services.simulator.core.history import (
     BAR_SECONDS,
     DAY_S,
-    PRICE_KINDS,
     Bar,
     History,
+    has_kind,
     head_ns,
     parse_duration,
+    parse_period,
 )
+from services.simulator.core.history_pacing import HistoryPacing
+from services.simulator.core.hours import Hours
 from services.simulator.core.market import NS_PER_S, Quote, quote_around
 from services.simulator.core.sessions import Session
 from services.simulator.core.times import local, parse_tws_time, zoned_text
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.contract import TwsContract
+from shared.tws.versions import HISTORICAL_DATA_END
 
 PREFIX = "Historical Market Data Service error message:"
 PACING_TEXT = PREFIX + "Historical data request pacing violation"
-_WINDOW_NS = 600 * NS_PER_S
-_IDENTICAL_NS = 15 * NS_PER_S
-_BURST_NS = 2 * NS_PER_S
 MAX_TICKS = 1000
+MAX_SCHEDULE_DAYS = 3660
+MAX_HISTOGRAM_BARS = 500
 
 
 @dataclass(slots=True)
@@ -48,40 +50,14 @@ class LiveBars:
     last_sent: Bar | None = None
 
 
-class HistoryPacing:
-    """Count small-bar requests as IB does: 60 in ten minutes, no identical one in 15 s, under 6 alike in 2 s."""
-
-    def __init__(self) -> None:
-        self._all: deque[int] = deque()
-        self._identical: dict[str, int] = {}
-        self._alike: dict[str, deque[int]] = {}
-
-    def admit(self, request: rq.ReqHistoricalData, now_ns: int) -> bool:
-        """Return whether a request is within the limits, and count it if so."""
-        while self._all and self._all[0] <= now_ns - _WINDOW_NS:
-            self._all.popleft()
-        contract = request.contract
-        alike_key = f"{contract.con_id}/{contract.symbol}/{contract.exchange}/{request.what_to_show}"
-        key = f"{alike_key}/{request.end}/{request.bar_size}/{request.duration}/{request.use_rth}"
-        alike = self._alike.setdefault(alike_key, deque(maxlen=6))
-        weight = 2 if request.what_to_show == "BID_ASK" else 1
-        is_burst = len(alike) >= 5 and alike[-5] > now_ns - _BURST_NS
-        is_repeat = self._identical.get(key, -_IDENTICAL_NS) > now_ns - _IDENTICAL_NS
-        if len(self._all) + weight > 60 or is_repeat or is_burst:
-            return False
-        self._all.extend([now_ns] * weight)
-        self._identical[key] = now_ns
-        alike.append(now_ns)
-        return True
-
-
 class HistoryDesk:
     """The historical side of the exchange."""
 
-    def __init__(self, floor: Floor, history: History) -> None:
+    def __init__(self, floor: Floor, history: History, pacing: HistoryPacing, hours: Hours) -> None:
         self._floor = floor
+        self._hours = hours
         self._history = history
-        self._pacing = HistoryPacing()
+        self._pacing = pacing
         self._live: dict[tuple[int, int], LiveBars] = {}
         self._is_ticking = False
 
@@ -95,21 +71,9 @@ class HistoryDesk:
         if what == "SCHEDULE":
             self._schedule(session, request, instrument)
             return
-        if not bar_s:
-            self._invalid(session, request.req_id, f"Historical data bar size setting is invalid: {request.bar_size}")
-            return
-        is_absent = what not in PRICE_KINDS or (instrument.sec_type == "CASH" and what in ("TRADES", "ADJUSTED_LAST"))
-        if is_absent:
-            name = f"{instrument.symbol}@{request.contract.exchange or instrument.route} {what.title()} {bar_s}"
-            self._service_error(session, request.req_id, f"No historical market data for {name}")
-            return
-        if request.keep_up_to_date and request.end:
-            self._invalid(session, request.req_id, "End date not supported with keepUpToDate.")
+        if self._is_refused(session, request, instrument):
             return
         now_ns = self._floor.now_ns
-        if self._floor.config.history_pacing and bar_s <= 30 and not self._pacing.admit(request, now_ns):
-            self._floor.error(session.session, request.req_id, 162, PACING_TEXT)
-            return
         try:
             end_ns = min(parse_tws_time(request.end, instrument.time_zone) or now_ns, now_ns)
             duration_s = parse_duration(request.duration)
@@ -126,8 +90,32 @@ class HistoryDesk:
         rows = tuple(self._row(instrument, bar, bar_s, request.format_date) for bar in bars)
         start, end = zoned_text(end_ns - duration_s * NS_PER_S, zone), zoned_text(end_ns, zone)
         self._floor.send(session.session, rs.HistoricalData(request.req_id, start, end, rows))
+        if session.version >= HISTORICAL_DATA_END:
+            self._floor.send(session.session, rs.HistoricalDataEnd(request.req_id, start, end))
         if request.keep_up_to_date:
             self._keep(LiveBars(session.session, request.req_id, instrument, bar_s, what, request.format_date))
+
+    def _is_refused(self, session: Session, request: rq.ReqHistoricalData, instrument: Instrument) -> bool:
+        """Check what a request for bars asks for; send the error if it cannot be answered."""
+        what, bar_s = request.what_to_show.upper(), BAR_SECONDS.get(request.bar_size, 0)
+        if not bar_s:
+            self._invalid(session, request.req_id, f"Historical data bar size setting is invalid: {request.bar_size}")
+            return True
+        if not has_kind(instrument, what):
+            name = f"{instrument.symbol}@{request.contract.exchange or instrument.route} {what.title()} {bar_s}"
+            self._service_error(session, request.req_id, f"No historical market data for {name}")
+            return True
+        if request.keep_up_to_date and request.end:
+            self._invalid(session, request.req_id, "End date not supported with keepUpToDate.")
+            return True
+        is_paced = self._floor.config.history_pacing and bar_s <= 30
+        alike = f"{instrument.con_id}/{request.contract.exchange}/{what}"
+        exact = f"{alike}/{request.end}/{request.bar_size}/{request.duration}/{request.use_rth}"
+        weight = 2 if what == "BID_ASK" else 1
+        if is_paced and not self._pacing.admit(alike, exact, self._floor.now_ns, weight):
+            self._floor.error(session.session, request.req_id, 162, PACING_TEXT)
+            return True
+        return False
 
     def cancel_bars(self, session: Session, request: rq.CancelHistoricalData) -> None:
         """Stop keeping bars up to date."""
@@ -148,16 +136,24 @@ class HistoryDesk:
         self._floor.send(session.session, rs.HeadTimestamp(request.req_id, text))
 
     def histogram(self, session: Session, request: rq.ReqHistogramData) -> None:
-        """Answer how much traded at which price during the last day."""
+        """Answer how much traded at which price during a period."""
         instrument = self._instrument(session, request.req_id, request.contract)
         if instrument is None:
             return
-        bars = self._history.bars(
-            instrument, end_ns=self._floor.now_ns, duration_s=DAY_S, bar_s=900, what="TRADES", use_rth=False
-        )
+        what = "TRADES" if has_kind(instrument, "TRADES") else "MIDPOINT"
+        try:
+            duration_s = parse_period(request.period)
+            bar_s = next(each for each in (60, 900, 3600, DAY_S) if duration_s // each <= MAX_HISTOGRAM_BARS)
+            bars = self._history.bars(
+                instrument, end_ns=self._floor.now_ns, duration_s=duration_s, bar_s=bar_s, what=what,
+                use_rth=request.use_rth,
+            )  # fmt: skip
+        except (ValueError, StopIteration) as e:
+            self._invalid(session, request.req_id, str(e) or f"Invalid histogram period {request.period!r}")
+            return
         volumes: dict[float, float] = {}
         for bar in bars:
-            volumes[bar.close] = volumes.get(bar.close, 0.0) + bar.volume
+            volumes[bar.close] = volumes.get(bar.close, 0.0) + max(1.0, bar.volume)
         rows = tuple(rs.HistogramEntry(price, volume) for price, volume in sorted(volumes.items()))
         self._floor.send(session.session, rs.HistogramData(request.req_id, rows))
 
@@ -179,6 +175,14 @@ class HistoryDesk:
         first_s = (start_ns or (end_ns or self._floor.now_ns) - count * NS_PER_S) // NS_PER_S
         seconds = [second for second in range(first_s, first_s + count) if second * NS_PER_S <= self._floor.now_ns]
         self._send_ticks(session, request, instrument, seconds)
+
+    def past_ticks(self, session: Session, request: rq.ReqTickByTick) -> None:
+        """Send the last ticks before a tick-by-tick stream that asks for them."""
+        kinds = {"BidAsk": "BID_ASK", "MidPoint": "MIDPOINT"}
+        count = min(request.number_of_ticks, MAX_TICKS)
+        what = kinds.get(request.tick_type, "TRADES")
+        past = rq.ReqHistoricalTicks(request.req_id, request.contract, number_of_ticks=count, what_to_show=what)
+        self.ticks(session, past)
 
     def _send_ticks(
         self, session: Session, request: rq.ReqHistoricalTicks, instrument: Instrument, seconds: list[int]
@@ -262,11 +266,10 @@ class HistoryDesk:
             self._service_error(session, request.req_id, str(e))
             return
         rows = []
-        for back in range(days - 1, -1, -1):
+        for back in range(min(days, MAX_SCHEDULE_DAYS) - 1, -1, -1):
             day = local(end_ns - back * DAY_S * NS_PER_S, instrument.time_zone)
-            if day.weekday() < 5:
-                text = f"{day:%Y%m%d}"
-                rows.append(rs.ScheduleSession(f"{text}-09:30:00", f"{text}-16:00:00", text))
+            for opens, closes in self._hours.of_day(instrument, day):
+                rows.append(rs.ScheduleSession(opens, closes, f"{day:%Y%m%d}"))
         start = rows[0].start if rows else ""
         end = rows[-1].end if rows else ""
         message = rs.HistoricalSchedule(request.req_id, start, end, instrument.time_zone, tuple(rows))

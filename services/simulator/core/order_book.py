@@ -27,6 +27,7 @@ class OrderBook:
         self._oca: dict[tuple[str, str], list[BrokerOrder]] = {}
         self._open: dict[int, BrokerOrder] = {}
         self._next_perm_id = FIRST_PERM_ID
+        self._last_bound_id = 0
 
     def next_perm_id(self) -> int:
         """Return a fresh permId."""
@@ -36,8 +37,9 @@ class OrderBook:
     def add(self, order: BrokerOrder) -> None:
         """Take an order into all indices but that of the working ones."""
         self._next_perm_id = max(self._next_perm_id, order.perm_id + 1)
+        self._last_bound_id = min(self._last_bound_id, order.order_id)
         self.by_perm[order.perm_id] = order
-        if not order.is_manual:  # orders by hand have no API order id: nobody can touch them through one
+        if not order.is_manual or order.order_id:  # orders by hand have an API order id only once they are bound
             self._by_client[(order.client_id, order.order_id)] = order
         if not order.is_done:
             self._open[order.perm_id] = order
@@ -45,6 +47,13 @@ class OrderBook:
             self._children.setdefault((order.client_id, order.order.parent_id), []).append(order)
         if order.order.oca_group:
             self._oca.setdefault((order.account, order.order.oca_group), []).append(order)
+        self.dirty[order.perm_id] = order
+
+    def bind(self, order: BrokerOrder) -> None:
+        """Give an order by hand its own negative API order id."""
+        self._last_bound_id -= 1
+        order.order_id = self._last_bound_id
+        self._by_client[(order.client_id, order.order_id)] = order
         self.dirty[order.perm_id] = order
 
     def add_working(self, order: BrokerOrder) -> None:

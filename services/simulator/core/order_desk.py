@@ -18,6 +18,7 @@ from decimal import Decimal
 
 from services.simulator.core import order_rules
 from services.simulator.core.account import Account, order_margin
+from services.simulator.core.binding import bind, binds_future_orders
 from services.simulator.core.contracts import Listing, NotFound
 from services.simulator.core.executions import Executions
 from services.simulator.core.fills import FillBooker
@@ -71,7 +72,7 @@ class OrderDesk:
         )  # fmt: skip
         if floor.config.read_only:
             self._refuse(session, request, 321, READ_ONLY)
-        elif not 0 <= request.order_id <= MAX_ORDER_ID:
+        elif known is None and not 0 <= request.order_id <= MAX_ORDER_ID:
             self._refuse(session, request, 320, f"Error reading request. For input string: {request.order_id}")
         elif known is not None:
             self._modify(session, known, request)
@@ -130,6 +131,8 @@ class OrderDesk:
             "manual_order", perm_id=made.perm_id, symbol=symbol, action=order.action, quantity=order.total_quantity
         )
         self.book.add(made)
+        if binds_future_orders(floor):
+            bind(floor, self.book, made)
         self.life.release(made)
 
     # -------------------------------------------------------------------------------------------- new orders

@@ -5,9 +5,11 @@ Source: ib-facts A.3.
 
 from __future__ import annotations
 
+from services.simulator.core.binding import bind
 from services.simulator.core.executions import Executions
 from services.simulator.core.floor import Floor
 from services.simulator.core.order_book import OrderBook
+from services.simulator.core.order_desk import READ_ONLY
 from services.simulator.core.orders import BrokerOrder, completed_order, open_order, order_status
 from services.simulator.core.sessions import Session
 from services.simulator.core.times import midnight_ns
@@ -24,12 +26,13 @@ class QueryDesk:
         self._executions = executions
 
     def open_orders(self, session: Session) -> None:
-        """Answer reqOpenOrders: the client's own working orders; client 0 sees manual ones too."""
+        """Answer reqOpenOrders: the client's own working orders; client 0 sees manual ones too, and binds them."""
         client_id = session.client_id
-        self._send_open(
-            session,
-            [o for o in self._book.open_orders() if o.client_id == client_id or (client_id == 0 and o.is_manual)],
-        )
+        own = [o for o in self._book.open_orders() if o.client_id == client_id or (client_id == 0 and o.is_manual)]
+        if client_id == 0:
+            for order in own:
+                bind(self._floor, self._book, order)
+        self._send_open(session, own)
 
     def all_open_orders(self, session: Session) -> None:
         """Answer reqAllOpenOrders: every working order of the accounts."""
@@ -41,6 +44,9 @@ class QueryDesk:
             self._floor.error(
                 session.session, -1, 327, "Only the default client (i.e 0) can auto bind orders to its client ID."
             )
+            return
+        if request.auto_bind and self._floor.config.read_only:
+            self._floor.error(session.session, -1, 321, READ_ONLY)
             return
         session.auto_bind = request.auto_bind
 
@@ -72,7 +78,9 @@ class QueryDesk:
         client_id = session.client_id or 0
         sees_all = floor.sessions.sees_all(client_id, config.master_client_id)
         try:
-            found = self._executions.find(request, client_id, floor.now_ns, config.time_zone, sees_all=sees_all)
+            found = self._executions.find(
+                request, client_id, floor.now_ns, config.time_zone, sees_all=sees_all, days=config.execution_days
+            )
         except ValueError as e:
             floor.error(session.session, request.req_id, 321, f"Error validating request.-'c0' : cause - {e}")
             return

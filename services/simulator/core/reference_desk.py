@@ -7,26 +7,19 @@ Source: ib-facts B.5, B.7.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from services.simulator.core.contracts import NO_DEFINITION, Instrument, Listing, NotFound
 from services.simulator.core.floor import Floor
+from services.simulator.core.greeks import implied_volatility, years_left
 from services.simulator.core.hours import Hours
-from services.simulator.core.market import NS_PER_S, option_price
+from services.simulator.core.lines import computation
 from services.simulator.core.sessions import Session
-from services.simulator.core.times import to_ns
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.contract import TwsContract
 from shared.tws.fields import TagValue
 
 CUSTOM_OPTION_TICK = 53
-_YEAR_S = 365.0 * 86400.0
 _SMART = (("NASDAQ", "Q"), ("NYSE", "N"), ("ARCA", "P"), ("BATS", "Z"), ("IEX", "V"), ("DRCTEDGE", "K"))
-_SCANNER_XML = (
-    '<?xml version="1.0" encoding="UTF-8"?><ScanParameterResponse><InstrumentList varName="instrumentList">'
-    "<Instrument><name>US Stocks</name><type>STK</type></Instrument></InstrumentList></ScanParameterResponse>"
-)
 
 
 class ReferenceDesk:
@@ -118,13 +111,9 @@ class ReferenceDesk:
         if option is None:
             return
         volatility, under = float(request.volatility or 0), float(request.under_price or 0)
-        price = option_price(under, option.strike, self._years(option), volatility, option.right) if under > 0 else -1.0
-        self._floor.send(
-            session.session,
-            rs.TickOptionComputation(
-                request.req_id, CUSTOM_OPTION_TICK, 1, volatility, option_price=round(price, 6), under_price=under
-            ),
-        )
+        years = years_left(option, self._floor.now_ns)
+        message = computation(request.req_id, CUSTOM_OPTION_TICK, option, under, years, volatility, None)
+        self._floor.send(session.session, message)
 
     def implied_volatility(self, session: Session, request: rq.CalculateImpliedVolatility) -> None:
         """Compute the volatility that gives a price."""
@@ -132,19 +121,10 @@ class ReferenceDesk:
         if option is None:
             return
         wanted, under = float(request.option_price or 0), float(request.under_price or 0)
-        low, high = 0.001, 5.0
-        for _ in range(60):
-            middle = (low + high) / 2
-            is_low = (
-                under > 0 and option_price(under, option.strike, self._years(option), middle, option.right) < wanted
-            )
-            low, high = (middle, high) if is_low else (low, middle)
-        self._floor.send(
-            session.session,
-            rs.TickOptionComputation(
-                request.req_id, CUSTOM_OPTION_TICK, 1, round(low, 6), option_price=wanted, under_price=under
-            ),
-        )
+        years = years_left(option, self._floor.now_ns)
+        volatility = implied_volatility(wanted, under, option.strike, years, option.right)
+        message = computation(request.req_id, CUSTOM_OPTION_TICK, option, under, years, volatility, wanted)
+        self._floor.send(session.session, message)
 
     def _option(self, session: Session, req_id: int, contract: TwsContract) -> Instrument | None:
         found = self._floor.universe.resolve(contract)
@@ -152,10 +132,6 @@ class ReferenceDesk:
             self._floor.error(session.session, req_id, 200, NO_DEFINITION)
             return None
         return found.instrument
-
-    def _years(self, option: Instrument) -> float:
-        expiry = datetime.strptime(option.expiry, "%Y%m%d").replace(hour=21, tzinfo=UTC)
-        return (to_ns(expiry) - self._floor.now_ns) / NS_PER_S / _YEAR_S
 
     # -------------------------------------------------------------------------------------------- tables
     def depth_exchanges(self, session: Session, _: rq.ReqMktDepthExchanges) -> None:
@@ -181,26 +157,6 @@ class ReferenceDesk:
         """Send no white branding."""
         self._floor.send(session.session, rs.UserInfo(request.req_id, ""))
 
-    def scanner_parameters(self, session: Session, _: rq.ReqScannerParameters) -> None:
-        """Send a small parameter document."""
-        self._floor.send(session.session, rs.ScannerParameters(_SCANNER_XML))
-
-    def news_providers(self, session: Session, _: rq.ReqNewsProviders) -> None:
-        """Send an empty list."""
-        self._floor.send(session.session, rs.NewsProviders(()))
-
-    def historical_news(self, session: Session, request: rq.ReqHistoricalNews) -> None:
-        """Send no news."""
-        self._floor.send(session.session, rs.HistoricalNewsEnd(request.req_id, has_more=False))
-
-    def display_groups(self, session: Session, request: rq.QueryDisplayGroups) -> None:
-        """Send the groups of a TWS window that is not there."""
-        self._floor.send(session.session, rs.DisplayGroupList(request.req_id, "4|1|2|5|3|6"))
-
-    def group_events(self, session: Session, request: rq.SubscribeToGroupEvents) -> None:
-        """Tell that no contract is chosen."""
-        self._floor.send(session.session, rs.DisplayGroupUpdated(request.req_id, "none"))
-
     def verification(self, session: Session, _: rq.Request) -> None:
         """Refuse API verification."""
         self._floor.send(session.session, rs.VerifyCompleted(is_successful=False, error_text="not supported"))
@@ -215,13 +171,8 @@ class ReferenceDesk:
 
 
 REFUSALS: dict[type, tuple[int, str]] = {
-    rq.ReqMktDepth: (10092, "Deep market data is not supported for this combination of security type/exchange"),
-    rq.CancelMktDepth: (310, "Can't find the subscribed market depth with tickerId"),
-    rq.ReqScannerSubscription: (162, "Historical Market Data Service error message:Scanner is not available"),
-    rq.CancelScannerSubscription: (365, "No scanner subscription found for ticker id"),
     rq.ReqFundamentalData: (10358, "Fundamentals data is not allowed"),
     rq.CancelFundamentalData: (10358, "Fundamentals data is not allowed"),
-    rq.ReqNewsArticle: (10172, "Failed to request news article:No data available"),
     rq.ReqWshMetaData: (10276, "News feed is not allowed."),
     rq.ReqWshEventData: (10276, "News feed is not allowed."),
     rq.RequestFA: (321, "Error validating request.-'cB' : cause - FA data operations ignored for non FA customers."),

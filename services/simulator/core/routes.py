@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from services.simulator.core.market import NS_PER_S
+from services.simulator.core.market import NS_PER_MS, NS_PER_S
 from services.simulator.core.reference_desk import REFUSALS
 from services.simulator.core.sessions import Session
 from shared.tws import requests as rq
@@ -21,6 +21,7 @@ def routes(engine: Engine) -> dict[type, Route]:
     """Return the answering function of every request but START_API."""
     floor, orders, queries = engine.floor, engine.orders, engine.queries
     data, history, account, reference = engine.data, engine.history, engine.account_desk, engine.reference
+    news, scanner = engine.news, engine.scanner
 
     def next_id(session: Session, _: rq.ReqIds) -> None:
         floor.send(session.session, rs.NextValidId(floor.sessions.next_order_id(session.client_id or 0)))
@@ -31,10 +32,14 @@ def routes(engine: Engine) -> dict[type, Route]:
     def current_time(session: Session, _: rq.ReqCurrentTime) -> None:
         floor.send(session.session, rs.CurrentTime(floor.now_ns // NS_PER_S))
 
+    def current_millis(session: Session, _: rq.ReqCurrentTimeInMillis) -> None:
+        floor.send(session.session, rs.CurrentTimeInMillis(floor.now_ns // NS_PER_MS))
+
     table: dict[type, Route] = {
         rq.ReqIds: next_id,
         rq.ReqManagedAccounts: accounts,
         rq.ReqCurrentTime: current_time,
+        rq.ReqCurrentTimeInMillis: current_millis,
         rq.SetServerLogLevel: reference.nothing,
         rq.PlaceOrder: orders.place,
         rq.CancelOrder: orders.cancel,
@@ -62,6 +67,8 @@ def routes(engine: Engine) -> dict[type, Route]:
         rq.ReqMarketDataType: data.market_data_type,
         rq.ReqTickByTick: data.tick_by_tick,
         rq.CancelTickByTick: data.cancel_tick_by_tick,
+        rq.ReqMktDepth: data.market_depth,
+        rq.CancelMktDepth: data.cancel_market_depth,
         rq.ReqRealTimeBars: data.real_time_bars,
         rq.CancelRealTimeBars: data.cancel_real_time_bars,
         rq.ReqHistoricalData: history.bars,
@@ -84,17 +91,20 @@ def routes(engine: Engine) -> dict[type, Route]:
         rq.ReqFamilyCodes: reference.family_codes,
         rq.ReqSoftDollarTiers: reference.soft_dollar_tiers,
         rq.ReqUserInfo: reference.user_info,
-        rq.ReqScannerParameters: reference.scanner_parameters,
-        rq.ReqNewsProviders: reference.news_providers,
-        rq.ReqHistoricalNews: reference.historical_news,
-        rq.ReqNewsBulletins: reference.nothing,
+        rq.ReqScannerParameters: scanner.parameters,
+        rq.ReqScannerSubscription: scanner.scan,
+        rq.CancelScannerSubscription: scanner.cancel_scan,
+        rq.ReqNewsProviders: news.providers,
+        rq.ReqHistoricalNews: news.headlines,
+        rq.ReqNewsArticle: news.article,
+        rq.ReqNewsBulletins: news.bulletins,
         rq.CancelNewsBulletins: reference.nothing,
         rq.CancelWshMetaData: reference.nothing,
         rq.CancelWshEventData: reference.nothing,
-        rq.QueryDisplayGroups: reference.display_groups,
-        rq.SubscribeToGroupEvents: reference.group_events,
-        rq.UpdateDisplayGroup: reference.nothing,
-        rq.UnsubscribeFromGroupEvents: reference.nothing,
+        rq.QueryDisplayGroups: scanner.groups,
+        rq.SubscribeToGroupEvents: scanner.subscribe_group,
+        rq.UpdateDisplayGroup: scanner.update_group,
+        rq.UnsubscribeFromGroupEvents: scanner.leave_group,
         rq.VerifyRequest: reference.verification,
         rq.VerifyMessage: reference.verification,
         rq.VerifyAndAuthRequest: reference.verification,

@@ -16,28 +16,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import prometheus_client
 from aiohttp import web
 
 from services.simulator.shell.sockets import Exchange
-from shared.errors import BadInput, ConfigError
+from shared.errors import BadInput
+from shared.health import HttpServer, metrics
 
 
-class Control:
+class Control(HttpServer):
     """The control server."""
 
     def __init__(self, exchange: Exchange, *, host: str, port: int) -> None:
         self._exchange = exchange
-        self._host = host
-        self.port = port
-        self._runner: web.AppRunner | None = None
-
-    async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            ConfigError: the port cannot be used.
-        """
         app = web.Application(middlewares=[_same_origin], client_max_size=1 << 16)
         app.router.add_get("/truth", self._truth)
         app.router.add_get("/truth/ledger", self._ledger)
@@ -45,22 +35,8 @@ class Control:
         app.router.add_post("/faults/{name}", self._inject)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._healthz)
-        app.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._host, self.port).start()
-        except OSError as e:
-            raise ConfigError(
-                f"SIM_HTTP_PORT: port {self.port} on {self._host} cannot be used ({e.strerror or e}): "
-                "stop what uses it or choose another"
-            ) from e
-        self.port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        app.router.add_get("/metrics", metrics)
+        super().__init__(app, host=host, port=port, setting="SIM_HTTP_PORT")
 
     async def _truth(self, request: web.Request) -> web.Response:
         exchange = self._exchange
@@ -101,11 +77,6 @@ class Control:
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.json_response({"ok": True, "listening": self._exchange.is_listening, "port": self._exchange.port})
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(
-            body=prometheus_client.generate_latest(), headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
-        )
 
 
 def _dumps(value: Any) -> str:

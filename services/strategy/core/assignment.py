@@ -2,7 +2,8 @@
 
 Invariants:
 1. The answer depends on the names of units and live workers only: every worker computes the same one.
-2. No worker has more than one unit more than another: a worker that was added never stays idle.
+2. No worker has more than one unit more than another, but for units that an operator moved: a worker that was added
+   never stays idle.
 3. Few units move when workers come or go: a unit stays with the worker that it prefers most and that has room.
 
 Known limit: workers that loaded different lists (while a changed TOML file is rolled out) may each take a unit for the
@@ -12,7 +13,7 @@ other's; it waits until they agree. Two never run it: taking a unit is a compare
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -22,20 +23,26 @@ def score(unit: str, worker: str) -> int:
     return int.from_bytes(digest, "big")
 
 
-def assign(units: Iterable[str], workers: Iterable[str]) -> dict[str, list[str]]:
+def assign(units: Iterable[str], workers: Iterable[str], pins: Mapping[str, str] | None = None) -> dict[str, list[str]]:
     """Return worker → its units, each list sorted; every live worker is a key.
 
-    The best matching pairs are settled first, each worker up to an equal share.
+    A unit of `pins` goes to the worker named there while that one lives, whatever its share. Of the others the best
+    matching pairs are settled first, each worker up to an equal share.
     """
     live = sorted(set(workers))
     plan: dict[str, list[str]] = {worker: [] for worker in live}
     wanted = sorted(set(units))
     if not live:
         return plan
-    share, larger_shares = divmod(len(wanted), len(live))
     placed: set[str] = set()
+    for unit in wanted:
+        pinned = (pins or {}).get(unit, "")
+        if pinned in plan:
+            plan[pinned].append(unit)
+            placed.add(unit)
+    sharing, share, larger_shares = _shares(len(wanted), {worker: len(mine) for worker, mine in plan.items()})
     for _, unit, worker in sorted(
-        ((score(unit, worker), unit, worker) for unit in wanted for worker in live), reverse=True
+        ((score(unit, worker), unit, worker) for unit in wanted for worker in sharing), reverse=True
     ):
         load = len(plan[worker])
         if unit in placed or load > share or (load == share and not larger_shares):
@@ -44,6 +51,21 @@ def assign(units: Iterable[str], workers: Iterable[str]) -> dict[str, list[str]]
         placed.add(unit)
         plan[worker].append(unit)
     return {worker: sorted(mine) for worker, mine in plan.items()}
+
+
+def _shares(count: int, loads: Mapping[str, int]) -> tuple[list[str], int, int]:
+    """Return the workers that share what is not pinned, how many units each has, and how many may have one more.
+
+    A worker with more pinned units than an equal share takes no others, and the shares of the rest grow smaller.
+    """
+    sharing = list(loads)
+    while True:
+        share, larger = divmod(count, len(sharing))
+        over = [worker for worker in sharing if loads[worker] > share + (larger > 0)]
+        if not over or len(over) == len(sharing):
+            return sharing, share, max(0, larger - sum(loads[worker] == share + 1 for worker in sharing))
+        count -= sum(loads[worker] for worker in over)
+        sharing = [worker for worker in sharing if worker not in over]
 
 
 @dataclass(frozen=True, slots=True)

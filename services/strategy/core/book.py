@@ -4,7 +4,9 @@ Invariants:
 1. A quantity leaves "pending" only into "position": an order counts with its quantity less the executions seen; once
    ended, with what the broker reported filled less the executions seen, whichever message comes first.
 2. An execution counts once per stem, at its latest revision, however often it is read.
-3. The children of a bracket and stop orders count only with what they filled: they rest, they are not on the way.
+3. The children of a bracket, stop orders and groups that only close what is held count only with what they filled:
+   they rest, they are not on the way. Of another OCA group the largest leg of each side counts.
+4. While a change of an order is in doubt the order counts with the larger of its old and new quantity.
 
 Known limit: a correction of an execution older than the last `STEMS_KEPT` is counted as a new execution's revision
 only if its first revision is still known; else it is ignored here and found by the books (P11).
@@ -17,6 +19,7 @@ from decimal import Decimal
 
 from pydantic import BaseModel
 
+from shared.errors import BadInput
 from shared.messages.orders import (
     Decision,
     Fill,
@@ -27,12 +30,17 @@ from shared.messages.orders import (
     OrderState,
     OrderType,
     Side,
+    TimeInForce,
 )
 from shared.money import ZERO
 
 STEMS_KEPT = 200
 ENDED_KEPT = 50
+MODIFY_CLAIMED = "GATEWAY_MODIFY"
+"""Code of the gateway's claim of a MODIFY intent: such an event is no order."""
 _RESTING = (OrderType.STOP, OrderType.STOP_LIMIT)
+_TYPES = {kind.value: kind for kind in OrderType}
+_TIFS = {tif.value: tif for tif in TimeInForce}
 
 
 class OrderRow(BaseModel):
@@ -47,6 +55,13 @@ class OrderRow(BaseModel):
     state: OrderState | None = None
     executed: Decimal = ZERO
     reported: Decimal = ZERO
+    order_type: OrderType | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    tif: TimeInForce = TimeInForce.DAY
+    outside_rth: bool = False
+    wanted: dict[str, Decimal] = {}
+    """Intent id of a change under way → the quantity it asks for."""
 
     @property
     def is_open(self) -> bool:
@@ -56,7 +71,8 @@ class OrderRow(BaseModel):
     @property
     def pending(self) -> Decimal:
         """Return the signed quantity that is on its way into the position."""
-        whole = self.quantity if self.is_open and not self.rests else self.reported
+        whole = max(self.quantity, *self.wanted.values()) if self.wanted else self.quantity
+        whole = whole if self.is_open and not self.rests else self.reported
         return self.side.sign * max(ZERO, whole - self.executed)
 
 
@@ -101,6 +117,8 @@ class BookState(BaseModel):
     orders: dict[str, OrderRow] = {}
     holdings: dict[int, Holding] = {}
     executions: dict[str, Execution] = {}
+    modifies: dict[str, str] = {}
+    """Intent id of a change under way → the key of the order it changes."""
 
 
 def order_key(intent_id: str, leg: int) -> str:
@@ -139,13 +157,27 @@ class Book:
         """Return the orders that may still fill, oldest first."""
         return [row for row in self.state.orders.values() if row.is_open and con_id in (None, row.con_id)]
 
+    def order(self, intent_id: str, leg: int) -> OrderRow:
+        """Return one order.
+
+        Raises:
+            BadInput: this unit knows no such order.
+        """
+        row = self.state.orders.get(order_key(intent_id, leg))
+        if row is None:
+            raise BadInput(f"order {intent_id!r} leg {leg} is no order of this unit, or ended long ago")
+        return row
+
     def placed(self, intent: Intent) -> None:
         """Count an intent's orders from the moment it was made."""
         if intent.action is IntentAction.MODIFY:
-            row = self.state.orders.get(order_key(intent.modifies, intent.legs[0].leg))
+            key = order_key(intent.modifies, intent.legs[0].leg)
+            row = self.state.orders.get(key)
             if row is not None:
-                row.quantity = max(row.quantity, intent.legs[0].quantity)
+                row.wanted[intent.intent_id] = intent.legs[0].quantity
+                self.state.modifies[intent.intent_id] = key
             return
+        resting = self._resting(intent)
         for leg in intent.legs:
             self.state.orders[order_key(intent.intent_id, leg.leg)] = OrderRow(
                 intent_id=intent.intent_id,
@@ -153,11 +185,34 @@ class Book:
                 con_id=intent.con_id,
                 side=leg.side,
                 quantity=leg.quantity,
-                rests=leg.order_type in _RESTING or (intent.group is Group.BRACKET and leg.leg > 0),
+                rests=leg.leg in resting,
+                order_type=leg.order_type,
+                limit_price=leg.limit_price,
+                stop_price=leg.stop_price,
+                tif=leg.tif,
+                outside_rth=leg.outside_rth,
             )
+
+    def _resting(self, intent: Intent) -> set[int]:
+        """Return the legs that protect or wait, as against those that are on their way into the position."""
+        resting = {leg.leg for leg in intent.legs if leg.order_type in _RESTING}
+        if intent.group is Group.BRACKET:
+            return resting | {leg.leg for leg in intent.legs if leg.leg > 0}
+        if intent.group is not Group.OCA:
+            return resting
+        held = self.position(intent.con_id)
+        if all(leg.side.sign * held < 0 and leg.quantity <= abs(held) for leg in intent.legs):
+            return {leg.leg for leg in intent.legs}
+        for side in Side:
+            alike = [leg for leg in intent.legs if leg.side is side and leg.leg not in resting]
+            largest = max(alike, key=lambda leg: leg.quantity, default=None)
+            resting |= {leg.leg for leg in alike if leg is not largest}
+        return resting
 
     def dropped(self, intent: Intent) -> None:
         """Forget an intent that never left the unit."""
+        if self._end_modify(intent.intent_id) is not None:
+            return
         for leg in intent.legs:
             self.state.orders.pop(order_key(intent.intent_id, leg.leg), None)
 
@@ -165,14 +220,32 @@ class Book:
         """Apply risk's answer; return the orders a rejection ended."""
         if decision.approved:
             return []
+        changed = self._end_modify(decision.intent_id)
+        if changed is not None:
+            return [changed.model_copy(update={"intent_id": decision.intent_id, "state": OrderState.REJECTED})]
         ended = [row for row in self.state.orders.values() if row.intent_id == decision.intent_id and row.is_open]
         for row in ended:
             row.state = OrderState.REJECTED
         self._prune()
         return ended
 
+    def _end_modify(self, intent_id: str) -> OrderRow | None:
+        """End the doubt about a change; return the order it was to change."""
+        row = self.state.orders.get(self.state.modifies.pop(intent_id, ""))
+        if row is not None:
+            row.wanted.pop(intent_id, None)
+        return row
+
     def order_event(self, event: OrderEvent) -> bool:
         """Apply an order event; return whether it said something new."""
+        if event.code == MODIFY_CLAIMED:
+            return False  # the change is on its way; what becomes of it is the news
+        if event.intent_id in self.state.modifies and event.state.is_final:
+            changed = self._end_modify(event.intent_id)
+            if changed is not None and event.state is OrderState.MODIFIED:
+                changed.quantity = event.quantity
+                changed.limit_price, changed.stop_price = event.limit_price, event.stop_price
+            return True
         key = order_key(event.intent_id, event.leg) if event.intent_id else f"perm:{event.perm_id}"
         row = self.state.orders.get(key)
         if row is None:  # a person's order for this strategy, or one we have forgotten
@@ -183,21 +256,25 @@ class Book:
                 side=event.side,
                 quantity=event.quantity,
                 rests=event.order_type in tuple(kind.value for kind in _RESTING) or event.parent_leg is not None,
+                order_type=_TYPES.get(event.order_type),
+                tif=_TIFS.get(event.tif, TimeInForce.DAY),
             )
             if event.state.is_final:
                 return True
             seen = [abs(one.signed) for one in self.state.executions.values() if one.order == key]
             row.executed = sum(seen, ZERO)
             self.state.orders[key] = row
-        was = (row.state, row.reported, row.quantity)
+        was = (row.state, row.reported, row.quantity, row.limit_price, row.stop_price)
         row.quantity = event.quantity
+        row.limit_price = row.limit_price if event.limit_price is None else event.limit_price
+        row.stop_price = row.stop_price if event.stop_price is None else event.stop_price
         row.reported = max(row.reported, event.filled)
         if row.is_open or event.state.is_final:
             row.state = event.state
         elif event.state is OrderState.UNKNOWN or event.remaining > 0:
             row.state = event.state  # reopened by the broker's evidence
         self._prune()
-        return was != (row.state, row.reported, row.quantity)
+        return was != (row.state, row.reported, row.quantity, row.limit_price, row.stop_price)
 
     def fill(self, fill: Fill) -> bool:
         """Apply an execution; return whether it was new (a further reading of the same revision is not)."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from services.strategy.core.book import Book
+from services.strategy.core.book import Book, OrderRow
 from shared.errors import BadInput
 from shared.ids import intent_id
 from shared.messages.market import ContractInfo
@@ -22,6 +22,7 @@ from shared.messages.orders import (
     CancelRequest,
     Group,
     Intent,
+    IntentAction,
     OrderLeg,
     OrderType,
     Side,
@@ -46,6 +47,11 @@ class Identity:
     unit: str
     incarnation: str = ""
 
+    @property
+    def history(self) -> str:
+        """Return what commit numbers count in: a Redis that lost commits begins to give their numbers again."""
+        return f"{self.unit}\n{self.incarnation}"
+
 
 @dataclass(slots=True)
 class Moment:
@@ -58,6 +64,18 @@ class Moment:
     wall_ns: int = 0
     cause_id: str = ""
     cause_ts_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One of several orders that cancel each other, as authors write it; prices round like those of single orders."""
+
+    side: Side
+    quantity: Number
+    limit: Number | None = None
+    stop: Number | None = None
+    tif: str = ""
+    outside_rth: bool = False
 
 
 @dataclass(slots=True)
@@ -88,6 +106,8 @@ class Outbox:
     moment: Moment = field(default_factory=Moment)
     intents: list[Intent] = field(default_factory=list)
     cancels: list[CancelRequest] = field(default_factory=list)
+    given_ids: Sequence[str] = ()
+    """Ids for the first intents, in a replay: those that the recorded answers speak of; further ones get their own."""
     stale: int = 0
     """Orders not made because they would have been out of date before anybody read them."""
 
@@ -98,6 +118,61 @@ class Outbox:
             BadInput: a quantity or price that cannot be an order.
         """
         legs, group = _legs(ticket)
+        return self._add(ticket, legs, group=group)
+
+    def place_alternatives(
+        self, contract: ContractInfo, orders: Sequence[Order], valid_for_s: float | None, reason: str
+    ) -> str | None:
+        """Make the intent of orders that cancel each other, and return its id.
+
+        Raises:
+            BadInput: fewer than two, or one that cannot be an order.
+        """
+        if len(orders) < 2:
+            raise BadInput("orders that cancel each other are two or more")
+        tickets = [
+            Ticket(
+                contract,
+                order.side,
+                order.quantity,
+                limit=order.limit,
+                stop=order.stop,
+                tif=order.tif,
+                outside_rth=order.outside_rth,
+                valid_for_s=valid_for_s,
+                reason=reason,
+            )
+            for order in orders
+        ]
+        legs = [_legs(ticket)[0][0].model_copy(update={"leg": number}) for number, ticket in enumerate(tickets)]
+        return self._add(tickets[0], tuple(legs), group=Group.OCA)
+
+    def modify(self, row: OrderRow, ticket: Ticket) -> str | None:
+        """Make the intent that changes an order to a ticket's terms; None if nothing would change or it is too late.
+
+        Raises:
+            BadInput: the order has ended, is not ours to change, or would become another type of order.
+        """
+        if not row.is_open or not row.intent_id or row.order_type is None:
+            raise BadInput(f"order {row.intent_id or '(not ours)'} leg {row.leg} cannot be changed: it is {row.state}")
+        if row.wanted:
+            return None
+        leg = _legs(ticket)[0][0].model_copy(update={"leg": row.leg, "tif": row.tif, "outside_rth": row.outside_rth})
+        if leg.order_type is not row.order_type:
+            raise BadInput(
+                f"a {row.order_type} order cannot become a {leg.order_type} order: cancel it and place another"
+            )
+        if leg.quantity <= row.executed:
+            raise BadInput(
+                f"{row.executed} of order {row.intent_id} are filled: a quantity of {leg.quantity} is too late"
+            )
+        if (leg.quantity, leg.limit_price, leg.stop_price) == (row.quantity, row.limit_price, row.stop_price):
+            return None
+        return self._add(ticket, (leg,), modifies=row.intent_id)
+
+    def _add(
+        self, ticket: Ticket, legs: tuple[OrderLeg, ...], *, group: Group = Group.SINGLE, modifies: str = ""
+    ) -> str | None:
         usual_s = VALID_MARKET_S if legs[0].order_type is OrderType.MARKET else VALID_OTHER_S
         valid_s = usual_s if ticket.valid_for_s is None else ticket.valid_for_s
         until_ns = self.moment.now_ns + int(valid_s * NS_PER_S)
@@ -106,8 +181,10 @@ class Outbox:
             return None
         who = self.identity
         intent = Intent(
+            action=IntentAction.MODIFY if modifies else IntentAction.PLACE,
+            modifies=modifies,
             ts_init_ns=self.moment.wall_ns or self.moment.now_ns,
-            intent_id=intent_id(who.deployment_id, who.unit, self.commit, len(self.intents)),
+            intent_id=self._next_id(),
             group=group,
             legs=legs,
             con_id=ticket.contract.con_id,
@@ -124,6 +201,12 @@ class Outbox:
         self.intents.append(intent)
         self.book.placed(intent)
         return intent.intent_id
+
+    def _next_id(self) -> str:
+        number = len(self.intents)
+        if number < len(self.given_ids):
+            return self.given_ids[number]
+        return intent_id(self.identity.deployment_id, self.identity.history, self.commit, number)
 
     def cancel(self, target: str, leg: int | None, reason: str) -> None:
         """Ask for the cancel of an intent's working legs (`leg` None: all)."""
@@ -154,9 +237,7 @@ class Outbox:
 
 
 def _legs(ticket: Ticket) -> tuple[tuple[OrderLeg, ...], Group]:
-    quantity = _number("quantity", ticket.quantity)
-    if quantity <= 0:
-        raise BadInput(f"quantity must be positive, got {quantity}: the side says buy or sell")
+    quantity = quantity_of(ticket.quantity)
     contract, side = ticket.contract, ticket.side
     limit = None if ticket.limit is None else _limit(contract, side, ticket.limit)
     stop = None if ticket.stop is None else _stop(contract, side, ticket.stop)
@@ -207,6 +288,18 @@ def _number(what: str, value: Number) -> Decimal:
         return decimal_of(value)
     except ValueError as e:
         raise BadInput(f"{what}: {e}") from e
+
+
+def quantity_of(value: Number) -> Decimal:
+    """Return a quantity as authors write it.
+
+    Raises:
+        BadInput: it is no positive number.
+    """
+    quantity = _number("quantity", value)
+    if quantity <= 0:
+        raise BadInput(f"quantity must be positive, got {quantity}: the side says buy or sell")
+    return quantity
 
 
 def _limit(contract: ContractInfo, side: Side, value: Number) -> Decimal:

@@ -47,6 +47,11 @@ class SavedUnit(BaseModel):
     errors: int = 0
     error_times_ns: list[int] = []
     is_started: bool = False
+    began: dict[str, str] = {}
+    began_ns: int = 0
+    """Where and when the unit began: a replay of a recording begins it there again."""
+    horizons: dict[str, int] = {}
+    """`conId:bar size` → opening time of the newest bar that `self.history` shows."""
 
 
 class SavedTimers(BaseModel):

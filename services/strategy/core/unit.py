@@ -21,7 +21,8 @@ from pydantic import ValidationError
 
 from services.strategy.core.book import Book
 from services.strategy.core.events import Bar, FillEvent, Gap, OrderUpdate, Quote, Timer, Trade
-from services.strategy.core.ordering import NS_PER_S, Identity, Moment, Outbox
+from services.strategy.core.history import BarHistory
+from services.strategy.core.ordering import NS_PER_S, Identity, Moment, Outbox, Ticket
 from services.strategy.core.saved import (
     Commit,
     HandlerBlocked,
@@ -32,13 +33,15 @@ from services.strategy.core.saved import (
     SavedUnit,
     Watched,
 )
+from services.strategy.core.sessions import SessionPlan, Window
 from shared.errors import BadInput
 from shared.messages.market import ContractInfo
-from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderState
+from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderState, Side
 from shared.money import ZERO
 
 ERROR_WINDOW_S = 60.0
 ERRORS_KEPT = 20
+FLAT_AGAIN_NS = NS_PER_S
 MAX_UNANSWERED = 100
 """A unit makes no further orders while risk owes it this many answers."""
 
@@ -58,6 +61,11 @@ class Unit:
     contracts: Mapping[int, ContractInfo]
     limits: Limits = field(default_factory=Limits)
     watched: Watched = field(default_factory=Watched)
+    history_needs: Mapping[str, int] = field(default_factory=dict)
+    on_bar_intervals: tuple[str, ...] | None = None
+    """Intervals that `on_bar` gets; None for all. The others of the stream are for the history."""
+    sessions: Mapping[int, SessionPlan] = field(default_factory=dict)
+    """When each contract may be traded; without a plan, always."""
 
     def __post_init__(self) -> None:
         """Begin with nothing saved."""
@@ -72,7 +80,9 @@ class Unit:
         self._has_news = False
         self._in_flight: Commit | None = None
         self._resend: dict[str, _Resend] = {}
+        self._flat_again_ns: dict[int, int] = {}
         self.book = Book(self.saved.book)
+        self.history = BarHistory(self.history_needs, self.saved.horizons)
         self.outbox = Outbox(self.identity, self.book, 1)
 
     # -- begin and end
@@ -90,6 +100,7 @@ class Unit:
             self.timers = SavedTimers.model_validate_json(timers or b"{}")
             self._restore_user_state()
         self.book = Book(self.saved.book)
+        self.history = BarHistory(self.history_needs, self.saved.horizons)
         self.outbox = Outbox(self.identity, self.book, commit + 1, self.outbox.moment)
 
     def _restore_user_state(self) -> None:
@@ -107,6 +118,8 @@ class Unit:
     def start(self, now_ns: int, wall_ns: int) -> None:
         """Call `on_start`, at the first start and after each move."""
         self._at(now_ns, wall_ns, "", 0)
+        if not self.saved.began_ns:
+            self.saved.began, self.saved.began_ns = dict(self.cursors), now_ns
         self._call("on_start", self.strategy.on_start)
         self.saved.is_started = True
 
@@ -130,6 +143,28 @@ class Unit:
             return f"{len(self.saved.pending)} intents without an answer from risk"
         return ""
 
+    def window(self, con_id: int, now_ns: int) -> Window | None:
+        """Return the open window of a contract's session, None outside of it."""
+        return self.sessions[con_id].window(now_ns)
+
+    def is_in_session(self, con_id: int, now_ns: int) -> bool:
+        """Return whether a contract's market is the strategy's business now."""
+        return not self.sessions or self.window(con_id, now_ns) is not None
+
+    def refuses(self, con_id: int, side: Side, quantity: Decimal) -> bool:
+        """Return whether an order is not made now: paused, outside of the session, or an entry after the last one."""
+        if self.why_not_trading:
+            return True
+        if not self.sessions:
+            return False
+        now_ns = self.outbox.moment.now_ns
+        window = self.window(con_id, now_ns)
+        if window is None:
+            return True
+        held = self.book.position(con_id)
+        closes = held * side.sign < 0 and quantity <= abs(held)
+        return now_ns >= window.entries_until_ns and not closes
+
     def accept_gap(self) -> None:
         """Trade again although entries were missed."""
         self.saved.gaps.clear()
@@ -151,19 +186,22 @@ class Unit:
 
     def quote(self, quote: Quote, now_ns: int, wall_ns: int, cause_id: str) -> None:
         """Hand a quote to the strategy."""
-        if not self.why_not_trading:
+        if not self.why_not_trading and self.is_in_session(quote.contract.con_id, now_ns):
             self._at(now_ns, wall_ns, cause_id, quote.ts_ns)
             self._call("on_quote", self.strategy.on_quote, quote)
 
     def trade(self, trade: Trade, now_ns: int, wall_ns: int, cause_id: str) -> None:
         """Hand a trade of the market to the strategy."""
-        if not self.why_not_trading:
+        if not self.why_not_trading and self.is_in_session(trade.contract.con_id, now_ns):
             self._at(now_ns, wall_ns, cause_id, trade.ts_ns)
             self._call("on_trade", self.strategy.on_trade, trade)
 
     def bar(self, bar: Bar, now_ns: int, wall_ns: int, cause_id: str) -> None:
-        """Hand a bar to the strategy."""
-        if not self.why_not_trading:
+        """Note a bar for the history, and hand it to the strategy if it asked for its interval."""
+        self.history.take(bar)
+        if self.on_bar_intervals is not None and bar.interval not in self.on_bar_intervals:
+            return
+        if not self.why_not_trading and self.is_in_session(bar.contract.con_id, bar.ts_open_ns):
             self._at(now_ns, wall_ns, cause_id, bar.ts_close_ns)
             self._call("on_bar", self.strategy.on_bar, bar)
 
@@ -270,7 +308,9 @@ class Unit:
         return min(times, default=None)
 
     def tick(self, now_ns: int) -> None:
-        """Fire the timers that are due, in order of their time."""
+        """Fire the timers that are due, in order of their time; make flat what has to be flat by now."""
+        for con_id in self.sessions:
+            self._keep_flat(con_id, now_ns)
         due = sorted((at, name) for name, (at, _) in self.timers.due.items() if at <= now_ns)
         for at, name in due:
             every_ns = self.timers.due[name][1] if name in self.timers.due else 0
@@ -284,6 +324,28 @@ class Unit:
             if not self.why_not_trading:
                 self._at(now_ns, now_ns, "", at)
                 self._call("on_timer", self.strategy.on_timer, Timer(name, at))
+
+    def _keep_flat(self, con_id: int, now_ns: int) -> None:
+        """After `flat_by`, cancel what works and then close what is held, again until it is done.
+
+        This is the platform's own: it goes on while the strategy is paused, also by its errors. Closing waits until
+        nothing of the unit works any more, so that no exit can fill beside it.
+        """
+        window = self.window(con_id, now_ns)
+        if window is None or window.flat_ns is None or now_ns < window.flat_ns:
+            return
+        held = self.book.position(con_id)
+        working = [row for row in self.book.open_orders(con_id) if row.intent_id]
+        if (not held and not working) or now_ns < self._flat_again_ns.get(con_id, 0):
+            return
+        self._flat_again_ns[con_id] = now_ns + FLAT_AGAIN_NS
+        self._at(now_ns, now_ns, "", now_ns)
+        if working:
+            for intent_id in dict.fromkeys(row.intent_id for row in working):
+                self.outbox.cancel(intent_id, None, "flat_by")
+            return
+        side = Side.SELL if held > 0 else Side.BUY
+        self.outbox.place(Ticket(self.contracts[con_id], side, abs(held), reason="flat_by"))
 
     # -- commits
 
@@ -316,7 +378,7 @@ class Unit:
         self._save_user_state()
         self._in_flight = Commit(
             number=self._committed + 1,
-            state=self.saved.model_dump_json().encode(),
+            state=self.saved.model_dump_json(exclude_defaults=True).encode(),
             timers=self.timers.model_dump_json().encode(),
             cursors=dict(self.cursors),
             intents=(*self.outbox.intents, *resent),

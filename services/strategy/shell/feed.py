@@ -140,12 +140,12 @@ class Dispatcher:
 
     def _bar(self, entry: Entry, now_ns: int, wall_ns: int) -> None:
         wanting = self._con_keys.get(entry.fields.get(b"key", b""), ())
-        wanting = [running for running in wanting if running.declared.strategy.bars]
+        wanting = [running for running in wanting if running.declared.strategy.reads]
         message = _decoded(entry) if wanting else None
         if not isinstance(message, BarMessage):
             return
         for running in wanting:
-            if message.interval in running.declared.strategy.bars:
+            if message.interval in running.declared.strategy.reads:
                 contract = running.unit.contracts[message.con_id]
                 bar = Bar(
                     contract=contract,

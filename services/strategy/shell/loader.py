@@ -7,6 +7,9 @@ class = "Dip"
 contracts = ["AAPL", "SAP@IBIS:EUR"]
 bars = ["5s"]                   # 1s, 5s, 1m, 1d; none without this key
 per = "contract"                # one unit per contract (default), or "all": one unit for all of them
+session = "rth"                 # quotes, trades, bars and orders only then: "rth", "extended", "overnight"
+last_entry = "15:45"            # no entries after it (contract's zone, or "15 min" before the close)
+flat_by = "15 min"              # the platform cancels and closes, whatever the strategy does; with "rth"
 enabled = true
 params = { quantity = 10 }
 ```
@@ -16,6 +19,7 @@ A file that is no TOML refuses the start. A wrong strategy stops only itself: it
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import re
 import sys
@@ -28,11 +32,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from services.strategy.api import Strategy
+from services.strategy.core.history import INTERVALS as INTERVAL_OF
+from services.strategy.core.history import checked_needs
+from services.strategy.core.sessions import Session, SessionRules
 from shared.contracts import parse_contract
 from shared.errors import BadInput, ConfigError
 from shared.ids import MANUAL, UNASSIGNED, UnitId
 
 INTERVALS = ("1s", "5s", "1m", "1d")
+MODULE_PREFIX = "cq_strategy_"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
 
@@ -47,6 +55,9 @@ class Entry(BaseModel):
     bars: list[str] = []
     per: str = Field(default="contract", pattern="^(contract|all)$")
     enabled: bool = True
+    session: Session | None = None
+    last_entry: str = ""
+    flat_by: str = ""
     params: dict[str, Any] = {}
 
     @field_validator("bars")
@@ -79,6 +90,16 @@ class Declared:
     params: BaseModel
     bars: tuple[str, ...]
     file: str
+    source: str = ""
+    """Digest of the file's content: whether a reload brings something new."""
+    rules: SessionRules | None = None
+    history: tuple[tuple[str, int], ...] = ()
+    """Bar sizes and how many closed bars of each are loaded before the start."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Return the intervals of the bar streams that are read, for `on_bar` or for the history."""
+        return tuple(dict.fromkeys((*self.bars, *(INTERVAL_OF[size] for size, _ in self.history))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +119,28 @@ class Loaded:
     mistakes: dict[str, str] = field(default_factory=dict)
 
 
-def load_strategies(path: Path) -> Loaded:
-    """Read the strategies file.
+def changed_units(before: Loaded, after: Loaded) -> list[str]:
+    """Return the units of `before` that are gone or declared otherwise: in file, parameters, contracts or bars."""
+
+    def essence(unit: DeclaredUnit) -> tuple[object, ...]:
+        spec = unit.strategy
+        return (
+            spec.cls.__qualname__,
+            spec.file,
+            spec.source,
+            spec.params.model_dump(),
+            spec.bars,
+            spec.rules,
+            unit.contracts,
+        )
+
+    gone = [unit_id for unit_id in before.units if unit_id not in after.units]
+    both = [unit_id for unit_id in before.units if unit_id in after.units]
+    return gone + [one for one in both if essence(before.units[one]) != essence(after.units[one])]
+
+
+def load_strategies(path: Path, *, fresh: bool = False) -> Loaded:
+    """Read the strategies file; with `fresh` the files it names are read again too.
 
     Raises:
         ConfigError: there is no such file, or it is no TOML with `[strategy.NAME]` tables.
@@ -114,6 +155,10 @@ def load_strategies(path: Path) -> Loaded:
     if content or not isinstance(tables, dict):
         wrong = next(iter(content), "strategy")
         raise ConfigError(f"STRATEGIES_FILE: {path}: {wrong!r} is unknown; strategies are tables [strategy.NAME]")
+    if fresh:
+        for module in [name for name in sys.modules if name.startswith(MODULE_PREFIX)]:
+            del sys.modules[module]
+        importlib.invalidate_caches()
     loaded = Loaded()
     for name, table in tables.items():
         try:
@@ -140,11 +185,35 @@ def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
         params = cls.Params.model_validate(entry.params, extra="forbid")
     except ValidationError as e:
         raise BadInput(f"{where} params.{_first(e)}") from e
-    declared = Declared(name, cls, params, tuple(dict.fromkeys(entry.bars)), str(path.parent / entry.file))
+    bars = tuple(dict.fromkeys(entry.bars))
+    file = path.parent / entry.file
+    source = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
+    rules = _rules(where, entry)
+    declared = Declared(name, cls, params, bars, str(file), source, rules, _history(where, cls, params))
     groups = [(one,) for one in entry.contracts] if entry.per == "contract" else [tuple(entry.contracts)]
     for group in groups:
         unit_id = UnitId(f"{name}/{group[0] if entry.per == 'contract' else 'all'}")
         loaded.units[unit_id] = DeclaredUnit(unit_id, declared, group)
+
+
+def _rules(where: str, entry: Entry) -> SessionRules | None:
+    if entry.session is None:
+        if entry.last_entry or entry.flat_by:
+            raise BadInput(f'{where} last_entry and flat_by need a session: write session = "rth"')
+        return None
+    try:
+        return SessionRules(entry.session, entry.last_entry, entry.flat_by)
+    except BadInput as e:
+        raise BadInput(f"{where} {e}") from e
+
+
+def _history(where: str, cls: type[Strategy], params: BaseModel) -> tuple[tuple[str, int], ...]:
+    try:
+        return tuple(checked_needs(cls.history_needs(params)).items())
+    except BadInput as e:
+        raise BadInput(f"{where} {cls.__name__}.history_needs: {e}") from e
+    except Exception as e:  # user code: what it raises stops only itself (P10)
+        raise BadInput(f"{where} {cls.__name__}.history_needs raised {type(e).__name__}: {e}") from e
 
 
 def _first(error: ValidationError) -> str:
@@ -158,7 +227,7 @@ def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Strategy]
     file = path.parent / entry.file
     if not file.is_file():
         raise BadInput(f"{where} file: there is no {file}")
-    module_name = f"cq_strategy_{re.sub(r'[^0-9A-Za-z]', '_', str(file.resolve()))}"
+    module_name = f"{MODULE_PREFIX}{re.sub(r'[^0-9A-Za-z]', '_', str(file.resolve()))}"
     module = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, file)

@@ -13,6 +13,7 @@ from shared.logs import get_logger
 
 FORGET_AFTER_S = 60.0
 OBSERVE_PER_LEASE = 8
+PIN = "pin:"
 
 
 class Membership:
@@ -29,6 +30,9 @@ class Membership:
         self._mine: frozenset[str] = frozenset()
         self.live: list[str] = []
         self.paused: dict[str, str] = {}
+        self.reload_wish: str | None = None
+        """What operators last asked for with `reload`, "" for never; None until it was looked at."""
+        self._pins: dict[str, str] = {}
 
     async def join(self) -> None:
         """Put this worker on the list; call it with the lease held."""
@@ -51,12 +55,25 @@ class Membership:
         for worker in [*listed, *left]:  # who left the list is watched on: its lease says whether it is gone
             await self._look_at(worker)
         live = self._watch.live()
+        directives = await self._bus.hash_get_all(self._bus.keys.strategy_directives)
+        told = {name: value.decode(errors="replace") for name, value in directives.items()}
+        pins = {name.removeprefix(PIN): worker for name, worker in told.items() if name.startswith(PIN)}
         if live != self.live:
             get_logger().info("workers.changed", live=live, before=self.live)
-            self.live = live
-            self._mine = frozenset(assign(self._units, live).get(self._worker, ()))
+        if live != self.live or pins != self._pins:
+            self.live, self._pins = live, pins
+            self._plan()
+        self.reload_wish = told.get("reload", "")
         stored = await self._bus.hash_get_all(self._bus.keys.paused)
         self.paused = {name: reason.decode(errors="replace") for name, reason in stored.items()}
+
+    def set_units(self, units: Iterable[str]) -> None:
+        """Take other units than before: the strategies file was read again."""
+        self._units = tuple(units)
+        self._plan()
+
+    def _plan(self) -> None:
+        self._mine = frozenset(assign(self._units, self.live, self._pins).get(self._worker, ()))
 
     async def _look_at(self, worker: str) -> None:
         asked_ns = self._clock.monotonic_ns()

@@ -25,6 +25,12 @@ class StatusRows:
         self._shown: tuple[tuple[str, ...], ...] = ()
         self._has_cleaned = False
 
+    def adopt(self, loaded: Loaded) -> None:
+        """Show other units than before: the strategies file was read again."""
+        self._loaded = loaded
+        self._has_cleaned = False
+        self._shown = ()
+
     async def publish(self, units: Mapping[str, RunningUnit], taken: Mapping[str, str], lag_s: float) -> None:
         """Write the rows if they are due."""
         now_ns = self._clock.monotonic_ns()

@@ -16,9 +16,11 @@ from services.strategy import metrics
 from services.strategy.core.events import Gap
 from services.strategy.shell.contracts import ContractBook
 from services.strategy.shell.feed import Dispatcher, RunningUnit, merged
-from services.strategy.shell.loader import Loaded
+from services.strategy.shell.histories import History, HistoryBook
+from services.strategy.shell.loader import DeclaredUnit, Loaded, changed_units
 from services.strategy.shell.measuring import CommitMeter
 from services.strategy.shell.membership import Membership
+from services.strategy.shell.reloading import Reloading
 from services.strategy.shell.status import StatusRows
 from services.strategy.shell.units import UnitMaker
 from shared.bus.ports import FIRST, Bus, Entry, LeaseToken, UnitCommit, entry_order
@@ -27,6 +29,7 @@ from shared.clock import NS_PER_MS, NS_PER_S, Clock
 from shared.errors import BadInput, Fenced, OutcomeUnknown, TransientError
 from shared.leases.elector import Elector
 from shared.logs import get_logger
+from shared.messages.market import ContractInfo
 from shared.runtime import bind_epoch
 
 READ_COUNT = 200
@@ -49,6 +52,8 @@ class Worker:
         contracts: ContractBook,
         maker: UnitMaker,
         loaded: Loaded,
+        histories: HistoryBook,
+        reloading: Reloading,
         *,
         source: str,
         clock: Clock,
@@ -59,6 +64,8 @@ class Worker:
         self._contracts = contracts
         self._maker = maker
         self._loaded = loaded
+        self._histories = histories
+        self._reloading = reloading
         self._source = source
         self._clock = clock
         self._status = StatusRows(bus, elector.owner, loaded, clock)
@@ -136,6 +143,9 @@ class Worker:
                 await self._clock.sleep(RETRY_S)
 
     async def _turn(self, token: LeaseToken) -> None:
+        fresh = self._reloading.take()
+        if fresh is not None:
+            await self._adopt(fresh, token)
         await self._follow_plan(token)
         await self._catch_up(token)
         entries = await self._read()
@@ -154,12 +164,27 @@ class Worker:
             await self._give_up(unit_id, token)
         for unit_id in [one for one in self._taken if not self._membership.is_mine(one)]:
             del self._taken[unit_id]
+            self._histories.forget(unit_id)
             await self._bus.release_unit(token, unit_id)
         for unit_id in self._loaded.units:
             if unit_id not in self._units and self._membership.is_mine(unit_id):
                 await self._begin(unit_id, token)
         for running in self._units.values():
             running.unit.operator_pause = self._membership.paused.get(running.declared.strategy.name, "")
+
+    async def _adopt(self, fresh: Loaded, token: LeaseToken) -> None:
+        """Go on with a strategies file that was read again: only what it changed begins anew."""
+        changed = changed_units(self._loaded, fresh)
+        self._loaded = fresh
+        self._membership.set_units(fresh.units)
+        self._status.adopt(fresh)
+        for unit_id in changed:
+            if unit_id in self._units:
+                await self._give_up(unit_id, token)
+        for unit_id in list(self._taken):
+            self._histories.forget(unit_id)
+            if unit_id in fresh.units:
+                self._taken[unit_id] = ""
 
     async def _begin(self, unit_id: str, token: LeaseToken) -> None:
         if unit_id not in self._taken:
@@ -170,16 +195,15 @@ class Worker:
                 return
             self._taken[unit_id] = ""
         declared = self._loaded.units[unit_id]
-        self._contracts.want(declared.contracts)
-        found = self._contracts.all_of(declared.contracts)
-        if found is None:
-            self._taken[unit_id] = self._contracts.why_missing(declared.contracts)
-            return
         if self._taken[unit_id].startswith("stopped"):
+            return
+        found, history, reason = self._parts_of(declared)
+        if reason:
+            self._taken[unit_id] = reason
             return
         record = await self._bus.load_unit(unit_id)  # again: the owner before us may have committed until we took it
         try:
-            running = await self._maker.make(declared, found, record, token.incarnation)
+            running = await self._maker.make(declared, found, record, token.incarnation, history)
         except BadInput as e:
             self._taken[unit_id] = f"stopped: {e}"
             get_logger().error("unit.refused", unit=unit_id, error=str(e))
@@ -197,6 +221,17 @@ class Worker:
             return
         metrics.UNITS.set(len(self._units))
         get_logger().info("unit.started", unit=unit_id, commit=record.commit)
+
+    def _parts_of(self, declared: DeclaredUnit) -> tuple[list[ContractInfo], History, str]:
+        """Return a unit's contracts and past bars, or why it waits for them; asking goes on in the background."""
+        self._contracts.want(declared.contracts)
+        found = self._contracts.all_of(declared.contracts)
+        if found is None:
+            return [], {}, self._contracts.why_missing(declared.contracts)
+        history = self._histories.of_unit(declared, found)
+        if history is None:
+            return [], {}, self._histories.why_missing(declared.unit_id)
+        return found, history, ""
 
     async def _gaps_of(self, running: RunningUnit, stored: Mapping[str, str]) -> list[Gap]:
         """Return the gaps between where a unit stopped and what is retained."""

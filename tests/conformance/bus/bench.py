@@ -12,6 +12,7 @@ from shared.bus.ports import Bus, ClaimRequest, ClaimResult, LeaseToken
 from shared.bus.redis_client import open_bus
 from shared.messages import decode_fields
 from shared.messages.orders import Intent, OrderEvent, OrderLeg, OrderState, OrderType, Side
+from tests.fakes import FakeRedis
 from tests.support import RedisServer
 
 SOURCE = "test:1"
@@ -20,7 +21,7 @@ SOURCE = "test:1"
 class Bench:
     """A bus and what a test may do to its server."""
 
-    def __init__(self, keys: Keys, server: RedisServer | None) -> None:
+    def __init__(self, keys: Keys, server: RedisServer | FakeRedis | None) -> None:
         self._keys = keys
         self._memory = MemoryServer()
         self._server = server

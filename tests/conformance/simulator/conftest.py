@@ -1,4 +1,4 @@
-"""Start a simulator as a real process."""
+"""Start simulators as real processes."""
 
 from __future__ import annotations
 
@@ -27,18 +27,27 @@ class RunningSimulator:
             return json.load(answer)
 
 
-@pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSimulator]:
-    directory: Path = tmp_path_factory.mktemp("simulator")
-    spawner = Spawner(directory)
-    port, control_port = free_port(), free_port()
-    process = spawner(
-        "services.simulator",
-        "--port", str(port), "--http-port", str(control_port),
-        env={"CQ_ENV_FILE": "", "SIM_TICK_RATE": "10", "SIM_HISTORY_PACING": "false"},
-    )  # fmt: skip
-    try:
+class Simulators:
+    """Start simulators that end with the test."""
+
+    def __init__(self, spawner: Spawner) -> None:
+        self._spawner = spawner
+
+    def start(self, **settings: str) -> RunningSimulator:
+        """Start one with these settings (`SIM_...`)."""
+        port, control_port = free_port(), free_port()
+        environment = {"CQ_ENV_FILE": "", "SIM_TICK_RATE": "10", "SIM_HISTORY_PACING": "false", **settings}
+        process = self._spawner(
+            "services.simulator", "--port", str(port), "--http-port", str(control_port), env=environment
+        )
         process.wait_for_output("service.started", 20)
-        yield RunningSimulator(process, port, control_port)
+        return RunningSimulator(process, port, control_port)
+
+
+@pytest.fixture
+def simulators(tmp_path: Path) -> Iterator[Simulators]:
+    spawner = Spawner(tmp_path)
+    try:
+        yield Simulators(spawner)
     finally:
         spawner.close()

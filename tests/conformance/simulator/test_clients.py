@@ -1,13 +1,12 @@
 """Unmodified client libraries take the simulator for TWS: they connect, trade and ask, and complain about nothing.
 
-Each library runs in a process of its own; those that cannot live beside ib_insync are installed into `.cache/clients/`.
-Where they cannot be installed the test skips with the reason, and fails where `CI` is set.
+Each library runs in a process of its own against a simulator of its own; those that cannot live beside ib_insync come
+from `.cache/peers/` (`python -m tools.peers`). All must come to the same final state, which is that of the books.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from decimal import Decimal
@@ -16,29 +15,12 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.simulator.conftest import RunningSimulator
-from tests.support import ROOT, clean_environment
+from tests.conformance.peers import peer
+from tests.conformance.simulator.conftest import RunningSimulator, Simulators
+from tests.support import clean_environment
 
 CLIENTS = Path(__file__).parent / "clients"
-CACHE = ROOT / ".cache" / "clients"
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
-
-
-def installed(name: str, requirement: str) -> Path:
-    """Return a directory with a library, installed there once."""
-    target = CACHE / name
-    marker = target / ".complete"
-    if marker.exists():
-        return target
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), "--upgrade", requirement]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
-    if done.returncode:
-        reason = f"{requirement} cannot be installed here: {done.stderr.strip()[-300:]}"
-        if os.environ.get("CI"):
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
-    marker.touch()
-    return target
 
 
 def run(script: str, *arguments: str, library: Path | None = None) -> dict[str, Any]:
@@ -70,28 +52,37 @@ def agrees_with_the_books(simulator: RunningSimulator, report: dict[str, Any]) -
     assert truth["counts"]["open_orders"] == 0
 
 
-def test_ib_insync(simulator: RunningSimulator) -> None:
-    report = run("scenario_ib.py", "ib_insync", str(simulator.port), "11")
-    assert report["version"] == 176
-    agrees_with_the_books(simulator, report)
+FINAL: dict[str, Any] = {
+    "completed": {
+        "mkt": ["Filled", 100.0], "big": ["Filled", 4000.0], "entry": ["Cancelled", 0.0], "target": ["Cancelled", 0.0],
+        "stop": ["Cancelled", 0.0], "held": ["Cancelled", 0.0],
+    },
+    "executed": {"mkt": 100.0, "big": 4000.0},
+    "open": [],
+    "position": {"AAPL": 4100.0},
+    "changed_price_was_seen": True,
+}  # fmt: skip
+"""What every client knows in the end: one scenario, one outcome."""
+CASES = [
+    # client, its script and arguments, the highest version offered, the version that comes of it
+    ("ib_insync", ("scenario_ib.py", "ib_insync"), 176, 176),
+    ("ib_async", ("scenario_ib.py", "ib_async"), 176, 176),
+    ("ibapi-latest", ("scenario_ibapi.py",), 176, 176),
+    ("ibapi-stable", ("scenario_ibapi.py",), 176, 176),
+    ("ibapi-9.81", ("scenario_ibapi.py",), 176, 157),
+    ("ib_insync", ("scenario_ib.py", "ib_insync"), 200, 176),
+    ("ib_async", ("scenario_ib.py", "ib_async"), 200, 178),
+    ("ibapi-latest", ("scenario_ibapi.py",), 200, 200),
+]
 
 
-def test_ib_async(simulator: RunningSimulator) -> None:
-    library = installed("ib_async", "ib_async==2.1.0")
-    report = run("scenario_ib.py", "ib_async", str(simulator.port), "12", library=library)
-    assert report["version"] == 176
-    agrees_with_the_books(simulator, report)
-
-
-def test_official_client(simulator: RunningSimulator) -> None:
-    library = installed("ibapi_latest", "ibapi-latest")
-    report = run("scenario_ibapi.py", str(simulator.port), "13", library=library)
-    assert report["version"] == 176
-    agrees_with_the_books(simulator, report)
-
-
-def test_old_official_client(simulator: RunningSimulator) -> None:
-    library = installed("ibapi_981", "ibapi==9.81.1.post1")
-    report = run("scenario_ibapi.py", str(simulator.port), "14", library=library)
-    assert report["version"] == 157
+@pytest.mark.parametrize("client, script, highest, version", CASES, ids=lambda value: str(value))
+def test_a_client_ends_where_all_do(
+    simulators: Simulators, client: str, script: tuple[str, ...], highest: int, version: int
+) -> None:
+    library = None if client == "ib_insync" else peer(client)
+    simulator = simulators.start(SIM_MAX_VERSION=str(highest))
+    report = run(*script, str(simulator.port), "11", library=library)
+    assert report["version"] == version
+    assert report["final"] == FINAL
     agrees_with_the_books(simulator, report)

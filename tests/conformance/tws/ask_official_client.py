@@ -1,53 +1,23 @@
-"""Run the official client's decoder over payloads, and capture what it sends; in its own environment, see the test.
+"""Let the official client send every request it can; in a process of its own.
 
-stdin: lines of `<server version> <payload in hex>`; stdout: one JSON line per payload with what was called and logged,
-then one JSON line per request: [name, server version, frame in hex].
+`python ask_official_client.py VERSION...`; stdout: one JSON line per request: [name, server version, frame in hex].
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from decimal import Decimal
 from typing import Any
 
 from ibapi.client import EClient
 from ibapi.contract import ComboLeg, Contract
-from ibapi.decoder import Decoder
 from ibapi.execution import ExecutionFilter
 from ibapi.order import Order
 from ibapi.order_cancel import OrderCancel
 from ibapi.scanner import ScannerSubscription
 from ibapi.tag_value import TagValue
 from ibapi.wrapper import EWrapper
-
-
-class Complaints(logging.Handler):
-    """Collect what the library logs as an error."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Remember the text."""
-        self.texts.append(record.getMessage())
-
-
-class Recorder(EWrapper):
-    """Remember every callback."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[str] = []
-
-    def __getattribute__(self, name: str) -> Any:
-        """Hand out recorders for the callbacks."""
-        own = object.__getattribute__(self, name)
-        if name in ("calls", "logAnswer") or name.startswith("_") or not callable(own):
-            return own
-        return lambda *args, **kwargs: object.__getattribute__(self, "calls").append(name)
 
 
 class Wire:
@@ -67,28 +37,15 @@ class Wire:
 
 
 def main() -> None:
-    """Answer stdin, then send requests."""
-    complaints = Complaints()
-    logging.getLogger().addHandler(complaints)
-    for line in sys.stdin:
-        version, payload = line.split()
-        recorder = Recorder()
-        complaints.texts = []
-        fields = bytes.fromhex(payload).split(b"\0")[:-1]
-        try:
-            decoder = Decoder(recorder, int(version))
-            decoder.interpret(fields[1:], int(fields[0]))
-        except Exception as e:
-            complaints.texts.append(repr(e))
-        print(json.dumps([recorder.calls, complaints.texts]))
-    for version in (157, 163, 166, 170, 176, 178):
+    """Send requests."""
+    for version in map(int, sys.argv[1:]):
         for name, frame in requests(version):
             print(json.dumps([name, version, frame.hex()]))
 
 
 def requests(version: int) -> list[tuple[str, bytes]]:
     """Return every request the client can send, as frames."""
-    client = EClient(Recorder())
+    client = EClient(EWrapper())
     wire = Wire()
     client.conn = wire
     client.serverVersion_ = version
@@ -120,6 +77,7 @@ def requests(version: int) -> list[tuple[str, bytes]]:
         ("reqAutoOpenOrders", (True,)),
         ("reqGlobalCancel", (OrderCancel(),)),
         ("reqExecutions", (1, ExecutionFilter())),
+        ("exerciseOptions", (1, stock, 1, 3, "DUSIM1", 0, "", "", False)),
         ("reqCompletedOrders", (False,)),
         ("reqMktData", (1, stock, "233", False, False, [])),
         ("reqMktData", (1, bag, "", False, False, [])),
@@ -174,17 +132,25 @@ def requests(version: int) -> list[tuple[str, bytes]]:
         ("reqFamilyCodes", ()),
         ("reqMatchingSymbols", (1, "AAP")),
         ("reqCurrentTime", ()),
+        ("reqCurrentTimeInMillis", ()),
         ("reqMarketRule", (26,)),
         ("reqSmartComponents", (1, "9c0001")),
         ("calculateImpliedVolatility", (1, stock, 1.5, 10.0, [])),
         ("calculateOptionPrice", (1, stock, 0.5, 10.0, [])),
         ("setServerLogLevel", (5,)),
     ]
+    if version >= 200:
+        days = ExecutionFilter()
+        days.lastNDays, days.specificDates = 3, [20261124, 20261125]
+        calls.append(("reqExecutions", (1, days)))
+    if version >= 199:
+        rich.customerAccount, rich.professionalCustomer, rich.includeOvernight = "CUST", True, True
+        rich.manualOrderIndicator, rich.imbalanceOnly = 1, True
     frames = []
     for name, args in calls:
         wire.sent.clear()
         getattr(client, name)(*args)
-        if wire.sent:
+        if wire.sent:  # nothing if this version does not have it
             frames.append((name, wire.sent[0]))
     return frames
 

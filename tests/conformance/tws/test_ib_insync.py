@@ -213,7 +213,8 @@ CALLS: list[tuple[str, tuple[Any, ...], type]] = [
 
 
 def test_every_request_class_is_tried():
-    assert {cls for _, _, cls in CALLS} | {q.PlaceOrder} == set(q.REQUESTS.classes)
+    later = {q.ReqCurrentTimeInMillis}  # from 197, which ib_insync does not speak
+    assert {cls for _, _, cls in CALLS} | {q.PlaceOrder} | later == set(q.REQUESTS.classes)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

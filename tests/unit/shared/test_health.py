@@ -9,14 +9,15 @@ from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
 from shared.clock import ManualClock
-from shared.health import Health, HealthServer, beat
+from shared.errors import ConfigError
+from shared.health import Health, beat, health_server
 from tests.support import eventually
 
 
 async def test_health_says_which_check_failed_and_why() -> None:
     reasons: dict[str, str | None] = {"lease": "another leads", "loop": None}
     health = Health(live={"loop": lambda: reasons["loop"]}, ready={"lease": lambda: reasons["lease"]})
-    server = HealthServer(health, host="127.0.0.1", port=0)
+    server = health_server(health, host="127.0.0.1", port=0)
     await server.start()
     try:
         async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as http:
@@ -37,10 +38,10 @@ async def test_health_says_which_check_failed_and_why() -> None:
 
 
 async def test_a_port_in_use_is_an_error() -> None:
-    first = HealthServer(Health(), host="127.0.0.1", port=0)
+    first = health_server(Health(), host="127.0.0.1", port=0)
     await first.start()
-    second = HealthServer(Health(), host="127.0.0.1", port=first.port)
-    with pytest.raises(OSError, match="address already in use"):
+    second = health_server(Health(), host="127.0.0.1", port=first.port)
+    with pytest.raises(ConfigError, match=f"CQ_HTTP_PORT: port {first.port} on 127.0.0.1 cannot be used"):
         await second.start()
     await second.stop()
     await first.stop()

@@ -94,13 +94,11 @@ async def run(result: dict[str, Any]) -> None:
     ib.cancelRealTimeBars(live)
 
     # a market order
-    market = ib.placeOrder(aapl, ib_module.MarketOrder("BUY", 100, orderRef=f"{NAME}-mkt"))
+    market = ib.placeOrder(aapl, ib_module.MarketOrder("BUY", 100, orderRef="mkt"))
     await until(lambda: market.isDone() and market.fills and market.fills[-1].commissionReport.execId, "a fill")
-    assert market.orderStatus.status == "Filled" and market.fills[0].execution.orderRef == f"{NAME}-mkt"
+    assert market.orderStatus.status == "Filled" and market.fills[0].execution.orderRef == "mkt"
     # partial fills: more than the market shows at once
-    big = ib.placeOrder(
-        aapl, ib_module.LimitOrder("BUY", 4000, round(ticker.ask + 5, 2), orderRef=f"{NAME}-big", tif="GTC")
-    )
+    big = ib.placeOrder(aapl, ib_module.LimitOrder("BUY", 4000, round(ticker.ask + 5, 2), orderRef="big", tif="GTC"))
     await until(lambda: big.orderStatus.status == "Filled", "a large order in parts", 30)
     result["big_fills"] = len(big.fills)
     assert len(big.fills) > 1 and sum(fill.execution.shares for fill in big.fills) == 4000
@@ -108,6 +106,7 @@ async def run(result: dict[str, Any]) -> None:
     entry, target, stop = ib.bracketOrder(
         "SELL", 50, round(ticker.ask + 20, 2), round(ticker.bid - 40, 2), round(ticker.ask + 60, 2)
     )
+    entry.orderRef, target.orderRef, stop.orderRef = "entry", "target", "stop"
     trades = [ib.placeOrder(aapl, order) for order in (entry, target, stop)]
     await until(
         lambda: [trade.orderStatus.status for trade in trades] == ["Submitted", "PreSubmitted", "PreSubmitted"],
@@ -119,15 +118,16 @@ async def run(result: dict[str, Any]) -> None:
     await until(lambda: any(log.message == "Modified" for log in trades[0].log) or trades[0].log[-1], "a change")
     opened = await ib.reqAllOpenOrdersAsync()
     assert len(opened) >= 3
+    result["entry_price"] = {trade.order.orderRef: trade.order.lmtPrice for trade in opened}["entry"] == entry.lmtPrice
     ib.cancelOrder(entry)
     await until(lambda: all(trade.orderStatus.status == "Cancelled" for trade in trades), "a cancelled bracket")
     # stop and stop limit orders
-    held = ib.placeOrder(aapl, ib_module.StopLimitOrder("BUY", 10, 900, 890))
+    held = ib.placeOrder(aapl, ib_module.StopLimitOrder("BUY", 10, 900, 890, orderRef="held"))
     await until(lambda: held.orderStatus.status == "PreSubmitted", "a held stop limit")
     ib.cancelOrder(held.order)
     await until(lambda: held.orderStatus.status == "Cancelled", "a cancelled stop limit")
     # refusals
-    bad = ib.placeOrder(aapl, ib_module.LimitOrder("BUY", 1, 100.001))
+    bad = ib.placeOrder(aapl, ib_module.LimitOrder("BUY", 1, 100.001, orderRef="bad"))
     await until(lambda: any(code == 110 for _, code, _ in errors), "error 110")
     nowhere = ib.placeOrder(ib_module.Stock("NOSUCH", "SMART", "USD"), ib_module.MarketOrder("BUY", 1))
     await until(lambda: any(code == 200 for _, code, _ in errors), "error 200")
@@ -138,12 +138,23 @@ async def run(result: dict[str, Any]) -> None:
 
     fills = await ib.reqExecutionsAsync()
     result["executions"] = len(fills)
-    assert {fill.execution.orderRef for fill in fills} >= {f"{NAME}-mkt", f"{NAME}-big"}
+    assert {fill.execution.orderRef for fill in fills} >= {"mkt", "big"}
     completed = await ib.reqCompletedOrdersAsync(False)
     result["completed"] = len(completed)
     assert len(completed) >= 6
     positions = await ib.reqPositionsAsync()
     result["position"] = {position.contract.symbol: position.position for position in positions}
+    opened = await ib.reqAllOpenOrdersAsync()
+    executed: dict[str, float] = {}
+    for fill in fills:
+        executed[fill.execution.orderRef] = executed.get(fill.execution.orderRef, 0) + fill.execution.shares
+    result["final"] = {
+        "completed": {each.order.orderRef: [each.orderStatus.status, each.order.filledQuantity] for each in completed},
+        "executed": executed,
+        "open": sorted(trade.order.orderRef for trade in opened),
+        "position": result["position"],
+        "changed_price_was_seen": result.pop("entry_price"),
+    }
     values = {value.tag: value.value for value in ib.accountValues() if value.currency == "USD"}
     assert float(values["NetLiquidation"]) > 0 and float(values["BuyingPower"]) > 0
     summary = await ib.accountSummaryAsync()

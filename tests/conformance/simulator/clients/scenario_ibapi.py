@@ -6,7 +6,6 @@ logged or ends its reader, so any log line at error level and any 5xx error of i
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import sys
@@ -83,9 +82,6 @@ for _name in (
     setattr(App, _name, _recorder(_name))
 
 
-_REFS = itertools.count(1)
-
-
 def stock(symbol: str) -> Contract:
     """Return a US stock."""
     contract = Contract()
@@ -93,7 +89,9 @@ def stock(symbol: str) -> Contract:
     return contract
 
 
-def order(action: str, quantity: int, kind: str, limit: float | None = None, stop: float | None = None) -> Order:
+def order(
+    ref: str, action: str, quantity: int, kind: str, limit: float | None = None, stop: float | None = None
+) -> Order:
     """Return an order with a reference."""
     made = Order()
     made.action, made.orderType = action, kind
@@ -103,8 +101,13 @@ def order(action: str, quantity: int, kind: str, limit: float | None = None, sto
         made.lmtPrice = limit
     if stop is not None:
         made.auxPrice = stop
-    made.orderRef = f"ibapi-{CLIENT_ID}-{next(_REFS)}"
+    made.orderRef = ref
     return made
+
+
+def cancel(app: App, order_id: int) -> None:
+    """Cancel an order, whatever this version's signature."""
+    app.cancelOrder(order_id) if IS_OLD else app.cancelOrder(order_id, OrderCancel())
 
 
 def until(condition: Any, what: str, timeout_s: float = 15.0) -> None:
@@ -150,20 +153,20 @@ def run(app: App, result: dict[str, Any]) -> None:
     def statuses(order_id: int) -> list[str]:
         return [values[1] for values in seen.get("orderStatus", []) if values[0] == order_id]
 
-    app.placeOrder(number, aapl, order("BUY", 100, "MKT"))
+    app.placeOrder(number, aapl, order("mkt", "BUY", 100, "MKT"))
     until(lambda: "Filled" in statuses(number), "a filled market order")
     until(lambda: "commissionReport" in seen or "commissionAndFeesReport" in seen, "a commission report")
     big = number + 1
-    app.placeOrder(big, aapl, order("BUY", 4000, "LMT", round(ask + 5, 2)))
+    app.placeOrder(big, aapl, order("big", "BUY", 4000, "LMT", round(ask + 5, 2)))
     until(lambda: "Filled" in statuses(big), "a large order in parts", 30)
     shares = sum(float(values[2].shares) for values in seen["execDetails"] if values[2].orderId == big)
     assert shares == 4000, shares
     parent, target, stop = number + 2, number + 3, number + 4
-    entry = order("SELL", 50, "LMT", round(ask + 20, 2))
+    entry = order("entry", "SELL", 50, "LMT", round(ask + 20, 2))
     entry.transmit = False
-    take = order("BUY", 50, "LMT", round(bid - 40, 2))
+    take = order("target", "BUY", 50, "LMT", round(bid - 40, 2))
     take.parentId, take.transmit = parent, False
-    loss = order("BUY", 50, "STP", stop=round(ask + 60, 2))
+    loss = order("stop", "BUY", 50, "STP", stop=round(ask + 60, 2))
     loss.parentId = parent
     for number_, each in ((parent, entry), (target, take), (stop, loss)):
         app.placeOrder(number_, aapl, each)
@@ -172,13 +175,25 @@ def run(app: App, result: dict[str, Any]) -> None:
     changes = len(seen["openOrder"])
     app.placeOrder(parent, aapl, entry)
     until(lambda: len(seen["openOrder"]) > changes, "a change")
-    if IS_OLD:
-        app.cancelOrder(parent)
-    else:
-        app.cancelOrder(parent, OrderCancel())
+    prices = [values[2].lmtPrice for values in seen["openOrder"] if values[0] == parent]
+    changed_price_was_seen = prices[-1] == entry.lmtPrice
+    cancel(app, parent)
     until(lambda: all(statuses(each)[-1] == "Cancelled" for each in (parent, target, stop)), "a cancelled bracket")
-    app.placeOrder(number + 5, aapl, order("BUY", 1, "LMT", 100.001))
+    held = number + 5
+    app.placeOrder(held, aapl, order("held", "BUY", 10, "STP LMT", 900, 890))
+    until(lambda: statuses(held)[-1:] == ["PreSubmitted"], "a held stop limit")
+    cancel(app, held)
+    until(lambda: statuses(held)[-1:] == ["Cancelled"], "a cancelled stop limit")
+    what_if = order("what-if", "BUY", 100, "MKT")
+    what_if.whatIf = True
+    app.placeOrder(number + 6, aapl, what_if)
+    until(
+        lambda: any(values[2].whatIf and float(values[3].initMarginChange) > 0 for values in seen["openOrder"]),
+        "margins",
+    )
+    app.placeOrder(number + 7, aapl, order("bad", "BUY", 1, "LMT", 100.001))
     until(lambda: any(code == 110 for _, code, _ in app.errors), "error 110")
+    opened_before = len(seen["openOrder"])
     app.reqAllOpenOrders()
     app.reqExecutions(1008, ExecutionFilter())
     app.reqCompletedOrders(False)
@@ -192,12 +207,23 @@ def run(app: App, result: dict[str, Any]) -> None:
     until(lambda: ends <= set(seen), f"all end markers, missing {ends - set(seen)}")
     result["executions"] = sum(1 for values in seen["execDetails"] if values[0] == 1008)
     result["completed"] = len(seen["completedOrder"])
-    assert result["completed"] >= 5
+    executed: dict[str, float] = {}
+    for values in seen["execDetails"]:
+        if values[0] == 1008:
+            executed[values[2].orderRef] = executed.get(values[2].orderRef, 0) + float(values[2].shares)
     result["position"] = {values[1].symbol: float(values[2]) for values in seen["position"]}
+    result["final"] = {
+        "completed": {
+            each.orderRef: [state.status, float(each.filledQuantity)] for _, each, state in seen["completedOrder"]
+        },
+        "executed": executed,
+        "open": sorted(values[2].orderRef for values in seen["openOrder"][opened_before:]),
+        "position": result["position"],
+        "changed_price_was_seen": changed_price_was_seen,
+    }
     result["errors"] = sorted({code for _, code, _ in app.errors})
     unexpected = [each for each in app.errors if each[1] not in EXPECTED]
     assert not unexpected, unexpected
-    app.disconnect()
 
 
 def main() -> int:
@@ -210,6 +236,8 @@ def main() -> int:
         run(app, result)
     except Exception as e:
         result["failed"] = f"{type(e).__name__}: {e}; errors {app.errors[-5:]}"
+    finally:
+        app.disconnect()  # its reader would keep the process alive
     result["complaints"] = complaints.lines
     print(json.dumps(result))
     return 1 if complaints.lines or "failed" in result else 0

@@ -13,7 +13,7 @@ from services.monitoring.core.alerts import Limits
 from services.monitoring.core.views import StatusView
 from services.monitoring.shell.collector import Collector
 from services.monitoring.shell.controls import Controls
-from services.monitoring.shell.web import Page, PageServer
+from services.monitoring.shell.web import Page, page_server
 from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
@@ -42,7 +42,7 @@ async def opened() -> AsyncIterator[Opened]:
             token=token,
             trouble=collector.not_ready,
         )
-        server = PageServer(page, host="127.0.0.1", port=0)
+        server = page_server(page, host="127.0.0.1", port=0)
         await server.start()
         session = ClientSession(f"http://127.0.0.1:{server.port}", timeout=ClientTimeout(10))
         closing.extend((session.close, server.stop))

@@ -7,98 +7,28 @@ import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shared.bus.keys import Keys, Role
-from shared.bus.ports import LeaseToken, LeaseView
-from shared.bus.redis_client import RedisBus, open_bus
-from shared.clock import SYSTEM_CLOCK
+from shared.bus.redis_client import open_bus
 from shared.errors import OutcomeUnknown, TransientError
-from shared.messages import decode_fields
-from shared.messages.account import AccountSnapshot, AccountTag, PositionsComplete
-from shared.messages.codec import encode_body
-from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState, Reconciled
-from shared.messages.market import pack_ticks, quote_tick
+from shared.messages.control import Control, ControlAction
 from shared.messages.orders import (
     CancelCommand,
     CancelRequest,
     Command,
     Decision,
     Fill,
-    Intent,
     OrderEvent,
     OrderState,
     Side,
 )
-from tests.risk_desk import ACCOUNT, D, info, intent_of, leg_of, number_id
-from tests.support import ROOT, RedisServer, SpawnedProcess, Spawner, eventually
+from tests.risk_desk import ACCOUNT, D, leg_of, number_id
+from tests.risk_market import CON_ID, Market, start
+from tests.support import ROOT, RedisServer, Spawner, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process]
-CON_ID = 265598
-
-
-class Market:
-    """The gateway's part, played by the test: leadership, account, prices."""
-
-    def __init__(self, bus: RedisBus) -> None:
-        self.bus = bus
-        self.keys = bus.keys
-        self.token = LeaseToken(Role.GATEWAY, "", 0, "")
-        self.incarnation = ""
-
-    async def open(self) -> None:
-        token = await self.bus.lease_acquire(Role.GATEWAY, "g1", LeaseView(), at_least_epoch=1)
-        assert token is not None
-        self.token = token
-        self.incarnation = token.incarnation
-        await self.bus.raise_fence(token)
-        await self.bus.hash_set(self.keys.halt, {"stage": "none"})
-        await self.bus.hash_set(self.keys.contracts, {str(CON_ID): encode_body(info(CON_ID))})
-        tags = (AccountTag(tag="BuyingPower", value="1000000", currency="USD"),)
-        await self.publish(
-            self.keys.account, AccountSnapshot(account=ACCOUNT, currency="USD", values=tags, is_full=True)
-        )
-        await self.publish(self.keys.account, PositionsComplete(account=ACCOUNT))
-        status = BrokerStatus(instance="g1", state=LinkState.READY, is_leader=True, epoch=token.epoch)
-        await self.publish(self.keys.broker_status, status)
-        await self.price(100.0)
-
-    async def reconciled(self) -> None:
-        message = Reconciled(instance="g1", epoch=self.token.epoch, incarnation=self.incarnation)
-        await self.publish(self.keys.broker_status, message)
-
-    async def publish(self, stream, message) -> None:
-        await self.bus.publish(self.token, [(stream, message)], source="gateway:g1")
-
-    async def price(self, price: float) -> None:
-        now_ns = SYSTEM_CLOCK.wall_ns()
-        tick = quote_tick(CON_ID, now_ns, now_ns, 1, price - 0.01, 100, price + 0.01, 100)
-        batch = (self.keys.partition(CON_ID), pack_ticks([tick]))
-        await self.bus.publish_ticks(self.token, [batch], source="gateway:g1")
-
-    def intent(self, number: int, side: str = "BUY", quantity: object = 10, **values) -> Intent:
-        fields = {
-            "con_id": CON_ID, "incarnation": self.incarnation,
-            "valid_until_ns": SYSTEM_CLOCK.wall_ns() + 60 * 10**9, "ts_init_ns": SYSTEM_CLOCK.wall_ns(),
-        }  # fmt: skip
-        return intent_of(number, side, quantity, **{**fields, **values})
-
-    async def ask(self, intent: Intent) -> None:
-        await self.bus.append(self.keys.intents, intent, source="test")
-
-    async def messages(self, stream: str) -> list[Any]:
-        return [decode_fields(entry.fields).message for entry in await self.bus.read_range(stream)]
-
-    async def answer(self, number: int, timeout_s: float = 10.0) -> Decision:
-        async def found():
-            for message in await self.messages(self.keys.decisions):
-                if isinstance(message, Decision) and message.intent_id == number_id(number):
-                    return message
-            return None
-
-        return await eventually(found, timeout_s)
 
 
 @pytest.fixture
@@ -108,17 +38,6 @@ async def market(redis_server: RedisServer, deployment: str) -> AsyncIterator[Ma
     await world.open()
     yield world
     await bus.close()
-
-
-def environment(server: RedisServer, deployment: str, **values: str) -> dict[str, str]:
-    return {
-        "REDIS_URL": server.url, "CQ_DEPLOYMENT": deployment, "CQ_MODE": "sim", "CQ_LEASE_TTL_S": "1.0",
-        "IB_SIM_ACCOUNT": ACCOUNT, **values,
-    }  # fmt: skip
-
-
-def start(spawn: Spawner, server: RedisServer, deployment: str, name: str = "r1", **values: str) -> SpawnedProcess:
-    return spawn("services.risk", env=environment(server, deployment, CQ_INSTANCE=name, **values), name=name)
 
 
 async def test_decides_each_intent_once_and_passes_cancels_before_ready(
@@ -228,7 +147,8 @@ asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), i
 """
 
 
-async def test_four_processes_race_for_the_last_slice_of_a_limit(
+@pytest.mark.slow
+async def test_eight_processes_race_for_the_last_slice_of_a_limit(
     market: Market, redis_server: RedisServer, deployment: str, spawn: Spawner, tmp_path: Path
 ) -> None:
     await market.reconciled()
@@ -240,26 +160,26 @@ async def test_four_processes_race_for_the_last_slice_of_a_limit(
     start(spawn, redis_server, deployment, RISK_LIMITS_FILE=str(limits))
     script = tmp_path / "racer.py"
     script.write_text(RACER)
-    each = 25
+    each = 125
     racers = [
         await asyncio.create_subprocess_exec(
             sys.executable, str(script), redis_server.url, deployment, str(CON_ID), str(1000 * (n + 1)), str(each),
             market.incarnation, ACCOUNT, env={"PYTHONPATH": str(ROOT)},
         )
-        for n in range(4)
+        for n in range(8)
     ]  # fmt: skip
     for racer in racers:
         assert await racer.wait() == 0
 
     async def all_decided() -> bool:
-        return await market.bus.stream_length(market.keys.decisions) == 4 * each
+        return await market.bus.stream_length(market.keys.decisions) == 8 * each
 
-    await eventually(all_decided, 30.0)
+    await eventually(all_decided, 60.0)
     commands = [message for message in await market.messages(market.keys.commands) if isinstance(message, Command)]
     total = sum((command.intent.legs[0].quantity for command in commands), Decimal(0))
     assert total == 99, "never exceeded, always used up: 33 orders of 3 fit into 100"
     decisions = [message for message in await market.messages(market.keys.decisions) if isinstance(message, Decision)]
-    assert len({decision.intent_id for decision in decisions}) == 4 * each
+    assert len({decision.intent_id for decision in decisions}) == 8 * each
 
 
 async def test_a_broken_limits_file_lets_only_reductions_pass(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from services.marketdata.core.bars import LENGTH_NS, BarRules, ContractBars
 from services.marketdata.core.resume import Resumption, numbers_of, start_after
-from services.marketdata.core.sessions import SessionCalendar
 from shared.messages.market import Bar
+from shared.sessions import SessionCalendar
 
 S = 1_000_000_000
 T0 = 1_763_984_400 * S

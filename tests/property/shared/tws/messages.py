@@ -23,11 +23,15 @@ from shared.tws.order import (
     VolumeCondition,
 )
 from shared.tws.place_order import PlaceOrder
+from shared.tws.requests_account import ReqExecutions
 from shared.tws.requests_data import ReqContractDetails, ReqHistoricalData, ReqMktData
-from shared.tws.responses_contract import BondContractDetails, ContractDetails
+from shared.tws.responses_contract import BondContractDetails, ContractDetails, FundDetails, IneligibilityReason
 from shared.tws.responses_market import TickByTick, TickByTickBidAsk, TickByTickLast, TickByTickMidPoint
 
-VERSIONS = (157, 159, 160, 162, 163, 164, 166, 169, 170, 176, 177, 178)
+VERSIONS = (
+    157, 159, 160, 162, 163, 164, 166, 169, 170, 176, 177, 178, 179, 180, 182, 183, 184, 185, 186, 190, 191, 192, 193,
+    194, 195, 196, 197, 198, 199, 200,
+)  # fmt: skip
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 ints = st.integers(-(2**31) + 1, 2**31 - 2)
@@ -46,6 +50,7 @@ _BY_WIRE: dict[int, st.SearchStrategy[Any]] = {
     id(wires.OPT_BOOL): st.none() | flags,
     id(wires.FLOAT): floats,
     id(wires.SIZE): floats,
+    id(wires.SHARES): st.integers(0, 10**12).map(float),
     id(wires.OPT_FLOAT): st.none() | floats,
     id(wires.MAX_FLOAT): st.none() | floats,
     id(wires.DECIMAL): decimals,
@@ -123,7 +128,9 @@ def _with(obj: Any, **changes: Any) -> Any:
 def _loose(cls: type, version: int, **given: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     by_kind: dict[str, st.SearchStrategy[Any]] = {
         "int": ints, "str": texts, "bool": flags, "float": floats, "Decimal": decimals,
-        "Decimal | None": st.none() | decimals, "tuple[TagValue, ...]": tag_values,
+        "Decimal | None": st.none() | decimals, "tuple[TagValue, ...]": tag_values, "int | None": st.none() | ints,
+        "tuple[int, ...]": st.lists(ints, max_size=3).map(tuple), "FundDetails": of_record(FundDetails, version),
+        "tuple[IneligibilityReason, ...]": st.lists(of_record(IneligibilityReason, version), max_size=2).map(tuple),
     }  # fmt: skip
     hints = cls.__annotations__
     parts = {name: by_kind[kind] for name, kind in hints.items() if kind in by_kind}
@@ -141,6 +148,8 @@ def of_message(cls: type, version: int) -> st.SearchStrategy[Any]:
         return st.builds(CompletedOrder, ints, contract, order, state, filled_quantity=decimals, shareholder=texts)
     if cls in (ReqMktData, ReqHistoricalData, ReqContractDetails, ContractDetails, BondContractDetails):
         return _loose(cls, version, contract=contract)
+    if cls is ReqExecutions:
+        return _loose(cls, version)
     if cls is TickByTick:
         ticks = (
             (st.sampled_from([1, 2]), TickByTickLast), (st.just(3), TickByTickBidAsk), (st.just(4), TickByTickMidPoint)
@@ -151,5 +160,5 @@ def of_message(cls: type, version: int) -> st.SearchStrategy[Any]:
 
 SELF_LAID_OUT = {
     PlaceOrder, OpenOrder, CompletedOrder, ReqMktData, ReqHistoricalData, ReqContractDetails, ContractDetails,
-    BondContractDetails,
+    BondContractDetails, ReqExecutions,
 }  # fmt: skip

@@ -18,7 +18,6 @@ from copilot_quant.local.processes import LocalPlan, Process, services_of
 from copilot_quant.local.redis_process import find_redis, write_redis_config
 from copilot_quant.local.run_file import RunningSystem, read_run_file, remove_run_file, write_run_file
 from copilot_quant.local.supervision import ProcessInfo, Supervisor
-from copilot_quant.local.system import RESERVED_PORTS, free_ports
 from copilot_quant.local.view import Frame, render
 from shared.bus.acl import ROLES
 from shared.errors import ConfigError, CqError
@@ -64,11 +63,6 @@ def test_a_real_broker_needs_no_simulator() -> None:
     assert processes["gateway-2"].env["IB_PAPER_CLIENT_ID"] == "6"
 
 
-def test_ports_are_never_those_of_a_tws() -> None:
-    ports = free_ports(20)
-    assert len(set(ports)) == 20 and not set(ports) & RESERVED_PORTS
-
-
 def test_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     config = write_redis_config(tmp_path, 1234, ["user default off"])
     for path in (config, tmp_path / "users.acl"):
@@ -92,9 +86,9 @@ def test_a_running_system_is_found_from_below_and_forgotten_when_it_is_gone(tmp_
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     assert read_run_file(below) == system
-    write_run_file(RunningSystem(2**22 + 1, "", "", "", "", "", {}), tmp_path)
+    write_run_file(RunningSystem(2**22 + 1, ".", "", "", "", "", {}), tmp_path)
     assert read_run_file(below) is None
-    remove_run_file(tmp_path)
+    remove_run_file(tmp_path, Path())
     assert not (tmp_path / ".cq").exists()
 
 

@@ -43,3 +43,32 @@ def test_a_wrong_variable_refuses_the_start(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MAX_POSITION_SIZE", "-5")
     with pytest.raises(ConfigError, match="MAX_POSITION_SIZE"):
         load_settings(RiskSettings)
+
+
+@pytest.mark.parametrize(("said", "stage"), [("", "observe"), ("limited", "limited"), ("armed", "armed")])
+def test_live_begins_by_observing(monkeypatch: pytest.MonkeyPatch, said: str, stage: str) -> None:
+    monkeypatch.setenv("CQ_MODE", "live")
+    monkeypatch.setenv("IB_LIVE_ACCOUNT", "U1234567")
+    if said:
+        monkeypatch.setenv("LIVE_STAGE", said)
+    limits = load_settings(RiskSettings).read_limits()
+    assert limits.stage == stage
+    assert (limits.base.order_quantity_max == 10) is (stage == "limited")
+
+
+def test_other_modes_are_armed() -> None:
+    assert load_settings(RiskSettings).read_limits().stage == "armed"
+
+
+def test_a_ceiling_binds_the_file_and_must_be_readable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ceiling = tmp_path / "ceiling.toml"
+    ceiling.write_text("[limits]\norder_quantity_max = 500\n")
+    monkeypatch.setenv("RISK_CEILING_FILE", str(ceiling))
+    assert "above the ceiling of 500" in load_settings(RiskSettings).read_limits().mistakes[0]
+    path = tmp_path / "limits.toml"
+    path.write_text("[limits]\norder_quantity_max = 500\n")
+    monkeypatch.setenv("RISK_LIMITS_FILE", str(path))
+    assert not load_settings(RiskSettings).read_limits().mistakes
+    monkeypatch.setenv("RISK_CEILING_FILE", str(tmp_path / "missing.toml"))
+    with pytest.raises(ConfigError, match="RISK_CEILING_FILE"):
+        load_settings(RiskSettings).read_limits()

@@ -23,7 +23,7 @@ def test_any_account_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_mistakes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = {
         "SIM_ACCOUNTS": "X1", "SIM_SPEED": "-1", "SIM_REPLAY": "/nowhere.csv", "SIM_DATA": "maybe", "SIM_PACING": "x",
-        "SIM_MAX_VERSION": "200", "SIM_CASH": "0",
+        "SIM_MAX_VERSION": "201", "SIM_CASH": "0",
     }  # fmt: skip
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)

@@ -9,6 +9,7 @@ from services.gateway.core.ledger import (
     claim_request,
     claimed,
     claimed_modify,
+    keep_known,
     modify_request,
     was_claimed_now,
     why_not_modify,
@@ -121,3 +122,14 @@ def test_a_modify_that_cannot_be_sent_ends_in_its_claim() -> None:
     modify = command(modifies="m" * 20)
     request = modify_request(modify, None, refusal="gone", entry_id="1-1", deployment_id="sim", now_ns=5)
     assert request.if_claimed[0].state is OrderState.REFUSED
+
+
+def test_a_refusal_repeats_the_last_word_on_an_order_that_is_at_the_broker() -> None:
+    # Simulation, seed 253: Redis lost the claim; the stale command's refusal said that a working order had ended.
+    two = command(leg(0), leg(1, Side.SELL, parent_leg=0), group=Group.BRACKET)
+    request = claim_request(two, entry_id="1-1", deployment_id="sim", client_id=101, order_ids=(7, 8), now_ns=50)
+    first, second = request.if_claimed
+    known = {first.order_ref: target(order_ref=first.order_ref)}
+    events = keep_known(request, known).if_refused[ClaimResult.REFUSED_STALE]
+    assert [event.state for event in events] == [OrderState.WORKING, OrderState.REFUSED]
+    assert events[0].perm_id == 7 and events[1].order_ref == second.order_ref

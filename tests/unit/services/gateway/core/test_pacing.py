@@ -55,11 +55,11 @@ def test_a_full_queue_refuses_with_a_code() -> None:
 def test_history_waits_for_the_same_request_for_bursts_and_for_ten_minutes() -> None:
     pacer = HistoryPacer()
     pacer.sent("same", "aapl", cost=1, now_ns=0)
-    assert pacer.ready_ns("same", "other", cost=1, now_ns=1) == 15 * S
+    assert pacer.ready_ns("same", "other", cost=1, now_ns=1) == 15 * S + S // 2
     for number in range(4):
         pacer.sent(f"r{number}", "aapl", cost=1, now_ns=0)
-    assert pacer.ready_ns("new", "aapl", cost=1, now_ns=1) == 2 * S
+    assert pacer.ready_ns("new", "aapl", cost=1, now_ns=1) == 2 * S + S // 2
     for number in range(53):
         pacer.sent(f"q{number}", f"c{number}", cost=1, now_ns=S)
-    assert pacer.ready_ns("x", "y", cost=1, now_ns=2 * S) == 600 * S
+    assert pacer.ready_ns("x", "y", cost=1, now_ns=2 * S) == 600 * S + S // 2
     assert pacer.ready_ns("x", "y", cost=1, now_ns=601 * S) == 601 * S

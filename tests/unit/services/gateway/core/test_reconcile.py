@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 
 from services.gateway.core.book import OrderBook
-from services.gateway.core.evidence import BrokerExecution, BrokerOrder, Evidence
+from services.gateway.core.evidence import BrokerExecution, BrokerOrder, Evidence, shown_since_ns
 from services.gateway.core.reconcile import Findings, missing_external, reconcile
+from shared.clock import parse_iso_utc
 from shared.ids import IntentId, order_ref
 from shared.messages.orders import OrderEvent, OrderState, Side
 
@@ -64,6 +65,30 @@ def test_without_all_four_conditions_it_stays_unknown(book: OrderBook, more: dic
     assert run(book, evidence, 201).in_doubt
     track = book.get(REF)
     assert track is not None and track.state is OrderState.UNKNOWN
+
+
+def test_the_quarantine_begins_anew_when_an_outage_ends(book: OrderBook) -> None:
+    # Simulation, seed 20: TWS held the order during 1100 and submitted it a moment after 1102.
+    run(book, EMPTY, 101)
+    early = replace(EMPTY, asked_ns=200 * S, undisturbed_since_ns=198 * S)
+    assert run(book, early, 201).in_doubt
+    assert states(run(book, replace(early, asked_ns=202 * S), 203)) == [OrderState.NOT_SENT]
+
+
+def test_an_order_of_before_the_brokers_midnight_stays_unknown(book: OrderBook) -> None:
+    # Simulation, seed 267: it had been filled before midnight, and no answer shows that any more.
+    run(book, EMPTY, 101)
+    evidence = replace(EMPTY, asked_ns=200 * S, shows_since_ns=1)
+    assert run(book, evidence, 201).in_doubt
+    track = book.get(REF)
+    assert track is not None and track.state is OrderState.UNKNOWN
+
+
+def test_answers_are_complete_since_a_minute_after_the_last_midnight_of_the_zone() -> None:
+    noon = parse_iso_utc("2026-11-26T17:00:00Z")
+    assert shown_since_ns(noon, "America/New_York") == parse_iso_utc("2026-11-26T05:01:00Z")
+    just_after = parse_iso_utc("2026-11-26T05:00:30Z")
+    assert shown_since_ns(just_after, "America/New_York") == parse_iso_utc("2026-11-25T05:01:00Z")
 
 
 def test_what_the_broker_once_showed_is_never_not_sent(book: OrderBook) -> None:

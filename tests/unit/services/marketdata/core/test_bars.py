@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from services.marketdata.core.bars import BarRules, ContractBars
-from services.marketdata.core.sessions import SessionCalendar
 from shared.messages.market import Bar
+from shared.sessions import SessionCalendar
 
 S = 1_000_000_000
 MINUTE = 60 * S

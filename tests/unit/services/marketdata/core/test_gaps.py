@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from services.marketdata.core.gaps import CameBack, StaleWatch, WentSilent
-from services.marketdata.core.sessions import SessionCalendar
+from shared.sessions import SessionCalendar
 
 S = 1_000_000_000
 T0 = 1_763_984_400 * S  # a Monday

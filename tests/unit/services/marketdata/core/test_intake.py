@@ -4,7 +4,6 @@ import pytest
 
 from services.marketdata.core.bars import BarRules
 from services.marketdata.core.intake import Intake
-from services.marketdata.core.sessions import SessionCalendar
 from shared.errors import DecodeError
 from shared.messages.market import (
     FLAG_LATE,
@@ -16,6 +15,7 @@ from shared.messages.market import (
     quote_tick,
     trade_tick,
 )
+from shared.sessions import SessionCalendar
 
 S = 1_000_000_000
 T0 = 1_763_984_400 * S

@@ -1,23 +1,28 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from services.marketdata.core.history import DAY_NS, BarCache, duration_text
-from services.marketdata.shell.history import History
+from services.marketdata.core.history import DAY_NS, BarCache, duration_text, steps_back
+from services.marketdata.shell.history import MAX_BARS, History, HistoryFailed, Wish
 from services.marketdata.shell.questions import Questions
 from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
 from shared.clock import SYSTEM_CLOCK
-from shared.errors import BadInput, BrokerUnavailable
+from shared.errors import BadInput, PacingRefused, TimedOut
 from shared.messages import decode_fields
-from shared.messages.requests import HistoryAnswer, HistoryBar, HistoryQuery
+from shared.messages.requests import NO_DATA, HistoryAnswer, HistoryBar, HistoryQuery
 
 MINUTE = 60_000_000_000
+SECOND = 1_000_000_000
+START = 1_700_000_040_000_000_000 // MINUTE * MINUTE
 
 
 def bar(ts_ns: int) -> HistoryBar:
@@ -52,49 +57,174 @@ def test_durations_in_the_brokers_words(span: int, text: str) -> None:
     assert duration_text(span) == text
 
 
-async def _gateway(bus: MemoryBus, asked: list[HistoryQuery], error: str = "") -> None:
-    cursor = "0-0"
-    while True:
-        for entry in (await bus.read({bus.keys.queries: cursor}, block_ms=20)).get(bus.keys.queries, []):
-            cursor = entry.entry_id
-            query = decode_fields(entry.fields).message
-            assert isinstance(query, HistoryQuery)
-            asked.append(query)
-            end = query.end_ns
-            seconds = int(query.duration.split()[0])
-            bars = tuple(bar(ts) for ts in range(end - seconds * 1_000_000_000, end, MINUTE))
-            reply = HistoryAnswer(query_id=query.query_id, con_id=query.con_id, bars=bars, error=error)
-            await bus.append(bus.keys.answers(query.client), reply, source="gateway:test")
-        await asyncio.sleep(0)
+def test_daily_bars_are_never_asked_for_in_seconds() -> None:
+    assert duration_text(DAY_NS, 86_400) == "1 D"
 
 
-async def test_the_second_time_nothing_is_asked(tmp_path: Path) -> None:
-    bus = MemoryBus(MemoryServer(), Keys("test"))
-    asked: list[HistoryQuery] = []
-    gateway = asyncio.create_task(_gateway(bus, asked))
-    start = 1_700_000_040_000_000_000 // MINUTE * MINUTE
-    history = History(Questions(bus, "me", SYSTEM_CLOCK), tmp_path, SYSTEM_CLOCK)
-    first = await history.bars(7, start, start + 5 * MINUTE, "1 min")
-    assert [one.ts_ns for one in first] == [start + number * MINUTE for number in range(5)]
-    assert await history.bars(7, start, start + 5 * MINUTE, "1 min") == first
-    assert len(asked) == 1
-    other = History(Questions(bus, "me", SYSTEM_CLOCK), tmp_path, SYSTEM_CLOCK)
-    assert len(await other.bars(7, start, start + 7 * MINUTE, "1 min")) == 7
-    assert [query.duration for query in asked] == ["300 S", "120 S"]
-    for path in tmp_path.rglob("*.mpz"):
-        path.write_bytes(b"garbage")
-    assert await other.bars(7, start, start + 5 * MINUTE, "1 min") == first
-    assert len(asked) == 3
-    gateway.cancel()
+@pytest.mark.parametrize("count, length_s", [(1, 1), (60, 60), (390, 60), (200, 86_400), (2000, 86_400), (50, 3600)])
+def test_the_walk_back_touches_and_ends(count: int, length_s: int) -> None:
+    end = 20_000 * DAY_NS
+    spans = list(steps_back(end, count, length_s))
+    assert spans[0][1] == end
+    assert all(newer[0] == older[1] for newer, older in itertools.pairwise(spans))
+    assert sum(stop - start for start, stop in spans) >= count * length_s * SECOND
+    assert len(spans) <= 60
 
 
-async def test_an_error_is_never_an_empty_answer(tmp_path: Path) -> None:
-    bus = MemoryBus(MemoryServer(), Keys("test"))
-    gateway = asyncio.create_task(_gateway(bus, [], error="no market data permission"))
-    history = History(Questions(bus, "me", SYSTEM_CLOCK), tmp_path, SYSTEM_CLOCK)
-    with pytest.raises(BrokerUnavailable, match="permission"):
-        await history.bars(7, MINUTE, 2 * MINUTE, "1 min")
-    with pytest.raises(BadInput, match="bar size"):
-        await history.bars(7, MINUTE, 2 * MINUTE, "7 mins")
+@dataclass
+class Gateway:
+    """Answers what marketdata asks: one bar a minute, those of `closed` minutes left out."""
+
+    bus: MemoryBus
+    asked: list[HistoryQuery] = field(default_factory=list)
+    failure: tuple[str, str] = ("", "")
+    delay_s: float = 0.0
+    has_bar: Callable[[int], bool] = lambda ts_ns: True
+
+    async def run(self) -> None:
+        cursor = "0-0"
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for entry in (await self.bus.read({self.bus.keys.queries: cursor}, block_ms=20)).get(
+                    self.bus.keys.queries, []
+                ):
+                    cursor = entry.entry_id
+                    query = decode_fields(entry.fields).message
+                    assert isinstance(query, HistoryQuery)
+                    self.asked.append(query)
+                    group.create_task(self._answer(query))
+                await asyncio.sleep(0)
+
+    async def _answer(self, query: HistoryQuery) -> None:
+        await asyncio.sleep(self.delay_s)
+        now = SYSTEM_CLOCK.wall_ns()
+        end = query.end_ns or now - now % MINUTE + MINUTE
+        seconds = int(query.duration.split()[0])
+        times = [ts for ts in range(end - seconds * SECOND, end, MINUTE) if self.has_bar(ts)]
+        error, code = self.failure
+        if not times and not error:
+            error, code = "HMDS query returned no data", NO_DATA
+        reply = HistoryAnswer(
+            query_id=query.query_id, con_id=query.con_id, bars=() if error else tuple(map(bar, times)), error=error,
+            code=code,
+        )  # fmt: skip
+        await self.bus.append(self.bus.keys.answers(query.client), reply, source="gateway:test")
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Gateway]:
+    made = Gateway(MemoryBus(MemoryServer(), Keys("test")))
+    task = asyncio.create_task(made.run())
+    yield made
+    task.cancel()
+
+
+@pytest.fixture
+async def history(gateway: Gateway, tmp_path: Path) -> AsyncIterator[History]:
+    made = History(Questions(gateway.bus, "me", SYSTEM_CLOCK), tmp_path, SYSTEM_CLOCK)
+    async with made.open():
+        yield made
+
+
+def minutes(count: int) -> Wish:
+    return Wish(7, "1 min", START, START + count * MINUTE)
+
+
+async def test_the_second_time_nothing_is_asked(gateway: Gateway, history: History, tmp_path: Path) -> None:
+    first = await history.bars(minutes(5))
+    assert [one.ts_ns for one in first] == [START + number * MINUTE for number in range(5)]
+    assert await history.bars(minutes(5)) == first
+    assert len(gateway.asked) == 1
+    other = History(Questions(gateway.bus, "you", SYSTEM_CLOCK), tmp_path, SYSTEM_CLOCK)
+    async with other.open():
+        assert len(await other.bars(minutes(7))) == 7
+        assert [query.duration for query in gateway.asked] == ["300 S", "120 S"]
+        for path in tmp_path.rglob("*.mpz"):
+            path.write_bytes(b"garbage")
+        assert await other.bars(minutes(5)) == first
+        assert len(gateway.asked) == 3
+
+
+async def test_equal_wishes_at_once_are_asked_once_and_overlapping_ones_only_for_the_rest(
+    gateway: Gateway, history: History
+) -> None:
+    gateway.delay_s = 0.05
+    answers = await asyncio.gather(*[history.bars(minutes(5)) for _ in range(20)], history.bars(minutes(8)))
+    assert all(found == answers[0] for found in answers[:20])
+    assert len(answers[-1]) == 8
+    assert [query.duration for query in gateway.asked] == ["300 S", "180 S"]
+
+
+async def test_the_last_bars_are_found_behind_a_night(gateway: Gateway, history: History) -> None:
+    morning = START // DAY_NS * DAY_NS + 10 * 3600 * SECOND
+    gateway.has_bar = lambda ts_ns: not morning - 9 * 3600 * SECOND <= ts_ns < morning
+    found = await history.bars(Wish(7, "1 min", 0, morning + 5 * MINUTE, count=60))
+    assert len(found) == 60
+    assert [one.ts_ns for one in found[-6:]] == [
+        morning - 9 * 3600 * SECOND - MINUTE, *(morning + number * MINUTE for number in range(5)),
+    ]  # fmt: skip
+
+
+async def test_the_bar_that_grows_is_asked_again_only_after_a_while_and_left_out_if_closed_ones_are_wanted(
+    gateway: Gateway, history: History
+) -> None:
+    while SYSTEM_CLOCK.wall_ns() % MINUTE > 55 * SECOND:  # a minute that ends during the test proves nothing
+        await asyncio.sleep(0.2)
+    now = SYSTEM_CLOCK.wall_ns()
+    growing = await history.bars(Wish(7, "1 min", 0, 0, count=3))
+    assert growing[-1].ts_ns == now - now % MINUTE
+    assert await history.bars(Wish(7, "1 min", 0, 0, count=3)) == growing
+    assert len(gateway.asked) == 1
+    closed = await history.bars(Wish(7, "1 min", 0, 0, count=2, closed_only=True))
+    assert closed == growing[:2]
+    assert len(gateway.asked) == 1
+
+
+async def test_an_error_is_never_an_empty_answer(gateway: Gateway, history: History, tmp_path: Path) -> None:
+    gateway.failure = ("no market data permission", "IB_162")
+    with pytest.raises(HistoryFailed, match="permission") as failed:
+        await history.bars(minutes(1))
+    assert failed.value.code == "IB_162"
     assert list(tmp_path.rglob("*.mpz")) == []
-    gateway.cancel()
+    gateway.failure = ("", "")
+    assert len(await history.bars(minutes(1))) == 1
+
+
+async def test_no_data_is_an_error_and_is_not_remembered(gateway: Gateway, history: History) -> None:
+    gateway.has_bar = lambda ts_ns: False
+    with pytest.raises(HistoryFailed, match="has no 1 min bars") as failed:
+        await history.bars(minutes(5))
+    assert failed.value.code == NO_DATA
+    gateway.has_bar = lambda ts_ns: True
+    assert len(await history.bars(minutes(5))) == 5
+
+
+async def test_an_impatient_caller_leaves_the_answer_for_the_next(gateway: Gateway, history: History) -> None:
+    gateway.delay_s = 0.3
+    with pytest.raises(TimedOut, match="still being asked"):
+        await history.bars(minutes(5), deadline_ns=SYSTEM_CLOCK.wall_ns() + SECOND // 20)
+    assert len(await history.bars(minutes(5))) == 5
+    assert len(gateway.asked) == 1
+
+
+async def test_pacing_beyond_the_deadline_is_said(gateway: Gateway, history: History) -> None:
+    gateway.failure = ("IB's limit allows this request in 300 s", "PACING_HISTORY")
+    with pytest.raises(PacingRefused, match="300 s"):
+        await history.bars(minutes(5), deadline_ns=SYSTEM_CLOCK.wall_ns() + 5 * SECOND)
+
+
+@pytest.mark.parametrize(
+    "wish, text",
+    [
+        (Wish(7, "7 mins", START, START + MINUTE), "bar size"),
+        (Wish(7, "1 min", START, START - MINUTE), "end is not after"),
+        (Wish(7, "1 min", 0, 0, count=MAX_BARS + 1), "more than"),
+        (Wish(7, "1 min", 0, 0, count=1, what_to_show="../x"), "no kind"),
+    ],
+)
+async def test_a_wish_that_means_no_bars_is_bad_input(
+    gateway: Gateway, history: History, wish: Wish, text: str
+) -> None:
+    with pytest.raises(BadInput, match=text):
+        await history.bars(wish)
+    assert gateway.asked == []

@@ -6,8 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from services.risk.core.limits import PROFILES, default_limits, parse_limits
+from services.risk.core.limits_file import parse_limits
+from services.risk.core.profiles import PROFILES, default_limits
 from shared.errors import ConfigError
+from tests.risk_desk import info
+
+AAPL, MSFT = info(1, name="AAPL"), info(2, name="MSFT")
 
 
 def test_an_empty_file_is_the_profile() -> None:
@@ -32,10 +36,10 @@ def test_differences_and_overrides() -> None:
     )
     assert limits.base.order_quantity_max == Decimal("10.5")
     assert limits.base.exposure_gross_max is None
-    assert limits.for_order("slow", 1, "MSFT").order_quantity_max == 5
-    assert limits.for_order("slow", 1, "AAPL").order_quantity_max == 3
-    assert limits.for_order("fast", 1, "MSFT").order_quantity_max == Decimal("10.5")
-    assert limits.for_order("fast", 42, "").position_quantity_max == 7
+    assert limits.for_order("slow", 2, MSFT).order_quantity_max == 5
+    assert limits.for_order("slow", 1, AAPL).order_quantity_max == 3
+    assert limits.for_order("fast", 2, MSFT).order_quantity_max == Decimal("10.5")
+    assert limits.for_order("fast", 42, None).position_quantity_max == 7
 
 
 def test_the_guides_variables_win() -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from services.risk.core.decide import decide
 from services.risk.core.exposure import Book
-from services.risk.core.limits import Limits, broken_limits, default_limits
+from services.risk.core.limits import Limits, Stage
+from services.risk.core.limits_file import parse_limits
+from services.risk.core.profiles import broken_limits, default_limits, staged
 from services.risk.core.rules import RULES
 from shared.messages.account import ExchangeRate, PnlReport, PositionReport, PositionsComplete
 from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState, Reconciled
@@ -24,6 +26,7 @@ from tests.risk_desk import (
     bracket_of,
     decided,
     event_of,
+    fill_of,
     hold,
     info,
     intent_of,
@@ -289,6 +292,48 @@ def test_books_that_do_not_add_up_make_a_contract_reduce_only() -> None:
     assert ask(intent_of(4, "SELL", 61), book, now_ns=late).code == "RISK_WOULD_CROSS_ZERO"
     report(book, 1, 100, late)
     assert ask(intent_of(1), book, now_ns=late).approved
+
+
+def test_a_strategy_does_not_close_again_what_a_person_closed_in_tws() -> None:
+    book, limits = ready_book(), limits_with()
+    hold(book, 1, 100)
+    fill_of(book, 0, 1, "SELL", 60, exec_id="tws.01.01", intent_id="", strategy="unassigned", perm_id=77)
+    report(book, 1, 40)
+    assert book.contract(1).by_strategy == {"s": D(100), "unassigned": D(-60)}
+    assert ask(intent_of(1, "SELL", 40), book, limits).is_reducing
+    refused = ask(intent_of(2, "SELL", 41), book, limits)
+    assert refused.code == "RISK_WOULD_CROSS_ZERO" and "-60" in refused.text
+    assert decided(intent_of(3, "SELL", 30), book, limits).command is not None
+    assert ask(intent_of(4, "SELL", 11), book, limits).code == "RISK_WOULD_CROSS_ZERO", "what works counts"
+    assert ask(intent_of(5, "BUY", 10), book, limits).approved
+
+
+def test_strategies_on_both_sides_may_each_close_their_own() -> None:
+    book, limits = ready_book(), limits_with()
+    hold(book, 1, 100)
+    hold(book, 1, -100, strategy="t", number=901)
+    assert book.contract(1).total == 0
+    assert ask(intent_of(1, "SELL", 100), book, limits).approved
+    assert ask(intent_of(2, "BUY", 100, strategy="t"), book, limits).approved
+
+
+def test_a_live_deployment_that_observes_opens_nothing_and_may_close() -> None:
+    book, limits = ready_book(), staged(limits_with(), Stage.OBSERVE)
+    hold(book, 1, 10)
+    assert ask(intent_of(1), book, limits).code == "RISK_NOT_ARMED"
+    assert ask(intent_of(2, "SELL", 10), book, limits).approved
+    assert ask(intent_of(3), book, staged(limits_with(), Stage.ARMED)).approved
+
+
+def test_the_limited_stage_allows_no_more_than_the_smallest_profile() -> None:
+    limits = parse_limits(
+        "[limits]\nprice_collar_percent = 1\n[strategies.s]\norder_quantity_max = 500\ntifs = ['DAY']"
+    )
+    limited = staged(limits, Stage.LIMITED)
+    found = limited.for_order("s", 1, info(1))
+    assert (found.order_quantity_max, found.price_collar_percent, found.tifs) == (10, 1, ("DAY",))
+    assert limited.base.short_selling == "refuse" and limited.base.exposure_gross_max == 5000
+    assert limits.base.exposure_gross_max == 500_000, "the file's own stay as they are"
 
 
 def test_a_broken_limits_file_is_named_and_refuses_entries() -> None:

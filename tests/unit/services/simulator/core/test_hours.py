@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 
 from services.simulator.core.hours import Hours, TradingSession
+from services.simulator.core.times import local
 from services.simulator.core.universe import default_universe
 from shared.tws import requests as rq
 from shared.tws import responses as rs
@@ -40,3 +42,27 @@ def test_an_order_in_the_closed_market_waits_for_the_open() -> None:
     driver.run()
     assert driver.statuses(session, 1)[-1] == "Filled"
     assert driver.got(session, rs.ExecDetails)
+
+
+def test_sessions_of_a_day() -> None:
+    monday = local(START_NS, APPLE.time_zone)
+    assert Hours().of_day(APPLE, monday) == [("20261123-09:30:00", "20261123-16:00:00")]
+    assert Hours().of_day(APPLE, monday + timedelta(days=5)) == []
+    euro = replace(APPLE, sec_type="CASH")
+    assert Hours().of_day(euro, monday + timedelta(days=5)) == [("20261128-00:00:00", "20261128-23:59:59")]
+    assert TOMORROW.of_day(APPLE, monday) == [("20261123-11:00:00", "20261123-12:00:00")]
+    assert TOMORROW.of_day(APPLE, monday + timedelta(days=1)) == []
+
+
+def test_history_follows_a_calendar_where_there_is_one() -> None:
+    day = 86_400 * NS
+    week = [TradingSession(START_NS - back * day, START_NS - back * day + 3600 * NS) for back in (7, 6, 4, 3, 0)]
+    driver = Driver(history_pacing=False)
+    driver.engine.hours.calendars["XNYS"] = week
+    session = driver.connect(1)
+    [days] = driver.ask(session, rq.ReqHistoricalData(1, AAPL, bar_size="1 day", duration="5 D", use_rth=True))
+    assert isinstance(days, rs.HistoricalData)
+    assert [each.date for each in days.bars] == ["20261116", "20261117", "20261119", "20261120", "20261123"]
+    driver.run(1800)
+    [hours] = driver.ask(session, rq.ReqHistoricalData(2, AAPL, bar_size="30 mins", duration="1 D", use_rth=True))
+    assert isinstance(hours, rs.HistoricalData) and len(hours.bars) == 1

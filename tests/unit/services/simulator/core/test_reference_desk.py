@@ -79,7 +79,9 @@ def test_an_option_price_and_its_volatility_agree(exchange: Driver) -> None:
         ("1 day", "5 D", 5),
     ],
 )
-@pytest.mark.parametrize("what", ["TRADES", "MIDPOINT", "BID", "ASK"])
+@pytest.mark.parametrize(
+    "what", ["TRADES", "MIDPOINT", "BID", "ASK", "BID_ASK", "ADJUSTED_LAST", "HISTORICAL_VOLATILITY", "FEE_RATE"]
+)
 def test_bars_of_every_size(exchange: Driver, bar_size: str, duration: str, count: int, what: str) -> None:
     request = rq.ReqHistoricalData(3, AAPL, bar_size=bar_size, duration=duration, what_to_show=what)
     [answer] = exchange.ask(1, request)
@@ -87,7 +89,7 @@ def test_bars_of_every_size(exchange: Driver, bar_size: str, duration: str, coun
     assert all(
         each.low <= min(each.open, each.close) and max(each.open, each.close) <= each.high for each in answer.bars
     )
-    assert (answer.bars[0].volume == -1) == (what != "TRADES")
+    assert (answer.bars[0].volume == -1) == (what not in ("TRADES", "ADJUSTED_LAST"))
     [again] = exchange.ask(1, request)
     assert again == answer
 
@@ -150,6 +152,10 @@ def test_other_history(exchange: Driver) -> None:
         (rq.ReqMktDepth(3, AAPL), 10092),
         (rq.ReqFundamentalData(3, AAPL), 10358),
         (rq.ReqNewsArticle(3), 10172),
+        (rq.ReqHistoricalNews(3), 321),
+        (rq.UpdateDisplayGroup(3, "none"), 322),
+        (rq.CancelScannerSubscription(3), 365),
+        (rq.ExerciseOptions(3, AAPL), 322),
         (rq.ReqWshMetaData(3), 10276),
         (rq.RequestFA(1), 321),
         (rq.ReqScannerSubscription(3), 162),
@@ -164,7 +170,7 @@ def test_absent_services_say_so(exchange: Driver, request_: rq.Request, code: in
     "request_",
     [
         rq.ReqMktDepthExchanges(), rq.ReqSmartComponents(3, "9c0001"), rq.ReqFamilyCodes(), rq.ReqSoftDollarTiers(3),
-        rq.ReqUserInfo(3), rq.ReqScannerParameters(), rq.ReqNewsProviders(), rq.ReqHistoricalNews(3),
+        rq.ReqUserInfo(3), rq.ReqScannerParameters(), rq.ReqNewsProviders(), rq.ReqNewsBulletins(True),
         rq.QueryDisplayGroups(3), rq.SubscribeToGroupEvents(3, 1), rq.ReqManagedAccounts(), rq.VerifyRequest(),
     ],
 )  # fmt: skip

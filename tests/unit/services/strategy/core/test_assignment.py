@@ -28,6 +28,15 @@ def test_few_units_move_when_a_worker_goes() -> None:
     assert stayed > 100  # of the 133 units that did not lose their worker
 
 
+@pytest.mark.parametrize("pinned", [1, 10, 70, 200])
+def test_a_pinned_unit_is_where_it_was_put_and_the_others_share_the_rest(pinned: int) -> None:
+    pins = {unit: "a" for unit in UNITS[:pinned]} | {UNITS[0]: "b", UNITS[1]: "gone"}
+    plan = assign(UNITS, ["a", "b", "c"], pins)
+    assert sorted(unit for units in plan.values() for unit in units) == sorted(UNITS)
+    assert UNITS[0] in plan["b"] and set(UNITS[2:pinned]) <= set(plan["a"])
+    assert abs(len(plan["b"]) - len(plan["c"])) <= 1
+
+
 def test_without_workers_a_unit_is_nobodys() -> None:
     assert assign(["s/C1"], []) == {}
 

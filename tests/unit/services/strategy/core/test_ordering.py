@@ -62,3 +62,12 @@ def test_resting_exits_and_stops_do_not_count_as_on_the_way() -> None:
     box.place(Ticket(IBM, Side.BUY, 5, limit=10, take_profit=11, stop_loss=9))
     box.place(Ticket(IBM, Side.SELL, 5, stop=9))
     assert box.book.expected(IBM.con_id) == 5
+
+
+def test_a_commit_that_redis_lost_gives_its_number_again_but_not_its_intents_ids() -> None:
+    # Simulation, seed 16: after an empty restart the same unit and commit made another order under the same orderRef.
+    ids = []
+    for incarnation in ("before", "after"):
+        box = Outbox(Identity("d", "DUSIM0001", "s", "s/IBM", incarnation), Book(), 1, Moment(T0, T0))
+        ids.append(box.place(Ticket(NICKEL, Side.BUY, 1)))
+    assert ids[0] != ids[1]

@@ -64,7 +64,7 @@ def one_order(unit: Any, probe: Probe, quantity: int = 10, **order: Any) -> Inte
 def test_intents_leave_with_the_commit_that_numbers_them() -> None:
     unit, probe = started()
     intent = one_order(unit, probe)
-    assert intent.intent_id == intent_id("deployment", "s/IBM", 2, 0)
+    assert intent.intent_id == intent_id("deployment", "s/IBM\ninc", 2, 0)
     assert (intent.strategy, intent.unit, intent.account, intent.incarnation) == ("s", "s/IBM", "DUSIM0001", "inc")
     assert intent.valid_until_ns == T0 + 5 * NS
     assert unit.last_commit == 2

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.strategy.shell.loader import load_strategies
+from services.strategy.shell.loader import changed_units, load_strategies
 from shared.errors import ConfigError
 from tests.support import ROOT
 
@@ -83,3 +83,59 @@ def test_a_missing_file_refuses_the_start(tmp_path: Path) -> None:
 def test_the_shipped_files_load(name: str) -> None:
     loaded = load_strategies(ROOT / "strategies" / name)
     assert not loaded.mistakes and len(loaded.units) >= 4
+
+
+NEEDS = """
+from pydantic import BaseModel
+from services.strategy.api import Strategy
+
+class Mine(Strategy):
+    class Params(BaseModel):
+        quantity: int = 1
+
+    @classmethod
+    def history_needs(cls, params):
+        return {SIZE: params.quantity * 10}
+"""
+
+
+def test_what_a_strategy_looks_back_on_follows_from_its_parameters(tmp_path: Path) -> None:
+    code = NEEDS.replace("SIZE", '"1m"')
+    loaded = load_strategies(written(tmp_path, TABLE + 'bars = ["5s"]\nparams = { quantity = 3 }\n', code))
+    strategy = loaded.units["mine/AAPL"].strategy
+    assert strategy.history == (("1 min", 30),)
+    assert strategy.bars == ("5s",) and strategy.reads == ("5s", "1m")
+
+
+@pytest.mark.parametrize("size, word", [('"5 mins"', "kept up to date"), ("1 / 0", "ZeroDivisionError")])
+def test_needs_that_cannot_be_met_stop_only_that_strategy(tmp_path: Path, size: str, word: str) -> None:
+    loaded = load_strategies(written(tmp_path, TABLE, NEEDS.replace("SIZE", size)))
+    assert not loaded.units
+    assert "Mine.history_needs" in loaded.mistakes["mine"] and word in loaded.mistakes["mine"]
+
+
+def test_a_reload_names_what_changed_and_reads_the_files_again(tmp_path: Path) -> None:
+    two = TABLE + TABLE.replace("strategy.mine", "strategy.other").replace("mine.py", "other.py")
+    (tmp_path / "other.py").write_text(CODE)
+    path = written(tmp_path, two)
+    first = load_strategies(path)
+    assert changed_units(first, load_strategies(path, fresh=True)) == []
+    (tmp_path / "mine.py").write_text(CODE.replace("quantity: int = 1", "quantity: int = 7"))
+    second = load_strategies(path, fresh=True)
+    assert second.units["mine/AAPL"].strategy.params.model_dump() == {"quantity": 7}
+    assert changed_units(first, second) == ["mine/AAPL", "mine/SAP@IBIS:EUR"]
+    path.write_text(two.replace('"aapl", ', "", 1))
+    assert changed_units(second, load_strategies(path, fresh=True)) == ["mine/AAPL"]
+
+
+def test_session_rules_are_read_and_wrong_ones_stop_only_that_strategy(tmp_path: Path) -> None:
+    loaded = load_strategies(written(tmp_path, TABLE + 'session = "rth"\nlast_entry = "15:45"\nflat_by = "10 min"\n'))
+    rules = loaded.units["mine/AAPL"].strategy.rules
+    assert rules is not None and (rules.session.value, rules.last_entry, rules.flat_by) == ("rth", "15:45", "10 min")
+    for lines, word in (
+        ('session = "lunch"\n', "overnight"),
+        ('session = "rth"\nflat_by = "soon"\n', "flat_by"),
+        ('flat_by = "15:45"\n', "need a session"),
+    ):
+        loaded = load_strategies(written(tmp_path, TABLE + lines))
+        assert not loaded.units and word in loaded.mistakes["mine"]

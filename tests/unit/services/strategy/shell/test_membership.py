@@ -59,3 +59,16 @@ async def test_who_is_paused_is_read_from_the_hash() -> None:
     await bus.hash_set(bus.keys.paused, {"s": "lunch"})
     await ours.observe()
     assert ours.paused == {"s": "lunch"}
+
+
+async def test_a_pinned_unit_moves_and_a_wish_to_reload_is_seen() -> None:
+    bus, _, ours, _, _ = await two()
+    assert ours.reload_wish == ""
+    await bus.hash_set(bus.keys.strategy_directives, {"pin:s/u": "b", "reload": "now"})
+    await ours.observe()
+    assert not ours.is_mine("s/u") and ours.reload_wish == "now"
+    await bus.hash_set(bus.keys.strategy_directives, {"pin:s/u": "a"})
+    await ours.observe()
+    assert ours.is_mine("s/u")
+    ours.set_units(["s/v"])
+    assert not ours.is_mine("s/u")

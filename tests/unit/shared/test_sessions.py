@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from services.marketdata.core.sessions import SessionCalendar, zone_of
+from shared.sessions import SessionCalendar, zone_of
 
 S = 1_000_000_000
 

@@ -136,6 +136,11 @@ class SessionCalendar:
         self._opens = [day.open_ns for day in self._days]
         self._closed = closed
 
+    @property
+    def days(self) -> list[TradingDay]:
+        """Return the trading days that are listed, oldest first."""
+        return self._days
+
     def _date_at(self, ts_ns: int) -> date:
         return datetime.fromtimestamp(ts_ns // NS_PER_S, self.zone).date()
 

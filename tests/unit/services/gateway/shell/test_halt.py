@@ -30,6 +30,7 @@ class World:
         self.can_send = True
         self.session = None
         self.guard_answers = True
+        self.stages_at_guard: list[str] = []
         self.shown: list[HaltStage] = []
 
     def desk(self, mode: Mode = Mode.SIM) -> HaltDesk:
@@ -45,6 +46,7 @@ class World:
         self.shown.append(message.stage)
 
     async def halt(self, _who: str, _reason: str) -> bool:
+        self.stages_at_guard.append(await self.stored())
         return self.guard_answers
 
     async def resume(self, _who: str, _reason: str) -> bool:
@@ -106,6 +108,21 @@ async def test_without_the_guards_word_it_is_only_requested_and_no_resume_happen
     assert desk.stage is HaltStage.REQUESTED and HaltStage.HOLDING not in world.shown
     await world.tell(desk, ControlAction.RESUME)
     assert desk.stage is HaltStage.REQUESTED and await world.stored() == "requested"
+
+
+async def test_a_halt_is_acknowledged_only_once_the_guard_holds(world: World) -> None:
+    # Simulation, seed 235: Redis said "holding" before the guard held, and a predecessor's order passed it.
+    desk = world.desk()
+    await desk.restore()
+    world.guard_answers = False
+    await world.tell(desk, ControlAction.HALT)
+    successor = world.desk()
+    await successor.restore()
+    assert successor.stage is HaltStage.REQUESTED
+    world.guard_answers = True
+    await successor._work()
+    assert world.stages_at_guard == ["requested"] * 2
+    assert HaltStage.HOLDING in world.shown and await world.stored() in ("holding", "clean")
 
 
 @pytest.mark.parametrize("mode", [Mode.SIM, Mode.PAPER])

@@ -1,0 +1,188 @@
+"""Measure what one decision of risk costs: every rule on, 50 contracts, 20 strategies, 200 working orders.
+
+CPU time of `decide` alone, and of `decide` with the reservation and its end, in one process, on a busy book: every
+contract has a position, four working orders and a moving price, and every other intent is one that adds exposure.
+Each rule's share is measured by asking it alone about the same cases.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from dataclasses import replace
+from decimal import Decimal
+from typing import cast
+
+from bench.measuring import Row, percentile
+from services.risk.core.case import Case
+from services.risk.core.decide import decide
+from services.risk.core.exposure import Book
+from services.risk.core.limits import Limits
+from services.risk.core.profiles import default_limits
+from services.risk.core.rules import RULES
+from shared.ids import exec_stem
+from shared.messages.account import AccountSnapshot, AccountTag, PositionsComplete
+from shared.messages.codec import decode_body, encode_body
+from shared.messages.control import BrokerStatus, LinkState, Reconciled
+from shared.messages.market import ContractInfo, PriceIncrement, TickKind
+from shared.messages.orders import Fill, Intent, OrderEvent, OrderLeg, OrderState, OrderType, Side
+
+CONTRACTS = 50
+STRATEGIES = 20
+WORKING = 200
+INTENTS = 2000
+NOW_NS = 1_700_000_000_000_000_000
+ACCOUNT = "DUSIM0001"
+INCARNATION = "bench:bench"
+
+
+def busy_book() -> Book:
+    """Return a book as a busy account has it, with a reconciled gateway."""
+    book = Book(ACCOUNT, incarnation=INCARNATION, epoch=1)
+    book.apply(Reconciled(instance="g", epoch=1, incarnation=INCARNATION), NOW_NS)
+    book.apply(BrokerStatus(instance="g", state=LinkState.READY, is_leader=True, epoch=1), NOW_NS)
+    worth = ("BuyingPower", "NetLiquidation", "TotalCashValue")
+    tags = tuple(AccountTag(tag=tag, value="100000000", currency="USD") for tag in worth)
+    book.apply(AccountSnapshot(account=ACCOUNT, currency="USD", values=tags), NOW_NS)
+    book.apply(PositionsComplete(account=ACCOUNT), NOW_NS)
+    book.breakers.set_stage("none", "")
+    ladder = (PriceIncrement(low_edge=Decimal(0), increment=Decimal("0.01")),)
+    for con_id in range(1, CONTRACTS + 1):
+        info = ContractInfo(
+            con_id=con_id, name=f"S{con_id}", symbol=f"S{con_id}", sec_type="STK", exchange="SMART", currency="USD",
+            increments=ladder,
+        )  # fmt: skip
+        book.apply(info, NOW_NS)
+        book.apply_tick(con_id, TickKind.QUOTE, 1, NOW_NS, 99.99, 100.01)
+        stem, revision = exec_stem(f"{con_id:08x}.01.01")
+        book.apply(
+            Fill(
+                exec_id=f"{con_id:08x}.01.01", exec_stem=stem, revision=revision, intent_id=f"{con_id:020d}",
+                strategy=_strategy(con_id), account=ACCOUNT, con_id=con_id, side=Side.BUY, quantity=Decimal(100),
+                price=Decimal(100),
+            ),
+            NOW_NS,
+        )  # fmt: skip
+    for number in range(WORKING):
+        con_id = number % CONTRACTS + 1
+        side = Side.BUY if number % 2 else Side.SELL
+        book.apply(
+            OrderEvent(
+                intent_id=f"{1000 + number:020d}", state=OrderState.WORKING, strategy=_strategy(number),
+                account=ACCOUNT, con_id=con_id, side=side, quantity=Decimal(10), order_type="LMT",
+                limit_price=Decimal("99.50") if side is Side.BUY else Decimal("100.50"),
+            ),
+            NOW_NS,
+        )  # fmt: skip
+    return book
+
+
+def wide_limits() -> Limits:
+    """Return limits with every rule on, wide enough that none refuses: the longest way through all of them."""
+    limits = default_limits()
+    changes: dict[str, object] = {
+        "exposure_gross_max": Decimal(10) ** 9, "exposure_net_max": Decimal(10) ** 9, "repeats_max": Decimal(10) ** 6,
+        "concentration_percent": Decimal(100), "cash_min": Decimal(0), "turnover_day_max": Decimal(10) ** 12,
+        "open_orders_max": Decimal(10) ** 6,
+        "open_orders_side_max": Decimal(10) ** 6, "strategy_rate_per_s": Decimal(10) ** 6,
+        "strategy_rate_burst": Decimal(10) ** 6, "account_rate_per_s": Decimal(10) ** 6,
+        "account_rate_burst": Decimal(10) ** 6,
+    }  # fmt: skip
+    return replace(limits, base=replace(limits.base, **changes))  # type: ignore[arg-type]
+
+
+def intents() -> list[Intent]:
+    """Return intents of all strategies in all contracts, buys and sells, the same each time."""
+    chance = random.Random(5)
+    made = []
+    for number in range(INTENTS):
+        side = chance.choice((Side.BUY, Side.SELL))
+        price = Decimal("99.90") if side is Side.BUY else Decimal("100.10")
+        leg = OrderLeg(
+            side=side, quantity=Decimal(chance.randint(1, 20)), order_type=OrderType.LIMIT, limit_price=price
+        )
+        made.append(
+            Intent(
+                intent_id=f"{100_000 + number:020d}", legs=(leg,), con_id=chance.randint(1, CONTRACTS),
+                strategy=_strategy(number), account=ACCOUNT, incarnation=INCARNATION,
+                valid_until_ns=NOW_NS + 10**12, ts_init_ns=NOW_NS,
+            )
+        )  # fmt: skip
+    return made
+
+
+def _strategy(number: int) -> str:
+    return f"strategy{number % STRATEGIES}"
+
+
+def _price_moves(book: Book, number: int) -> None:
+    con_id = number % CONTRACTS + 1
+    middle = 100 + number % 7 / 100
+    book.apply_tick(con_id, TickKind.QUOTE, 1, NOW_NS, middle - 0.01, middle + 0.01)
+
+
+def decide_times_us() -> tuple[list[float], int]:
+    """Return microseconds per decision, each with one price move before it, and how many were approved.
+
+    Each intent is decoded right before its decision, as in the service.
+    """
+    book, limits, bodies = busy_book(), wide_limits(), [encode_body(intent) for intent in intents()]
+    times, approved = [], 0
+    gc.collect()
+    for number, body in enumerate(bodies):
+        _price_moves(book, number)
+        intent = cast(Intent, decode_body(Intent.TYPE, body))
+        begun = time.perf_counter_ns()
+        verdict = decide(intent, book, limits, NOW_NS)
+        times.append((time.perf_counter_ns() - begun) / 1000)
+        approved += verdict.command is not None
+    return times, approved
+
+
+def whole_us() -> float:
+    """Return microseconds per intent of price move, decision, reservation, order event and its end, on average."""
+    book, limits, asked = busy_book(), wide_limits(), intents()
+    begun = time.process_time_ns()
+    for number, intent in enumerate(asked):
+        _price_moves(book, number)
+        verdict = decide(intent, book, limits, NOW_NS)
+        if verdict.command is not None:
+            book.reserve(intent, NOW_NS, verdict.rates)
+            book.release(intent)
+    return (time.process_time_ns() - begun) / 1000 / len(asked)
+
+
+def rule_times_us() -> dict[str, float]:
+    """Return microseconds per rule: each asked alone about the same cases."""
+    book, limits = busy_book(), wide_limits()
+    book.advance(NOW_NS)
+    cases = [Case(intent, book, limits, NOW_NS) for intent in intents()]
+    found = {}
+    gc.collect()
+    gc.disable()
+    for rule in RULES:
+        check = rule.check
+        begun = time.perf_counter_ns()
+        for case in cases:
+            check(case)
+        found[rule.code] = (time.perf_counter_ns() - begun) / 1000 / len(cases)
+    gc.enable()
+    return found
+
+
+def measure(rounds: int) -> tuple[list[Row], list[Row]]:
+    """Return the rows of the whole decision, and one row per rule, a value per round."""
+    median, tail = Row("risk: decide, p50", "us"), Row("risk: decide, p99", "us")
+    whole = Row("risk: price, decide, reserve, release, mean CPU", "us")
+    rules = {rule.code: Row(rule.code, "us") for rule in RULES}
+    for _ in range(rounds):
+        times, approved = decide_times_us()
+        if approved != INTENTS:
+            raise AssertionError(f"{INTENTS - approved} of {INTENTS} intents were refused: this measures refusals")
+        median.values.append(percentile(times, 0.5))
+        tail.values.append(percentile(times, 0.99))
+        whole.values.append(whole_us())
+        for code, spent in rule_times_us().items():
+            rules[code].values.append(spent)
+    return [median, tail, whole], list(rules.values())

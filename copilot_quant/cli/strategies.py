@@ -1,0 +1,137 @@
+"""`cq strategies`: show units; pause, resume, move and reload them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from copilot_quant.cli.output import JsonOption, console, print_json, print_table
+from copilot_quant.cli.session import with_desk
+from copilot_quant.desk import Desk
+from shared.clock import NS_PER_S, SYSTEM_CLOCK, random_token
+from shared.errors import BadInput, TimedOut
+from shared.messages.control import ControlAction
+from shared.settings import BrokerSettings
+
+strategies_app = typer.Typer(help="Show strategy units; pause, resume, move and reload them.")
+ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit stream `control`.")]
+COLUMNS = ["unit", "state", "owner", "names", "positions", "lag", "errors", "paused"]
+WAIT_S = 10.0
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.add_typer(strategies_app, name="strategies")
+
+
+async def rows_of(desk: Desk) -> list[dict[str, Any]]:
+    """Return the rows that the workers write, sorted by unit."""
+    stored = await desk.bus.hash_get_all(desk.keys.strategies)
+    return [json.loads(text) for _, text in sorted(stored.items())]
+
+
+@strategies_app.callback(invoke_without_command=True)
+def show(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List strategy units: owner, contracts, positions, lag, errors."""
+    if context.invoked_subcommand is not None:
+        return
+    rows = with_desk(lambda desk, _: rows_of(desk))
+    if as_json:
+        print_json(rows)
+        return
+    cells = [[_cell(row.get(name)) for name in COLUMNS] for row in rows]
+    print_table("strategy units", COLUMNS, cells, empty="no unit yet")
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, dict):
+        return ", ".join(f"{held.get('position')} {name}" for name, held in value.items())
+    return ", ".join(str(part) for part in value) if isinstance(value, list) else value
+
+
+@strategies_app.command("pause")
+def pause(
+    name: Annotated[str, typer.Argument(help="The strategy's name in its TOML file.")], reason: ReasonOption = "by hand"
+) -> None:
+    """Let a strategy make no further orders; its working orders stay, cancels pass. Survives restarts."""
+    with_desk(lambda desk, _: _control(desk, ControlAction.PAUSE_STRATEGY, name, reason))
+    console.print(f"{name} is paused: {reason}", style="bold yellow", highlight=False)
+
+
+@strategies_app.command("resume")
+def resume(
+    name: Annotated[str, typer.Argument(help="The strategy's name in its TOML file.")], reason: ReasonOption = "by hand"
+) -> None:
+    """Let a paused strategy order again; its errors count anew and gaps are accepted."""
+    with_desk(lambda desk, _: _control(desk, ControlAction.RESUME_STRATEGY, name, reason))
+    console.print(f"{name} orders again: {reason}", style="bold green", highlight=False)
+
+
+async def _control(desk: Desk, action: ControlAction, name: str, reason: str) -> None:
+    units = [row["unit"] for row in await rows_of(desk) if row["strategy"] == name]
+    if not units:
+        known = sorted({str(row["strategy"]) for row in await rows_of(desk)})
+        raise BadInput(f"there is no strategy {name!r}: {', '.join(known) or 'none runs'}")
+    await desk.control(action, who=getpass.getuser(), reason=reason, scope=f"strategy:{name}")
+    wants_pause = action is ControlAction.PAUSE_STRATEGY
+
+    def confirmed(row: dict[str, Any]) -> bool:
+        return row["unit"] not in units or row["state"] != "running" or bool(row["paused"]) == wants_pause
+
+    await _until(desk, f"the units of {name} did not confirm", confirmed)
+
+
+@strategies_app.command("move")
+def move(
+    unit: Annotated[str, typer.Argument(help="A unit as `cq strategies` shows it.")],
+    worker: Annotated[str, typer.Argument(help="The worker it shall run on, `-` to let the workers share again.")],
+) -> None:
+    """Move a unit to a worker and keep it there while that one lives; it commits, is given up, and goes on there."""
+
+    async def act(desk: Desk, _: BrokerSettings) -> None:
+        rows = {row["unit"]: row for row in await rows_of(desk)}
+        if unit not in rows:
+            raise BadInput(f"there is no unit {unit!r}: `cq strategies` lists them")
+        if worker == "-":
+            await desk.bus.hash_delete(desk.keys.strategy_directives, [f"pin:{unit}"])
+            return
+        workers = sorted(await desk.bus.hash_get_all(desk.keys.strategy_workers))
+        if worker not in workers:
+            raise BadInput(f"there is no worker {worker!r}: {', '.join(workers) or 'none lives'}")
+        await desk.bus.hash_set(desk.keys.strategy_directives, {f"pin:{unit}": worker})
+
+        def has_come(row: dict[str, Any]) -> bool:
+            return bool(row["unit"] != unit or (row["owner"] == worker and row["state"] == "running"))
+
+        await _until(desk, f"{unit} did not come to {worker}", has_come)
+
+    with_desk(act)
+    console.print(f"{unit} runs where the workers' shares say" if worker == "-" else f"{unit} runs on {worker}")
+
+
+@strategies_app.command("reload")
+def reload() -> None:
+    """Let every worker read the strategies file and its Python files again; only what changed begins anew."""
+
+    async def act(desk: Desk, _: BrokerSettings) -> None:
+        await desk.bus.hash_set(desk.keys.strategy_directives, {"reload": random_token(12)})
+
+    with_desk(act)
+    console.print("asked for; `cq strategies` shows mistakes, and each unit's state", highlight=False)
+
+
+async def _until(desk: Desk, otherwise: str, holds: Callable[[dict[str, Any]], bool]) -> None:
+    """Wait until something holds of every row.
+
+    Raises:
+        TimedOut: it does not within ten seconds.
+    """
+    deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(WAIT_S * NS_PER_S)
+    while not all(holds(row) for row in await rows_of(desk)):
+        if SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
+            raise TimedOut(f"{otherwise} within {WAIT_S:g} s: `cq strategies` shows what they do")
+        await SYSTEM_CLOCK.sleep(0.1)

@@ -1,0 +1,143 @@
+"""Count what happened in a trading day, per strategy and for the account: orders, executions, turnover, rejections.
+
+Invariants:
+1. Counts begin anew with the trading day that a message's time lies in, so a book that is rebuilt counts the same.
+2. A correction of an execution changes profits, not counts.
+3. Contents are remembered for the duplicates' window only, and at most `CONTENTS_MAX` of them.
+
+Known limit: an execution whose contract or exchange rate is not known yet adds nothing to the turnover.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from services.risk.core.days import TradingDay
+from shared.messages.orders import Intent, Side
+from shared.money import ZERO
+
+CONTENTS_MAX = 1000
+Content = tuple[object, ...]
+Repeat = tuple[str, int, bool]
+_BUY = Side.BUY
+
+
+class Activity:
+    """The counts. `started_ns` is when the trading day that is counted began."""
+
+    __slots__ = (
+        "_contents",
+        "_day",
+        "_last_ns",
+        "fills",
+        "orders",
+        "rejects",
+        "repeats",
+        "started_ns",
+        "trades",
+        "turnover",
+    )
+
+    def __init__(self, day: TradingDay) -> None:
+        self._day = day
+        self._contents: dict[Content, int] = {}
+        self.started_ns = 0
+        self.turnover = ZERO
+        """Base currency bought and sold in the day."""
+        self.trades = 0
+        self.orders: dict[str, int] = {}
+        """Strategy → orders and modifies approved in the day."""
+        self.fills: dict[str, int] = {}
+        """Strategy → executions of the day."""
+        self.repeats: dict[Repeat, int] = {}
+        """Strategy, conId, is it a buy → orders approved in the day, until a person resumes the strategy."""
+        self._last_ns: dict[tuple[str, int], int] = {}
+        self.rejects: dict[str, int] = {}
+        """Strategy → orders that the broker rejected in a row."""
+
+    def advance(self, now_ns: int) -> None:
+        """Begin to count anew where a trading day has begun."""
+        start_ns = self._day.start_ns(now_ns)
+        if start_ns > self.started_ns:
+            self.started_ns = start_ns
+            self.turnover, self.trades = ZERO, 0
+            self.orders, self.fills, self.repeats = {}, {}, {}
+
+    def approved(self, intent: Intent, now_ns: int) -> None:
+        """Count an approved intent."""
+        self.advance(now_ns)
+        self.orders[intent.strategy] = self.orders.get(intent.strategy, 0) + 1
+        self._last_ns[intent.strategy, intent.con_id] = now_ns
+        key = repeat_key(intent)
+        self.repeats[key] = self.repeats.get(key, 0) + 1
+        if len(self._contents) >= CONTENTS_MAX:
+            del self._contents[next(iter(self._contents))]
+        content = content_of(intent)
+        self._contents.pop(content, None)
+        self._contents[content] = now_ns
+
+    def executed(self, strategy: str, value: Decimal | None, now_ns: int) -> None:
+        """Count an execution worth `value` in base currency."""
+        self.advance(now_ns)
+        self.trades += 1
+        self.fills[strategy] = self.fills.get(strategy, 0) + 1
+        if value is not None:
+            self.turnover += abs(value)
+
+    def rejected(self, strategy: str) -> None:
+        """Count an order that the broker rejected."""
+        self.rejects[strategy] = self.rejects.get(strategy, 0) + 1
+
+    def accepted(self, strategy: str) -> None:
+        """Take an order that works or filled: the row of rejections is over."""
+        if strategy in self.rejects:
+            del self.rejects[strategy]
+
+    def resume(self, strategy: str) -> None:
+        """Let a person's word end what counts against a strategy ("" for all)."""
+        if not strategy:
+            self.rejects, self.repeats = {}, {}
+            return
+        self.rejects.pop(strategy, None)
+        for key in [key for key in self.repeats if key[0] == strategy]:
+            del self.repeats[key]
+
+    def seen_ns(self, intent: Intent, since_ns: int) -> int:
+        """Return when an intent of the same content was approved last, 0 if not since `since_ns`."""
+        if self._last_ns.get((intent.strategy, intent.con_id), 0) < since_ns:
+            return 0  # the usual case: nothing at all was asked for in this contract
+        seen_ns = self._contents.get(content_of(intent), 0)
+        return seen_ns if seen_ns >= since_ns else 0
+
+    def stored(self) -> dict[str, object]:
+        """Return the counts, for a snapshot."""
+        return {
+            "started_ns": self.started_ns,
+            "turnover": str(self.turnover),
+            "trades": self.trades,
+            "orders": self.orders,
+            "fills": self.fills,
+            "repeats": [[*key, count] for key, count in self.repeats.items()],
+            "rejects": self.rejects,
+        }
+
+    def restore(self, stored: Mapping[str, Any]) -> None:
+        """Take `stored` of a snapshot."""
+        self.started_ns, self.trades = stored["started_ns"], stored["trades"]
+        self.turnover = Decimal(stored["turnover"])
+        self.orders, self.fills = dict(stored["orders"]), dict(stored["fills"])
+        self.rejects = dict(stored["rejects"])
+        self.repeats = {(strategy, con_id, is_buy): count for strategy, con_id, is_buy, count in stored["repeats"]}
+
+
+def content_of(intent: Intent) -> Content:
+    """Return what makes two intents the same wish."""
+    terms = [(leg.side is _BUY, leg.quantity, leg.limit_price, leg.stop_price) for leg in intent.legs]
+    return (intent.strategy, intent.con_id, intent.modifies, *terms)
+
+
+def repeat_key(intent: Intent) -> Repeat:
+    """Return what a strategy does again and again: one side of one contract."""
+    return intent.strategy, intent.con_id, intent.legs[0].side is _BUY

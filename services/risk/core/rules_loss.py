@@ -1,0 +1,76 @@
+"""Rules of the breakers: losses, drawdown and rejections that tripped hold back new exposure until a person resumes."""
+
+from __future__ import annotations
+
+from services.risk.core.breakers import Trip
+from services.risk.core.case import Case
+from services.risk.core.rule import Finding, Rule, Scope
+from services.risk.core.tripping import DAILY_LOSS, DRAWDOWN, REJECTS, STRATEGY_LOSS
+
+
+class DailyLoss(Rule):
+    """After a day's loss above the limit nothing new passes until a person resumes."""
+
+    code = "RISK_DAILY_LOSS_MAX"
+    scope = Scope.ACCOUNT
+    limit_name = "daily_loss_max, daily_loss_rung"
+    citation = "RTS 6 article 15(4) and (5); FIA: intraday loss limits"
+    is_for_trouble = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Ask the breakers, which latch the loss."""
+        return _finding(case.book.breakers.trips.get(DAILY_LOSS))
+
+
+class DrawdownMax(Rule):
+    """After a fall from the day's best profit above the limit nothing new passes until a person resumes."""
+
+    code = "RISK_DRAWDOWN_MAX"
+    scope = Scope.ACCOUNT
+    limit_name = "drawdown_max, drawdown_rung"
+    citation = "RTS 6 article 15(4) and (5); FIA: intraday loss limits"
+    is_for_trouble = True
+    since = 2
+
+    def check(self, case: Case) -> Finding | None:
+        """Ask the breakers, which latch the drawdown."""
+        return _finding(case.book.breakers.trips.get(DRAWDOWN))
+
+
+class StrategyLossMax(Rule):
+    """A strategy that lost more in the trading day than its limit opens nothing until a person resumes it."""
+
+    code = "RISK_STRATEGY_LOSS_MAX"
+    scope = Scope.STRATEGY
+    limit_name = "strategy_loss_max, strategy_loss_rung, trading_day"
+    citation = "RTS 6 article 15(4) and (5)"
+    is_for_trouble = True
+    is_strategy_scoped = True
+    since = 2
+
+    def check(self, case: Case) -> Finding | None:
+        """Ask the breakers, which latch the strategy's loss."""
+        return _finding(case.book.breakers.trips.get(f"{STRATEGY_LOSS}:{case.intent.strategy}"))
+
+
+class RejectsMax(Rule):
+    """A strategy whose orders the broker rejects again and again opens nothing until a person resumes it."""
+
+    code = "RISK_REJECTS_MAX"
+    scope = Scope.STRATEGY
+    limit_name = "rejects_max, rejects_rung"
+    citation = "RTS 6 article 16; FIA: abnormal message rejection"
+    is_for_trouble = True
+    is_strategy_scoped = True
+    since = 2
+
+    def check(self, case: Case) -> Finding | None:
+        """Ask the breakers, which latch the rejections."""
+        return _finding(case.book.breakers.trips.get(f"{REJECTS}:{case.intent.strategy}"))
+
+
+def _finding(trip: Trip | None) -> Finding | None:
+    if trip is None:
+        return None
+    text = f"{trip.text}: above the limit of {trip.limit}; cq resume ends it"
+    return Finding(text, trip.limit, trip.measured, trip.rung == "warn")

@@ -1,0 +1,100 @@
+"""Say what of TWS' protocol this exchange serves: in full, with limits, or not; the reference page is made from it.
+
+A request is refused if `REFUSALS` has it, limited if `LIMITS` has it, and served otherwise; a response that is never
+sent stands in `NEVER_SENT`. Tests hold these against the routes and against what the code sends.
+"""
+
+from __future__ import annotations
+
+from services.simulator.core.reference_desk import REFUSALS
+from shared.tws import requests as rq
+from shared.tws import responses as rs
+from shared.tws.versions import MAX_SUPPORTED, MIN_SUPPORTED, NEVER_SPOKEN
+
+_NOTHING_RUNS = "taken; there is nothing that it could stop"
+_VERIFICATION = "answered by verifyCompleted with an error: API verification is not offered"
+LIMITS: dict[type, str] = {
+    rq.ReqMktData: "no combinations (BAG), frozen data, auction or fundamental ticks; regulatory snapshots are plain",
+    rq.ReqMktDepth: "rows below the best quote are made up around it; not for options and indices",
+    rq.ReqTickByTick: "not for options, as at IB; past ticks first (numberOfTicks) are one a second",
+    rq.ReqRealTimeBars: "no combinations; useRTH has no effect",
+    rq.ReqHistoricalData: "no combinations, no bond yields; regular hours without a calendar: weekdays, 09:30 to 16:00",
+    rq.ReqHistoricalTicks: "one tick a second, forward from the start or up to the end",
+    rq.ReqHeadTimestamp: "the same for every kind of data",
+    rq.ReqMarketDataType: "frozen (2) counts as live, delayed-frozen (4) as delayed",
+    rq.ReqSecDefOptParams: "for the underlyings whose options are listed here",
+    rq.ReqContractDetails: "finds what is listed here; no combinations, bonds or funds",
+    rq.ReqScannerSubscription: "eight scan codes over the listed contracts; of the filters price and volume count",
+    rq.ReqScannerParameters: "names what is served, no filters",
+    rq.ReqNewsProviders: "two providers with canned headlines",
+    rq.ReqHistoricalNews: "one canned headline per contract and weekday",
+    rq.ReqNewsArticle: "a canned sentence",
+    rq.ReqNewsBulletins: "one canned bulletin",
+    rq.ReqFamilyCodes: "the accounts, without codes",
+    rq.ReqSoftDollarTiers: "an empty list",
+    rq.ReqUserInfo: "no white branding",
+    rq.SetServerLogLevel: "taken, without effect",
+    rq.CancelHeadTimestamp: _NOTHING_RUNS,
+    rq.CancelHistogramData: _NOTHING_RUNS,
+    rq.CancelCalculateImpliedVolatility: _NOTHING_RUNS,
+    rq.CancelCalculateOptionPrice: _NOTHING_RUNS,
+    rq.CancelNewsBulletins: _NOTHING_RUNS,
+    rq.CancelWshMetaData: _NOTHING_RUNS,
+    rq.CancelWshEventData: _NOTHING_RUNS,
+    rq.VerifyRequest: _VERIFICATION,
+    rq.VerifyMessage: _VERIFICATION,
+    rq.VerifyAndAuthRequest: _VERIFICATION,
+    rq.VerifyAndAuthMessage: _VERIFICATION,
+}
+NEVER_SENT: dict[type, str] = {
+    rs.BondContractDetails: "no bonds are listed",
+    rs.DeltaNeutralValidation: "no combinations",
+    rs.TickEFP: "no exchanges for physicals",
+    rs.RerouteMktData: "no contracts for difference",
+    rs.RerouteMktDepth: "no contracts for difference",
+    rs.FundamentalData: "IB has removed it in 10.47",
+    rs.ReceiveFA: "the login is no advisor's",
+    rs.ReplaceFAEnd: "the login is no advisor's",
+    rs.WshMetaData: "the login has no corporate calendar",
+    rs.WshEventData: "the login has no corporate calendar",
+    rs.VerifyMessageApi: "API verification is not offered",
+    rs.VerifyAndAuthMessageApi: "API verification is not offered",
+    rs.VerifyAndAuthCompleted: "API verification is not offered",
+}
+
+
+def request_support(cls: type) -> tuple[str, str]:
+    """Return "yes", "with limits" or "no" for a request, and what to know."""
+    if cls in REFUSALS:
+        code, text = REFUSALS[cls]
+        return "no", f"error {code}: {text.rpartition('cause - ')[2]}"
+    return ("with limits", LIMITS[cls]) if cls in LIMITS else ("yes", "")
+
+
+def response_support(cls: type) -> tuple[str, str]:
+    """Return "sent" or "never" for a response, and why never."""
+    return ("never", NEVER_SENT[cls]) if cls in NEVER_SENT else ("sent", "")
+
+
+def support_page() -> str:
+    """Return the reference page."""
+    skipped = ", ".join(str(version) for version in sorted(NEVER_SPOKEN))
+    parts = [
+        "# What the simulator speaks of TWS' protocol\n",
+        f"Server versions {MIN_SUPPORTED} to {MAX_SUPPORTED} in the text protocol, the highest that both know and "
+        f"`SIM_MAX_VERSION` allows, but for {skipped}, about whose layouts clients disagree. From 201 messages are "
+        "protobuf, which it does not speak. A request that is not in this list, or whose fields are not as they should "
+        "be, is answered by error 320, and the session goes on.\n",
+        "## Requests\n",
+        "| id | request | from | served | to know |\n|---|---|---|---|---|",
+    ]
+    for cls in sorted(rq.REQUESTS.classes, key=rq.REQUESTS.message_id):
+        served, text = request_support(cls)
+        since = rq.REQUESTS.since(cls) or ""
+        parts.append(f"| {rq.REQUESTS.message_id(cls)} | {cls.__name__} | {since} | {served} | {text} |")
+    parts += ["\n## Messages to the client\n", "| id | message | from | | to know |\n|---|---|---|---|---|"]
+    for cls in sorted(rs.RESPONSES.classes, key=rs.RESPONSES.message_id):
+        sent, text = response_support(cls)
+        since = rs.RESPONSES.since(cls) or ""
+        parts.append(f"| {rs.RESPONSES.message_id(cls)} | {cls.__name__} | {since} | {sent} | {text} |")
+    return "\n".join(parts) + "\n"

@@ -1,0 +1,142 @@
+"""A recorded live run, replayed offline, gives the same intents: the examples and one that looks back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from copilot_quant.replay import replay
+from shared.messages.orders import Intent
+from tests.integration.gateway.conftest import ACCOUNT
+from tests.support import ROOT, SpawnedProcess, Spawner, clean_environment, eventually
+
+pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(150)]
+LOOKS = """
+from services.strategy.api import Bar, Strategy
+
+
+class Looks(Strategy):
+    @classmethod
+    def history_needs(cls, params):
+        return {"1 secs": 10}
+
+    def on_bar(self, bar: Bar) -> None:
+        bars = self.history_bars(bar.contract, "1s")
+        side = 1 if bars[-1].close > bars[0].close else -1
+        self.target_position(bar.contract, side * 5, reason=f"{len(bars)} bars, {bars[0].close} to {bars[-1].close}")
+"""
+TABLES = """
+[strategy.reverts]
+file = "mean_reversion.py"
+class = "MeanReversion"
+contracts = ["AAPL", "MSFT"]
+params = { quantity = 5, period = 20, enter = 0.8, pause_s = 1.0 }
+
+[strategy.crosses]
+file = "ma_crossover.py"
+class = "MaCrossover"
+contracts = ["AAPL"]
+bars = ["1s"]
+params = { quantity = 5, fast = 2, slow = 4 }
+
+[strategy.looks]
+file = "looks.py"
+class = "Looks"
+contracts = ["MSFT"]
+bars = ["1s"]
+"""
+
+
+@pytest.fixture
+def strategies(tmp_path: Path) -> Path:
+    for name in ("mean_reversion.py", "ma_crossover.py"):
+        (tmp_path / name).write_text((ROOT / "strategies" / name).read_text())
+    (tmp_path / "looks.py").write_text(LOOKS)
+    path = tmp_path / "strategies.toml"
+    path.write_text(TABLES)
+    return path
+
+
+async def intents(desk: Any) -> dict[str, list[Intent]]:
+    found: dict[str, dict[str, Intent]] = {}
+    for each in await desk.messages(desk.bus.keys.intents):
+        if isinstance(each, Intent):
+            found.setdefault(each.unit, {})[each.intent_id] = each
+    return {unit: list(made.values()) for unit, made in found.items()}
+
+
+async def record(
+    desk: Any, spawn: Spawner, redis_url: str, deployment: str, start_gateway: Callable[..., Any], strategies: Path
+) -> Path:
+    """Run everything until each unit has ordered a few times; return the recording."""
+    folder = strategies.parent / "recording"
+    common = {
+        "CQ_MODE": "sim", "CQ_DEPLOYMENT": deployment, "REDIS_URL": redis_url, "CQ_HTTP_PORT": "0",
+        "IB_SIM_ACCOUNT": ACCOUNT, "CQ_LEASE_TTL_S": "1.5", "STRATEGIES_FILE": str(strategies),
+        "MARKETDATA_CACHE_DIR": str(strategies.parent / "history"), "MARKETDATA_RECORD_DIR": str(folder),
+    }  # fmt: skip
+    start_gateway("a", 1)
+    await desk.ready_leader()
+    services: dict[str, SpawnedProcess] = {
+        name: spawn(f"services.{name}", env={**common, "CQ_INSTANCE": name}, name=name)
+        for name in ("risk", "marketdata", "strategy")
+    }
+
+    async def ordered() -> bool:
+        counts = {unit: len(made) for unit, made in (await intents(desk)).items()}
+        assert len(counts) == 4 and min(counts.values()) >= 4, counts
+        return True
+
+    await eventually(ordered, 75.0)
+    await asyncio.to_thread(services["strategy"].terminate, 20.0)
+    await asyncio.sleep(3.0)
+    await asyncio.to_thread(services["marketdata"].terminate, 20.0)
+    return folder
+
+
+async def test_a_recorded_run_replayed_gives_the_same_intents(
+    desk: Any, spawn: Spawner, redis_url: str, deployment: str, start_gateway: Callable[..., Any], strategies: Path
+) -> None:
+    folder = await record(desk, spawn, redis_url, deployment, start_gateway, strategies)
+    live = await intents(desk)
+    begun = time.monotonic()
+    first = await asyncio.to_thread(replay, folder, strategies)
+    took_s = time.monotonic() - begun
+    assert {result.unit: result.difference for result in first} == dict.fromkeys(live, "")
+    assert {result.unit: [one.intent_id for one in result.intents] for result in first} == {
+        unit: [one.intent_id for one in made] for unit, made in live.items()
+    }
+    assert took_s < 20
+    second = await asyncio.to_thread(replay, folder, strategies)
+    for one, other in zip(first, second, strict=True):
+        assert [each.model_dump() for each in one.intents] == [each.model_dump() for each in other.intents]
+
+    def cq(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-c",
+            "from copilot_quant.cli import main; main()",
+            "replay",
+            str(folder),
+            *arguments,
+        ]
+        return subprocess.run(
+            command, env=clean_environment(), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    same = await asyncio.to_thread(cq, "--strategies", str(strategies), "--check", "--json")
+    assert same.returncode == 0, same.stderr
+    assert {row["unit"]: row["intents"] for row in json.loads(same.stdout)} == {u: len(m) for u, m in live.items()}
+    strategies.write_text(TABLES.replace("fast = 2", "fast = 3"))
+    edited = await asyncio.to_thread(cq, "--strategies", str(strategies), "--check", "--json")
+    assert edited.returncode == 1
+    differences = {row["unit"]: row["difference"] for row in json.loads(edited.stdout)}
+    assert [unit for unit, text in differences.items() if text] == ["crosses/AAPL"]

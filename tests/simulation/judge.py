@@ -1,0 +1,107 @@
+"""Feed every checker from the models: what servers took, what the broker got, what passed the guard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from shared.bus.keys import Keys
+from shared.bus.ports import Entry
+from shared.errors import BadInput
+from shared.ids import order_ref
+from shared.messages.base import Message
+from shared.messages.codec import decode_fields
+from shared.messages.control import Control
+from shared.messages.orders import Command, Decision, Fill, Intent, OrderEvent, OrderState
+from tests.simulation.broker_records import Sent, SimOrder
+from tests.simulation.checkers import (
+    Approval,
+    BooksAddUp,
+    FillsOnce,
+    HaltHolds,
+    LimitHolds,
+    OneOrder,
+    OneOwner,
+    OneVoice,
+    Outcomes,
+    Violation,
+)
+
+
+@dataclass
+class Judge:
+    """All checkers of a run, fed by the models."""
+
+    keys: Keys
+    deployment_id: str
+    account: str
+    limit: Decimal
+    now: Any
+    losses: Any
+    violations: list[Violation] = field(default_factory=list)
+    commands: dict[int, dict[str, Command]] = field(default_factory=dict)
+    rejected: dict[str, str] = field(default_factory=dict)
+    intents: dict[str, Intent] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Make the checkers."""
+        common = (self.violations, self.now)
+        self.approval = Approval(*common, deployment_id=self.deployment_id)
+        self.one_order = OneOrder(*common)
+        self.fills = FillsOnce(*common)
+        self.outcomes = Outcomes(*common, is_lossy=lambda: self.losses() > 0)
+        self.voice = OneVoice(*common, keys=self.keys)
+        self.halt = HaltHolds(*common)
+        self.limits = LimitHolds(*common, limit=self.limit)
+        self.units = OneOwner(*common)
+        self.books = BooksAddUp(*common)
+        self.orders: list[SimOrder] = []
+
+    def entry(self, life: int, entry: Entry) -> None:
+        """Take an entry of any stream on any server."""
+        self.voice.added(life, entry)
+        keys = self.keys
+        if entry.stream not in (keys.orders, keys.fills, keys.commands, keys.decisions, keys.intents, keys.control):
+            return
+        try:
+            message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
+        except BadInput:
+            return
+        self._message(life, message)
+
+    def _message(self, life: int, message: Message) -> None:
+        if isinstance(message, OrderEvent):
+            self._order_event(life, message)
+        elif isinstance(message, Fill):
+            self.fills.published(life, message)
+            self.books.published(life, message)
+        elif isinstance(message, Command):
+            self._command(life, message)
+        elif isinstance(message, Decision):
+            if not message.approved:
+                self.rejected[message.intent_id] = message.code
+        elif isinstance(message, Intent):
+            self.intents[message.intent_id] = message
+        elif isinstance(message, Control):
+            self.halt.asked(str(message.action))
+
+    def _order_event(self, life: int, event: OrderEvent) -> None:
+        self.outcomes.event(life, event)
+        if event.state is OrderState.NOT_SENT and event.code != "GATEWAY_LINK_DOWN":
+            self.outcomes.never_sent(event, self.orders)
+
+    def _command(self, life: int, command: Command) -> None:
+        self.commands.setdefault(life, {})[command.intent.intent_id] = command
+        self.approval.command(command)
+        if command.is_reducing:
+            for leg in command.intent.legs:
+                self.halt.reducing.add(order_ref(self.deployment_id, command.intent.intent_id, leg.leg))  # type: ignore[arg-type]
+
+    def sent(self, order: Sent) -> None:
+        """Take an order that reached the broker."""
+        if order.kind == "new" or order.kind == "modify":
+            self.approval.sent(order)
+        self.outcomes.sent(order)
+        if order.kind != "refused":
+            self.one_order.sent(order)

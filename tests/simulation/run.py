@@ -1,0 +1,213 @@
+"""Run one seed: rage, then settle, then judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from shared.bus.ports import ClaimResult
+from shared.ids import order_ref
+from shared.messages.orders import OrderState
+from shared.tws.hello import TradingClaim
+from tests.simulation.broker_records import Sent
+from tests.simulation.checkers import Violation
+from tests.simulation.faults import Nemesis
+from tests.simulation.guard_model import GuardModel, order_in
+from tests.simulation.judge import Judge
+from tests.simulation.kernel import NS, World
+from tests.simulation.options import Options
+from tests.simulation.people import People
+from tests.simulation.redis_model import Node
+from tests.simulation.system import ACCOUNT, DEPLOYMENT_ID, POSITION_MAX, System, inside
+
+LOOK_EVERY_NS = NS // 4
+MAX_STEPS = 3_000_000
+
+
+@dataclass
+class Result:
+    """What a run showed."""
+
+    options: Options
+    violations: list[Violation] = field(default_factory=list)
+    steps: int = 0
+    virtual_s: float = 0.0
+    orders: int = 0
+    fills: int = 0
+    faults: list[str] = field(default_factory=list)
+    trace: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Return whether every promise held."""
+        return not self.violations
+
+
+class Run:
+    """One seed."""
+
+    def __init__(self, options: Options, *, trace: bool = False, patch: Any = None) -> None:
+        self.options = options
+        self.world = World(options.seed)
+        self.system = System(self.world, options)
+        self.people = People(self.system)
+        self.nemesis = Nemesis(self.system, self.people)
+        self.judge = Judge(
+            self.system.keys, DEPLOYMENT_ID, ACCOUNT, Decimal(POSITION_MAX), lambda: self.world.now,
+            lambda: self.system.cluster.losses,
+        )  # fmt: skip
+        self._trace: list[str] | None = [] if trace else None
+        self._patch = patch
+        if self._trace is not None:
+            self.system.trace = self._trace
+        self._wire_up()
+
+    def _wire_up(self) -> None:
+        judge, broker, cluster = self.judge, self.system.broker, self.system.cluster
+        judge.orders = broker.orders
+        cluster.observers.append(lambda node, entry: judge.entry(node.number, entry))
+        cluster.watchers.append(self._act_done)
+        broker.on_sent = self._sent
+        broker.on_change.append(lambda: judge.limits.judge(broker.positions, broker.orders))
+        self.system.guard_watchers.append(self._watch_guard)
+
+    def _act_done(self, node: Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Any) -> None:
+        judge, keys = self.judge, self.system.keys
+        if name == "hash_set" and args[0] == keys.halt and "stage" in args[1]:
+            judge.halt.acknowledged(str(args[1]["stage"]))
+        elif name == "commit_unit" and answer:
+            judge.units.committed(node.number, args[1].unit_id, args[1].commit)
+        elif name == "cancel_first":
+            for row in answer:
+                if row.result is ClaimResult.REFUSED_CANCELLED_FIRST:
+                    judge.outcomes.cancelled_first(order_ref(DEPLOYMENT_ID, kwargs["intent_id"], row.leg))
+
+    def _watch_guard(self, guard: GuardModel) -> None:
+        def forwarded(claim: TradingClaim | None, payload: bytes) -> None:
+            if claim is not None:
+                self.judge.voice.forwarded(claim.epoch)
+            order = order_in(payload)
+            if order is not None:
+                self.judge.halt.left(order.order.order_ref, what_if=order.order.what_if)
+
+        guard.on_forward.append(forwarded)
+
+    def _sent(self, order: Sent) -> None:
+        self.judge.sent(order)
+        self.judge.limits.judge(self.system.broker.positions, self.system.broker.orders)
+
+    def go(self) -> Result:
+        """Run it and return what it showed."""
+        world, options = self.world, self.options
+        with inside(world, self.system, options.seed, trace=self._trace):
+            undo = self._patch(self) if self._patch is not None else None
+            try:
+                self._go()
+            finally:
+                world.close()
+                if undo is not None:
+                    undo()
+        broker = self.system.broker
+        return Result(
+            options, self.judge.violations, world.steps, world.now / NS - 1000, len(broker.sent),
+            len(broker.executions), [f"{at / NS - 1000:.3f} {text}" for at, text in self.nemesis.done],
+            self._trace or [],
+        )  # fmt: skip
+
+    def _go(self) -> None:
+        world, options, system = self.world, self.options, self.system
+        system.start_all()
+        system.declare("people", self.people.run)
+        calm_until = world.now + 3 * NS
+        if not self._until(calm_until):
+            return
+        self.nemesis.begin()
+        if "by_hand" in options.rates:
+            self.judge.limits.by_others()
+        if not self._until(world.now + int(options.rage_s * NS)):
+            return
+        self.nemesis.heal()
+        self._until(world.now + 8 * NS)
+        self.people.is_trading = False
+        give_up = world.now + int(options.settle_s * NS)
+        why = "it never began"
+        while world.now < give_up and self.judge.violations == []:
+            if not self._until(world.now + LOOK_EVERY_NS):
+                return
+            why = self._why_unsettled()
+            if not why:
+                break
+        if why and not self.judge.violations:
+            self.judge.violations.append(Violation("liveness", why, world.now))
+        if not self.judge.violations:
+            system.broker.is_quiet = True
+            self._until(world.now + 3 * NS)
+            self._judge_end()
+
+    def _until(self, when_ns: int) -> bool:
+        """Go on until a time; False once something is wrong."""
+        world, violations = self.world, self.judge.violations
+        step = world.step
+        while world.now < when_ns:
+            step()
+            if violations:
+                return False
+            if world.failures or self.system.crashes:
+                self._note_crashes()
+                return False
+            if world.steps > MAX_STEPS:
+                violations.append(Violation("liveness", "too many steps: something spins", world.now))
+                return False
+        return True
+
+    def _note_crashes(self) -> None:
+        for name, error in [*self.world.failures, *self.system.crashes]:
+            text = f"{name}: {type(error).__name__}: {error}"
+            self.judge.violations.append(Violation("bug", text, self.world.now))
+
+    def _why_unsettled(self) -> str:
+        system = self.system
+        leaders = [g for name, g in system.gateways.items() if system.processes[name].is_alive and g.elector.token]
+        if len(leaders) != 1:
+            return f"{len(leaders)} gateways lead"
+        trading = leaders[0].trading
+        if trading is None or not trading.can_send:
+            return (
+                f"the leader is {trading.state if trading else 'not trading'}: {trading.link.reason if trading else ''}"
+            )
+        if not any(r.is_deciding for name, r in system.risks.items() if system.processes[name].is_alive):
+            return "no risk decides"
+        waiting = [each.intent.intent_id for each in self.people.asked.values() if not each.is_answered]
+        if waiting:
+            return f"{len(waiting)} intents are not answered, {waiting[0]} among them"
+        life = system.cluster.master.number
+        open_states = (OrderState.CLAIMED, OrderState.UNKNOWN, OrderState.PENDING)
+        for (of_life, ref), event in self.judge.outcomes.last.items():
+            if of_life == life and event.state in open_states and not self._may_stay_unknown():
+                return f"{ref} is {event.state}"
+        return ""
+
+    def _may_stay_unknown(self) -> bool:
+        """The broker cannot tell of yesterday, nor of what a restart of TWS swallowed."""
+        return any(kind in self.options.rates for kind in ("midnight", "broker_restart"))
+
+    def _judge_end(self) -> None:
+        system, judge = self.system, self.judge
+        node, broker = system.cluster.master, system.broker
+        ids = system.options.trading_ids
+        judge.fills.settled(node.number, broker.executions, broker.day, ids)
+        if self._may_stay_unknown():
+            return
+        asked = {intent_id: asked.intent for intent_id, asked in self.people.asked.items()}
+        judge.outcomes.settled(
+            node.number, broker.orders, judge.commands.get(node.number, {}), asked if not system.cluster.losses else {},
+            set(judge.rejected), DEPLOYMENT_ID, broker.day,
+        )  # fmt: skip
+        if "by_hand" not in self.options.rates:
+            judge.books.settled(node.number, broker.positions)
+
+
+def run(options: Options, *, trace: bool = False, patch: Any = None) -> Result:
+    """Run one seed's options."""
+    return Run(options, trace=trace, patch=patch).go()

@@ -1,0 +1,58 @@
+"""A strategy's profit of the day: what it realised today and what is open, from its own executions."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.risk.core.days import TradingDay
+from services.risk.core.profits import Holding, Profits
+from tests.risk_desk import NOW, SECOND, D, fill_of, info, ready_book, set_price
+
+DAY = 86_400 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("trades", "position", "average", "realized"),
+    [
+        ([(10, 100), (10, 110)], 20, 105, 0),
+        ([(10, 100), (-4, 110)], 6, 100, 40),
+        ([(10, 100), (-10, 90)], 0, 100, -100),
+        ([(10, 100), (-15, 110)], -5, 110, 100),
+        ([(-10, 100), (4, 90)], -6, 100, 40),
+        ([(-10, 100), (20, 110)], 10, 110, -100),
+    ],
+)
+def test_average_cost(trades: list[tuple[int, int]], position: int, average: int, realized: int) -> None:
+    holding = Holding()
+    for quantity, price in trades:
+        holding.take(D(quantity), D(price))
+    assert (holding.position, holding.average, holding.realized) == (D(position), D(average), D(realized))
+
+
+def test_open_and_realised_in_base_currency_and_a_new_day() -> None:
+    book = ready_book()
+    book.apply(info(4, multiplier=D(50)), NOW)
+    set_price(book, 4, 98.0)
+    fill_of(book, 1, 4, "BUY", 2, exec_id="a.01.01")
+    fill_of(book, 2, 1, "BUY", 10, exec_id="b.01.01", price=D(101))
+    fill_of(book, 3, 1, "SELL", 10, exec_id="c.01.01", price=D(103))
+    assert book.profits.of("s", book.contracts, NOW) == 2 * -2 * 50 + 20
+    assert book.profits.of("s", book.contracts, NOW + DAY) == -200, "what was realised was yesterday"
+    assert book.profits.of("nobody", book.contracts, NOW) == 0 and book.profits.strategies == ["s"]
+
+
+def test_a_correction_changes_the_profit_by_its_difference() -> None:
+    book = ready_book()
+    fill_of(book, 1, 1, "BUY", 10, exec_id="a.01.01", price=D(90))
+    fill_of(book, 1, 1, "BUY", 4, exec_id="a.01.02", price=D(90))
+    assert book.profits.of("s", book.contracts, NOW) == 40
+    assert book.activity.trades == 1
+
+
+def test_it_is_stored_and_restored() -> None:
+    book = ready_book()
+    fill_of(book, 1, 1, "BUY", 10, exec_id="a.01.01", price=D(90))
+    again = Profits(TradingDay.of("17:00 America/New_York"))
+    again.restore(book.profits.stored())
+    assert again.stored() == book.profits.stored()
+    assert again.of("s", book.contracts, NOW) == 100

@@ -1,0 +1,113 @@
+"""Breakers trip by themselves, hold back what adds exposure and end with a person's word."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.risk.core.decide import decide
+from services.risk.core.tripping import ASK_NS
+from shared.messages.account import PnlReport
+from shared.messages.control import Control, ControlAction
+from shared.messages.orders import OrderState
+from tests.risk_desk import (
+    ACCOUNT,
+    NOW,
+    SECOND,
+    D,
+    decided,
+    event_of,
+    fill_of,
+    intent_of,
+    limits_with,
+    ready_book,
+    set_price,
+)
+
+DAY = 86_400 * SECOND
+
+
+def resume(scope: str = "account") -> Control:
+    action = ControlAction.RESUME if scope == "account" else ControlAction.RESUME_STRATEGY
+    return Control(control_id="c", action=action, scope=scope, who="me", reason="seen")
+
+
+def pnl(value: int) -> PnlReport:
+    return PnlReport(account=ACCOUNT, daily=D(value))
+
+
+def test_drawdown_is_measured_from_the_days_peak() -> None:
+    book, limits = ready_book(), limits_with(drawdown_max=100)
+    for value in (500, 401):
+        book.apply(pnl(value), NOW)
+    assert decide(intent_of(1), book, limits, NOW).decision.approved
+    book.apply(pnl(399), NOW)
+    decision = decide(intent_of(1), book, limits, NOW).decision
+    assert (decision.code, decision.failed[0].measured) == ("RISK_DRAWDOWN_MAX", "101")
+    book.apply(pnl(500), NOW)
+    assert decide(intent_of(1), book, limits, NOW).decision.code == "RISK_DRAWDOWN_MAX", "latched"
+    book.apply(resume(), NOW)
+    assert decide(intent_of(1), book, limits, NOW).decision.approved
+
+
+def test_who_resumes_accepts_what_was_lost_till_then() -> None:
+    book, limits = ready_book(), limits_with(daily_loss_max=100)
+    book.apply(pnl(-150), NOW)
+    assert decide(intent_of(1), book, limits, NOW).decision.code == "RISK_DAILY_LOSS_MAX"
+    book.apply(resume(), NOW)
+    book.apply(pnl(-250), NOW)
+    assert decide(intent_of(1), book, limits, NOW).decision.approved
+    book.apply(pnl(-251), NOW)
+    assert decide(intent_of(1), book, limits, NOW).decision.failed[0].measured == "101"
+
+
+def test_yesterdays_peak_is_forgotten() -> None:
+    book, limits = ready_book(), limits_with(drawdown_max=100)
+    book.apply(pnl(5000), NOW)
+    book.apply(pnl(0), NOW + DAY)
+    assert decide(intent_of(1, valid_until_ns=NOW + DAY), book, limits, NOW + DAY).decision.approved
+
+
+def test_a_strategys_loss_stops_that_strategy_only() -> None:
+    book, limits = ready_book(), limits_with(strategy_loss_max=100)
+    fill_of(book, 900, 1, "BUY", 10, exec_id="a.01.01")
+    assert decide(intent_of(1), book, limits, NOW).decision.approved
+    set_price(book, 1, 89.0)
+    later = NOW + ASK_NS
+    decision = decide(intent_of(1, con_id=2), book, limits, later).decision
+    assert decision.code == "RISK_STRATEGY_LOSS_MAX" and decision.failed[0].measured == "110"
+    assert decide(intent_of(2, con_id=2, strategy="t"), book, limits, later).decision.approved
+    assert decide(intent_of(3, "SELL"), book, limits, later).decision.approved, "it may always close"
+    set_price(book, 1, 120.0)
+    book.apply(resume("strategy:t"), later)
+    assert not decide(intent_of(4), book, limits, later + ASK_NS).decision.approved
+    book.apply(resume("strategy:s"), later)
+    assert decide(intent_of(5), book, limits, later + ASK_NS).decision.approved
+
+
+def test_rejections_in_a_row() -> None:
+    book, limits = ready_book(), limits_with(rejects_max=2)
+    for number in (1, 2, 3):
+        assert decided(intent_of(number), book, limits).decision.approved
+        book.apply(event_of(number, OrderState.REJECTED, by="broker"), NOW)
+    assert decide(intent_of(4), book, limits, NOW).decision.code == "RISK_REJECTS_MAX"
+    assert decide(intent_of(4, strategy="t"), book, limits, NOW).decision.approved
+    book.apply(resume("strategy:s"), NOW)
+    assert decide(intent_of(5), book, limits, NOW).decision.approved
+
+
+@pytest.mark.parametrize(("rung", "approved"), [("warn", True), ("reduce_only", False), ("halt", False)])
+def test_a_rung_says_what_follows(rung: str, approved: bool) -> None:
+    book, limits = ready_book(), limits_with(daily_loss_max=100, daily_loss_rung=rung)
+    book.apply(pnl(-101), NOW)
+    decision = decide(intent_of(1), book, limits, NOW).decision
+    assert decision.approved is approved
+    assert [one.code for one in (*decision.failed, *decision.warned)] == ["RISK_DAILY_LOSS_MAX"]
+
+
+def test_a_rule_newer_than_the_limits_file_only_warns() -> None:
+    book, limits = ready_book(), limits_with(drawdown_max=100, daily_loss_max=100)
+    limits.rules_version = 1
+    book.apply(pnl(-101), NOW)
+    decision = decide(intent_of(1), book, limits, NOW).decision
+    assert [one.code for one in decision.failed] == ["RISK_DAILY_LOSS_MAX"]
+    assert [one.code for one in decision.warned] == ["RISK_DRAWDOWN_MAX"]

@@ -1,0 +1,64 @@
+"""Breakers trip without an order; one whose rung is a halt asks for it once, through `control`."""
+
+from __future__ import annotations
+
+from services.risk.core.breakers import Trip
+from services.risk.shell.feed import Feed
+from services.risk.shell.watch import BreakerWatch
+from shared.bus.keys import Keys
+from shared.bus.memory import MemoryBus
+from shared.bus.memory_server import MemoryServer
+from shared.clock import SYSTEM_CLOCK
+from shared.messages import decode_fields
+from shared.messages.account import PnlReport
+from shared.messages.control import Control, ControlAction
+from tests.risk_desk import ACCOUNT, NOW, D, fill_of, limits_with, ready_book, set_price
+
+
+class Scene:
+    def __init__(self, **limits: object) -> None:
+        self.bus = MemoryBus(MemoryServer(), Keys("sim"))
+        self.feed = Feed(self.bus, ACCOUNT, SYSTEM_CLOCK, instance="r1")
+        self.feed.book = ready_book()
+        self.limits = limits_with(**limits)
+        self.watch = self.another()
+
+    def another(self) -> BreakerWatch:
+        return BreakerWatch(
+            self.bus, SYSTEM_CLOCK, self.feed, lambda: self.limits, instance="r1", is_deciding=lambda: True
+        )
+
+    async def controls(self) -> list[Control]:
+        entries = await self.bus.read_range(self.bus.keys.control)
+        return [one for one in (decode_fields(e.fields).message for e in entries) if isinstance(one, Control)]
+
+
+async def test_a_loss_without_an_order_asks_for_one_halt() -> None:
+    scene = Scene(daily_loss_max=100, daily_loss_rung="halt")
+    scene.feed.book.apply(PnlReport(account=ACCOUNT, daily=D(-101)), NOW)
+    for _ in range(3):
+        await scene.watch.look()
+    await scene.another().look()
+    (control,) = await scene.controls()
+    assert control.action is ControlAction.HALT and control.scope == "account"
+    assert control.who == "breaker daily_loss" and "101" in control.reason
+
+
+async def test_a_lower_rung_only_trips() -> None:
+    scene = Scene(strategy_loss_max=50)
+    fill_of(scene.feed.book, 1, 1, "BUY", 10, exec_id="a.01.01", now_ns=SYSTEM_CLOCK.wall_ns())
+    set_price(scene.feed.book, 1, 90.0)
+    await scene.watch.look()
+    assert list(scene.feed.book.breakers.trips) == ["strategy_loss:s"] and not await scene.controls()
+
+
+async def test_after_a_resume_a_new_trip_asks_again_on_a_new_day_only() -> None:
+    scene = Scene()
+    scene.feed.book.breakers.trip("drawdown", Trip("fell", "1", "2", "halt"))
+    await scene.watch.look()
+    scene.feed.book.breakers.trips = {}
+    await scene.watch.look()
+    scene.feed.book.activity.started_ns += 86_400 * 10**9
+    scene.feed.book.breakers.trip("drawdown", Trip("fell", "1", "2", "halt"))
+    await scene.watch.look()
+    assert len(await scene.controls()) == 2
