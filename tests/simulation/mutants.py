@@ -234,13 +234,13 @@ def fence_after_tail(_: Run, patches: Patches) -> None:
         try:
             await check_identity(self._bus, self._settings)
             takeover = Takeover()
-            redis_epoch = await self._epoch_on_redis()
+            self._epoch_before = await self._epoch_on_redis()
             await self._check_incarnation()
             await self._follower.read_to_end()
             await self._bus.raise_fence(token)
             takeover.fenced()
             takeover.read()
-            await self._run_leader(token, takeover, began_ns, redis_epoch)
+            await self._run_leader(token, takeover, began_ns)
         except (Fenced, TransientError, OutcomeUnknown) as e:
             return str(e)
         except BaseExceptionGroup as group:

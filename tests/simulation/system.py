@@ -24,7 +24,6 @@ import shared.leases.elector as elector_module
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.guard import GuardControl
-from services.gateway.shell.ib_library import load_library
 from services.gateway.shell.leadership import Gateway
 from services.risk.core.limits_file import parse_limits
 from services.risk.shell.feed import Feed
@@ -248,7 +247,7 @@ class System:
         }  # fmt: skip
         settings = GatewaySettings(**values)
         bus = self.bus_of(process)
-        gateway = Gateway(settings, bus, CodeTable({}), load_library(), clock=SYSTEM_CLOCK)
+        gateway = Gateway(settings, bus, CodeTable({}), clock=SYSTEM_CLOCK)
         gateway.guard = SimGuardControl(self, process)
         self.gateways[process.name] = gateway
         self.electors.append(gateway.elector)
@@ -334,9 +333,7 @@ def inside(world: World, system: System, seed: int | str, *, trace: list[str] | 
         stack.callback(setattr, owner, name, before)
         setattr(owner, name, value)
 
-    def session(
-        client_id: int, listener: Any, *, options: str = "", time_zone: str = "", library: Any = None
-    ) -> SimSession:
+    def session(client_id: int, listener: Any, *, options: str = "", time_zone: str = "") -> SimSession:
         assert world.current is not None
         return SimSession(client_id, listener, dialer=system, process=world.current, options=options,
                           time_zone=time_zone)  # fmt: skip

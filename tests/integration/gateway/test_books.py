@@ -57,7 +57,12 @@ async def test_a_trade_nobody_shows_us_is_found_stands_and_is_accepted(
 
     await eventually(is_told, 30.0)
     print(f"an unexplained difference was found after {time.monotonic() - began:.1f} s")
-    assert (await row(desk)).unexplained == -4 and await held(desk) == {"demo": 10}
+
+    async def is_shown() -> bool:
+        return (await row(desk)).unexplained == -4
+
+    await eventually(is_shown)
+    assert await held(desk) == {"demo": 10}
 
     gateways[leader].kill()
     await desk.ready_leader(20.0, not_=leader)
