@@ -117,11 +117,11 @@ class ProtectionRequired(Rule):
         if intent.strategy == MANUAL:
             return None
         own = case.contract.by_strategy.get(intent.strategy, ZERO)
-        needed = {-1: own + case.own_buys + case.buys, 1: case.own_sells + case.sells - own}
-        for sign, could_hold in needed.items():
-            adds = case.buys if sign < 0 else case.sells
-            protected = _stops(case, sign)
-            if adds > ZERO and could_hold > protected:
+        for sign, adds, held in ((-1, case.buys, own + case.own_buys), (1, case.sells, case.own_sells - own)):
+            if adds <= ZERO or held + adds <= ZERO:
+                continue  # nothing is added on this side of zero
+            could_hold, protected = held + adds, _stops(case, sign)
+            if could_hold > protected:
                 choice = case.limits.protection
                 return Finding(
                     f"strategy {intent.strategy} could hold {plain(could_hold)} with stops for {plain(protected)}: "

@@ -6,27 +6,15 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from shared.bus.keys import Keys
-from shared.bus.redis_client import open_bus
 from shared.messages.control import Control, ControlAction
 from tests.risk_market import Market, environment, start
 from tests.support import ROOT, RedisServer, Spawner, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process]
-
-
-@pytest.fixture
-async def market(redis_server: RedisServer, deployment: str) -> AsyncIterator[Market]:
-    bus = open_bus(redis_server.url, Keys(deployment), client_name="test")
-    world = Market(bus)
-    await world.open()
-    yield world
-    await bus.close()
 
 
 async def cq(env: dict[str, str], folder: Path, *words: str) -> tuple[int, str]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from shared.bus.keys import Keys, Role
-from shared.bus.redis_client import open_bus
+from shared.bus.keys import Role
 from shared.errors import OutcomeUnknown, TransientError
 from shared.messages.control import Control, ControlAction
 from shared.messages.orders import (
@@ -29,15 +27,6 @@ from tests.risk_market import CON_ID, Market, start
 from tests.support import ROOT, RedisServer, Spawner, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process]
-
-
-@pytest.fixture
-async def market(redis_server: RedisServer, deployment: str) -> AsyncIterator[Market]:
-    bus = open_bus(redis_server.url, Keys(deployment), client_name="test")
-    world = Market(bus)
-    await world.open()
-    yield world
-    await bus.close()
 
 
 async def test_decides_each_intent_once_and_passes_cancels_before_ready(

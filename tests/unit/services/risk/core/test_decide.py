@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from services.risk.core.breakers import Trip
 from services.risk.core.case import Case
 from services.risk.core.decide import RULE_BOOK, RuleBook, decide, refuse_malformed
+from services.risk.core.exposure import Book
 from services.risk.core.profiles import default_limits
 from services.risk.core.rule import Rule
 from services.risk.core.rules import MALFORMED, RULES
@@ -64,9 +66,28 @@ def _cases() -> list[Intent]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "trouble", ["none", "halted", "paused", "down", "differs", "loss", "delayed", "crossed", "day_trades"]
-)
+def _no_day_trades(book: Book) -> None:
+    book.apply(AccountSnapshot(account=ACCOUNT, values=(AccountTag(tag="DayTradesRemaining", value="0"),)), NOW)
+
+
+def _link_down(book: Book) -> None:
+    book.apply(BrokerStatus(instance="g1", state=LinkState.DOWN, is_leader=True, epoch=5), NOW)
+
+
+TROUBLES: dict[str, Callable[[Book], object]] = {
+    "none": lambda _: None,
+    "halted": lambda book: book.breakers.set_stage("holding", "drill"),
+    "paused": lambda book: book.breakers.set_paused({"s": "why"}),
+    "down": _link_down,
+    "differs": lambda book: report(book, 1, 1000, NOW - 60 * 10**9),
+    "delayed": lambda book: set_price(book, 1, 100.0, quality=3),
+    "crossed": lambda book: book.apply_tick(1, TickKind.QUOTE, 2, NOW, 101.0, 100.0),
+    "day trades": _no_day_trades,
+    "loss": lambda book: book.breakers.trip("daily_loss", Trip("lost", "1", "2", "reduce_only")),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
 @pytest.mark.parametrize("position", [0, 50, -50])
 @pytest.mark.parametrize("is_tight", [True, False])
 def test_a_plan_only_leaves_out_rules_that_have_nothing_to_say(trouble: str, position: int, is_tight: bool) -> None:
@@ -75,22 +96,7 @@ def test_a_plan_only_leaves_out_rules_that_have_nothing_to_say(trouble: str, pos
         hold(book, 1, position)
     decided(intent_of(700, quantity=10), book, limits_with())
     book.apply(event_of(700, OrderState.WORKING), NOW)
-    if trouble == "halted":
-        book.breakers.set_stage("holding", "drill")
-    elif trouble == "paused":
-        book.breakers.set_paused({"s": "why"})
-    elif trouble == "down":
-        book.apply(BrokerStatus(instance="g1", state=LinkState.DOWN, is_leader=True, epoch=5), NOW)
-    elif trouble == "differs":
-        report(book, 1, 1000, NOW - 60 * 10**9)
-    elif trouble == "delayed":
-        set_price(book, 1, 100.0, quality=3)
-    elif trouble == "crossed":
-        book.apply_tick(1, TickKind.QUOTE, 2, NOW, 101.0, 100.0)
-    elif trouble == "day_trades":
-        book.apply(AccountSnapshot(account=ACCOUNT, values=(AccountTag(tag="DayTradesRemaining", value="0"),)), NOW)
-    elif trouble == "loss":
-        book.breakers.trip("daily_loss", Trip("lost", "1", "2", "reduce_only"))
+    TROUBLES[trouble](book)
     limits = default_limits("tiny-live") if is_tight else limits_with()
     book.advance(NOW)
     for intent in _cases():
