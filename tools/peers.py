@@ -10,6 +10,7 @@ Usage: .venv/bin/python -m tools.peers [--lock]   install what is missing; or fi
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -89,7 +90,8 @@ def main() -> int:
         if complaint:
             print(f"peers: {name} cannot be installed, its tests are skipped: {complaint}", file=sys.stderr)
             failed += name not in OPTIONAL
-    return 1 if failed else 0
+    # A laptop without a network may go on without them; CI may not.
+    return 1 if failed and os.environ.get("CI") else 0
 
 
 if __name__ == "__main__":

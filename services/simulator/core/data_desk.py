@@ -29,6 +29,8 @@ NOT_SUBSCRIBED = (
 )
 NO_DEPTH = "Deep market data is not supported for this combination of security type/exchange"
 DELAYED_SHOWN = "Requested market data is not subscribed. Displaying delayed market data."
+FROZEN = (2, 4)
+"""Market data types that show the last quotes of a closed market."""
 TAPE_KINDS = ("Last", "AllLast", "BidAsk", "MidPoint")
 TAPE_REPEAT_NS = 15 * NS_PER_S
 MIN_TAPES = 5
@@ -42,6 +44,7 @@ class DataDesk:
         self._floor = floor
         self._by_contract: dict[int, Subscribers] = {}
         self._where: dict[tuple[int, int], int] = {}
+        self.is_open: Callable[[Instrument], bool] = lambda _: True
         self.past_ticks: Callable[[Session, rq.ReqTickByTick], None] = lambda _, __: None
         self._tape_times: dict[tuple[int, str], int] = {}
         self._pacing = pacing or HistoryPacing()
@@ -71,11 +74,13 @@ class DataDesk:
         instrument = listing.instrument
         self._subscribers(instrument.con_id).lines[(line.session, line.req_id)] = line
         self._where[(line.session, line.req_id)] = instrument.con_id
-        is_delayed = types is DELAYED
-        floor.send(line.session, rs.MarketDataType(line.req_id, 3 if is_delayed else 1))
+        is_closed = not self.is_open(instrument)
+        shows_frozen = is_closed and session.market_data_type in FROZEN
+        kind = (3 if types is DELAYED else 1) + shows_frozen
+        floor.send(line.session, rs.MarketDataType(line.req_id, kind))
         floor.send(line.session, rs.TickReqParams(line.req_id, float(instrument.min_tick), _bbo(instrument), 3))
         floor.watch(instrument)
-        send_first(floor, line)
+        send_first(floor, line, has_quote=shows_frozen or not is_closed)
         if line.is_snapshot:
             floor.later(floor.config.snapshot_ns, lambda: self._end_snapshot(line))
 
@@ -325,7 +330,8 @@ class DataDesk:
         start_s = self._floor.now_ns // NS_PER_S - BAR_S
         for subscribers in self._by_contract.values():
             for bars in subscribers.bars.values():
-                self._send_bar(bars, start_s)
+                if self.is_open(bars.instrument):
+                    self._send_bar(bars, start_s)
 
     def _send_bar(self, bars: BarLine, start_s: int) -> None:
         price = bars.close or self._floor.mark(bars.instrument)

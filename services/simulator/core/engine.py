@@ -95,6 +95,7 @@ class Engine:
         history = History(floor.prices, self._recorder, config.seed, self.hours)
         self.history = HistoryDesk(floor, history, pacing, self.hours)
         self.data.past_ticks = self.history.past_ticks
+        self.data.is_open = lambda instrument: self.hours.is_open(instrument, floor.now_ns)
         self.account_desk = AccountDesk(floor, self.accounts, self.orders.fills)
         self.reference = ReferenceDesk(floor, self.hours)
         self.news = NewsDesk(floor)
@@ -263,8 +264,14 @@ class Engine:
         yesterday = self.floor.prices.mid(instrument, midnight)
         tick = float(instrument.min_tick)
         book.close = round(round(yesterday / tick) * tick, 6)
+        is_open = self.hours.is_open(instrument, self.floor.now_ns)
         for event in self._synthetic.watch(instrument, self.floor.now_ns):
-            self._on_market(event)
+            if is_open:
+                self._on_market(event)
+            elif isinstance(event, Quote):  # what the market showed last; nobody trades on it
+                book.on_quote(event)
+            else:
+                book.on_trade(event)
 
     def _release(self, con_id: int) -> None:
         is_held = any(account.quantity(con_id) for account in self.accounts.values())

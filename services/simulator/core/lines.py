@@ -97,11 +97,14 @@ def send_trade(floor: Floor, line: Line, trade: Trade) -> None:
         _send_wanted(floor, line, trade, book)
 
 
-def send_first(floor: Floor, line: Line) -> None:
-    """Tell all that is known at the beginning of a subscription."""
+def send_first(floor: Floor, line: Line, *, has_quote: bool = True) -> None:
+    """Tell all that is known at the beginning of a subscription; a closed market has no quote: -1 with size 0."""
     book = floor.book(line.instrument.con_id)
     send, types, req_id = floor.send, line.types, line.req_id
-    if book.has_quote:
+    if not has_quote:
+        for name in ("bid", "ask"):
+            send(line.session, rs.TickPrice(req_id, types[name], -1.0, 0.0))
+    elif book.has_quote:
         send_quote(floor, line, Quote(book.con_id, book.updated_ns, book.bid, book.bid_size, book.ask, book.ask_size))
     if book.last:
         send_trade(floor, line, Trade(book.con_id, book.last_ns or floor.now_ns, book.last, book.last_size))

@@ -14,14 +14,13 @@ from shared.tws.versions import MAX_SUPPORTED, MIN_SUPPORTED, NEVER_SPOKEN
 _NOTHING_RUNS = "taken; there is nothing that it could stop"
 _VERIFICATION = "answered by verifyCompleted with an error: API verification is not offered"
 LIMITS: dict[type, str] = {
-    rq.ReqMktData: "no combinations (BAG), frozen data, auction or fundamental ticks; regulatory snapshots are plain",
+    rq.ReqMktData: "no combinations (BAG), no auction or fundamental ticks; regulatory snapshots are plain",
     rq.ReqMktDepth: "rows below the best quote are made up around it; not for options and indices",
     rq.ReqTickByTick: "not for options, as at IB; past ticks first (numberOfTicks) are one a second",
-    rq.ReqRealTimeBars: "no combinations; useRTH has no effect",
+    rq.ReqRealTimeBars: "no combinations; useRTH is taken and has no effect, since a calendar knows regular hours only",
     rq.ReqHistoricalData: "no combinations, no bond yields; regular hours without a calendar: weekdays, 09:30 to 16:00",
     rq.ReqHistoricalTicks: "one tick a second, forward from the start or up to the end",
     rq.ReqHeadTimestamp: "the same for every kind of data",
-    rq.ReqMarketDataType: "frozen (2) counts as live, delayed-frozen (4) as delayed",
     rq.ReqSecDefOptParams: "for the underlyings whose options are listed here",
     rq.ReqContractDetails: "finds what is listed here; no combinations, bonds or funds",
     rq.ReqScannerSubscription: "eight scan codes over the listed contracts; of the filters price and volume count",

@@ -3,12 +3,14 @@ from __future__ import annotations
 import pytest
 
 from services.simulator.core.contracts import Listing
+from services.simulator.core.hours import TradingSession
 from services.simulator.core.lines import DELAYED, LIVE
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.contract import TwsContract
 from tests.unit.services.simulator.exchange_support import AAPL, Driver
 
+NS = 1_000_000_000
 CALL = TwsContract(symbol="SPY", sec_type="OPT", exchange="SMART", last_trade_date="20261218", strike=600.0, right="C")
 
 
@@ -49,3 +51,23 @@ def test_a_stock_says_where_it_is_quoted() -> None:
     session = driver.connect(1)
     answer = driver.ask(session, rq.ReqMktData(5, AAPL))
     assert {32, 33, 84} <= {each.tick_type for each in answer if isinstance(each, rs.TickString)}
+
+
+@pytest.mark.parametrize(
+    ("permission", "wanted", "shown", "has_quote"),
+    [("live", 1, 1, False), ("live", 2, 2, True), ("delayed", 3, 3, False), ("delayed", 4, 4, True)],
+)
+def test_a_closed_market_has_quotes_for_frozen_data_only(
+    permission: str, wanted: int, shown: int, has_quote: bool
+) -> None:
+    driver = Driver(data_permission=permission)
+    later = driver.now_ns + 3600 * NS
+    driver.engine.hours.calendars["XNYS"] = [TradingSession(later, later + 3600 * NS)]
+    session = driver.connect(1)
+    driver.ask(session, rq.ReqMarketDataType(wanted))
+    answer = driver.ask(session, rq.ReqMktData(5, AAPL))
+    assert rs.MarketDataType(5, shown) in answer
+    types = LIVE if permission == "live" else DELAYED
+    prices = {each.tick_type: each.price for each in answer if isinstance(each, rs.TickPrice)}
+    assert (prices[types["bid"]] > 0) == (prices[types["ask"]] > 0) == has_quote
+    assert prices[types["last"]] > 0

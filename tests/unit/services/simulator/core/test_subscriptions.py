@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.simulator.core.hours import TradingSession
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.contract import TwsContract
@@ -83,3 +84,15 @@ def test_past_ticks_come_first_if_asked_for(kind: str, message: type) -> None:
     answer = driver.ask(session, rq.ReqTickByTick(1, AAPL, kind, number_of_ticks=7))
     assert isinstance(answer[0], message)
     assert len(answer[0].ticks) == 7  # type: ignore[attr-defined]
+
+
+def test_no_bars_of_a_closed_market() -> None:
+    driver = Driver()
+    later = driver.now_ns + 3600 * 1_000_000_000
+    driver.engine.hours.calendars["XNYS"] = [TradingSession(later, later + 3600 * 1_000_000_000)]
+    session = driver.connect(1)
+    driver.ask(session, rq.ReqRealTimeBars(1, AAPL))
+    driver.run(20)
+    assert driver.got(session, rs.RealTimeBar) == []
+    driver.run(3600)
+    assert driver.got(session, rs.RealTimeBar)
