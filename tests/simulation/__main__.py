@@ -21,7 +21,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.mutants import MUTANTS, options_for
 from tests.simulation.options import Options, drawn
 from tests.simulation.run import Result, run
 
@@ -34,7 +34,8 @@ def failing(seeds: list[int], mutant: str = "") -> list[tuple[int, str]]:
     """Run seeds; return those that broke a promise, each with its first violation."""
     found = []
     for seed in seeds:
-        result = run(drawn(seed), patch=MUTANTS[mutant] if mutant else None)
+        options = options_for(mutant, seed) if mutant else drawn(seed)
+        result = run(options, patch=MUTANTS[mutant] if mutant else None)
         if not result.is_clean:
             found.append((seed, str(result.violations[0])))
             if mutant:

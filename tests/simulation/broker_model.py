@@ -326,6 +326,12 @@ class Broker(Answers):
         if not order.is_active:
             side.tell("error", BrokerError(request.order_id, 104, "Cannot modify a filled order"))
             return
+        self.world.after(self.world.between(0.001, 0.3), lambda: self._change(order, request))
+
+    def _change(self, order: SimOrder, request: q.PlaceOrder) -> None:
+        if not order.is_active:
+            self._tell(order.client_id, "error", BrokerError(request.order_id, 104, "Cannot modify a filled order"))
+            return
         if self.is_cut_off:
             if self.world.chance(self.faults.duplicate_on_modify) and order.perm_id:
                 self._perm += 1

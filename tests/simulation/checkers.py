@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared.bus.keys import Keys
-from shared.bus.ports import Entry
+from shared.bus.ports import Entry, LeaseToken
 from shared.ids import deployment_tag, exec_stem, order_ref, parse_order_ref
 from shared.messages.orders import (
     Command,
@@ -260,6 +260,11 @@ class OneVoice(Checker):
         if epoch < self._highest.get(key, 0):
             self.fail(f"{entry.stream} {entry.entry_id}: epoch {epoch} after {self._highest[key]}")
         self._highest[key] = max(epoch, self._highest.get(key, 0))
+
+    def acquired(self, token: LeaseToken, believers: list[str]) -> None:
+        """Judge a lease that was acquired: who held it before must not believe in it any more."""
+        if believers:
+            self.fail(f"{token.owner} acquired the lease of {token.role} while {', '.join(believers)} still held it")
 
     def forwarded(self, epoch: int) -> None:
         """Judge a frame of a trading session that passed the guard: no byte of a lower epoch after a higher one."""

@@ -216,6 +216,12 @@ class Nemesis:
             switch_ns=lambda: self._world.between(0.01, 6.0),
         )  # fmt: skip
 
+    def redis_clock(self) -> None:
+        """Step the server's wall clock."""
+        step = int((self._world.rng.random() * 2 - 1) * self._world.rng.choice((0.5, 5.0)) * NS)
+        self._note(f"redis_clock {step / NS:.2f}s")
+        self._system.cluster.master.clock.offset_ns += step
+
     def redis_full(self) -> None:
         """Let Redis be out of memory."""
         node = self._system.cluster.master

@@ -47,7 +47,7 @@ REDIS_FAULTS = (
     "redis_slow",
 )
 GUARD_FAULTS = ("guard_crash", "guard_pause")
-CLOCK_FAULTS = ("wall_jump",)
+CLOCK_FAULTS = ("wall_jump", "redis_clock")
 OPERATOR = ("halt",)
 FAULTS = (*PROCESS_FAULTS, *NETWORK_FAULTS, *BROKER_FAULTS, *REDIS_FAULTS, *GUARD_FAULTS, *CLOCK_FAULTS, *OPERATOR)
 

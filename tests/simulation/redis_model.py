@@ -46,10 +46,11 @@ class ServerClock:
     def __init__(self, world: World) -> None:
         self._world = world
         self.replayed_ns: int | None = None
+        self.offset_ns = 0
 
     def wall_ns(self) -> int:
         """Return the server's wall time."""
-        return self._world.wall_ns() if self.replayed_ns is None else self.replayed_ns
+        return self._world.wall_ns() + self.offset_ns if self.replayed_ns is None else self.replayed_ns
 
     def monotonic_ns(self) -> int:
         """Return the server's monotonic time."""

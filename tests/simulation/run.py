@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from shared.bus.ports import ClaimResult
+from shared.bus.ports import ClaimResult, LeaseToken
 from shared.ids import order_ref
 from shared.messages.orders import OrderState
 from shared.tws.hello import TradingClaim
@@ -78,10 +78,24 @@ class Run:
             judge.halt.acknowledged(str(args[1]["stage"]))
         elif name == "commit_unit" and answer:
             judge.units.committed(node.number, args[1].unit_id, args[1].commit)
+        elif name == "lease_acquire" and answer is not None:
+            judge.voice.acquired(answer, self._believers(answer))
         elif name == "cancel_first":
             for row in answer:
                 if row.result is ClaimResult.REFUSED_CANCELLED_FIRST:
                     judge.outcomes.cancelled_first(order_ref(DEPLOYMENT_ID, kwargs["intent_id"], row.leg))
+
+    def _believers(self, token: LeaseToken) -> list[str]:
+        """Return who else believes to hold the same lease in the same incarnation at this moment."""
+        found = []
+        for process, elector in self.system.electors:
+            holder = elector._holder
+            if holder is None or not process.is_alive or elector.role != token.role or elector.owner == token.owner:
+                continue
+            is_sure = not holder._is_void and process.monotonic_ns() < holder.until_ns
+            if is_sure and holder.token.incarnation == token.incarnation:
+                found.append(elector.owner)
+        return found
 
     def _watch_guard(self, guard: GuardModel) -> None:
         def forwarded(claim: TradingClaim | None, payload: bytes) -> None:

@@ -131,7 +131,7 @@ class System:
         self.guard: GuardModel | None = None
         self.gateways: dict[str, Gateway] = {}
         self.risks: dict[str, Leadership] = {}
-        self.electors: list[Elector] = []
+        self.electors: list[tuple[Process, Elector]] = []
         self.guard_watchers: list[Callable[[GuardModel], None]] = []
         self.exits: list[tuple[int, str, BaseException]] = []
         self.crashes: list[tuple[str, BaseException]] = []
@@ -250,7 +250,7 @@ class System:
         gateway = Gateway(settings, bus, CodeTable({}), clock=SYSTEM_CLOCK)
         gateway.guard = SimGuardControl(self, process)
         self.gateways[process.name] = gateway
-        self.electors.append(gateway.elector)
+        self.electors.append((process, gateway.elector))
         health = Health(ready={"broker": gateway.not_ready}, facts=gateway.facts)
         async with asyncio.TaskGroup() as group:
             group.create_task(gateway.run())
@@ -262,7 +262,7 @@ class System:
         bus, name = self.bus_of(process), process.name
         limits = parse_limits(LIMITS)
         elector = Elector(bus, Role.RISK, name, LeaseTiming.of_ttl(self.options.lease_ttl_s))
-        self.electors.append(elector)
+        self.electors.append((process, elector))
         feed = Feed(bus, ACCOUNT, SYSTEM_CLOCK, instance=name, is_leading=elector.has_lease)
         intents = IntentReader(bus, SYSTEM_CLOCK, feed, limits, instance=name, has_lease=elector.has_lease)
         cancels = CancelReader(bus, SYSTEM_CLOCK, instance=name, has_lease=elector.has_lease)
