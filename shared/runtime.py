@@ -29,6 +29,7 @@ from typing import TypeVar
 
 import structlog
 import tenacity
+import uvloop
 
 from shared.bus.ports import Bus
 from shared.clock import SYSTEM_CLOCK
@@ -112,7 +113,8 @@ def run(service: str, settings_class: type[S], main: Callable[[S], Awaitable[Non
     )
     log = get_logger()
     try:
-        asyncio.run(_as_coroutine(main, settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_as_coroutine(main, settings))
     except KeyboardInterrupt:
         sys.exit(ExitCode.OK)
     except BaseExceptionGroup as group:

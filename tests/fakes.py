@@ -1,25 +1,26 @@
 """fakeredis in the place of a server: the same suite runs on it where it agrees with Redis.
 
-It takes the bus's own pools and commands in this process; only the connections are fake. It has no INFO, from which the
+The bus is the real one, in this process; only its connections are fake. It has no INFO, from which the
 scripts learn the incarnation, so this file gives it one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
+import hiredis
 import redis
-import redis.asyncio as aioredis
 from fakeredis import FakeAsyncRedisConnection, FakeConnection, FakeServer
 from fakeredis._commands import command
 from fakeredis._socket import AsyncFakeSocket, FakeSocket
 
 from shared.bus.addresses import RedisAddress
-from shared.bus.redis_pools import POOL_SIZE
+from shared.bus.redis_connection import Argument, ConnectionLost
 from shared.bus.scripts import Script, script
 
 
@@ -70,16 +71,52 @@ def _info(self: Any, *_: bytes) -> bytes:
     return owner.info()
 
 
+class _Connection:
+    """A connection as `shared.bus.redis_connection` has them, to the fake server."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._turn = asyncio.Lock()
+        self.is_open = True
+        self.waiting = 0
+
+    async def call(self, commands: Sequence[Sequence[Argument]], limit_s: float) -> list[Any]:
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(limit_s), self._turn:
+                replies = [await self._one(command) for command in commands]
+        except (redis.ConnectionError, redis.TimeoutError, TimeoutError, OSError) as e:
+            self.close()
+            raise ConnectionLost(str(e) or "timed out") from e
+        self.waiting -= 1
+        return replies
+
+    async def _one(self, command: Sequence[Argument]) -> Any:
+        await self._connection.send_command(*command)
+        try:
+            return await self._connection.read_response()
+        except redis.ResponseError as e:
+            word = getattr(e, "status_code", None)
+            return hiredis.ReplyError(f"{word} {e}" if word and not str(e).startswith(word) else str(e))
+
+    def close(self, reason: str = "") -> None:
+        self.is_open = False
+
+
 @contextmanager
 def fake_redis() -> Iterator[FakeRedis]:
     """Let every bus that is opened meanwhile talk to one fake server."""
     fake = FakeRedis()
 
-    def pool(address: RedisAddress, client_name: str) -> Any:
-        return aioredis.ConnectionPool(
-            connection_class=FakeAsyncRedisConnection, server=fake.server, version=(7, 4), server_type="redis",
-            max_connections=POOL_SIZE, protocol=2, client_name=client_name, decode_responses=False,
-        )  # fmt: skip
+    async def connect(address: RedisAddress, client_name: str) -> _Connection:
+        connection = FakeAsyncRedisConnection(
+            server=fake.server, version=(7, 4), server_type="redis", protocol=2, client_name=client_name
+        )
+        try:
+            await connection.connect()
+        except redis.ConnectionError as e:
+            raise ConnectionLost(str(e)) from e
+        return _Connection(connection)
 
     def blocking(address: RedisAddress, client_name: str, limit_s: float) -> Any:
         connections = redis.ConnectionPool(
@@ -88,7 +125,7 @@ def fake_redis() -> Iterator[FakeRedis]:
         return redis.Redis(connection_pool=connections)
 
     with (
-        mock.patch("shared.bus.redis_link.open_pool", pool),
+        mock.patch("shared.bus.redis_link.connect", connect),
         mock.patch("shared.bus.redis_link.redis_sync", blocking),
         mock.patch("shared.bus.redis_link.script", _without_shebang),
         mock.patch.object(FakeSocket, "_info", _info, create=True),

@@ -16,13 +16,13 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from redis.crc import key_slot
-from redis.exceptions import AskError, MovedError
 
 from shared.bus.addresses import Kind, Node, RedisAddress, parse_address
 from shared.bus.keys import Keys
 from shared.bus.ports import Entry, LeaseToken
 from shared.bus.redis_client import RedisBus, function_library
-from shared.bus.redis_link import REPLY_LIMIT_S, Argument, RedisLink
+from shared.bus.redis_connection import Argument
+from shared.bus.redis_link import REPLY_LIMIT_S, RedisLink
 from shared.bus.replies import as_text, entries_of
 from shared.bus.scripts import pack_entry
 from shared.bus.writer import TICK_STREAM_ENTRIES
@@ -85,21 +85,25 @@ class ClusterLink(RedisLink):
         return key if isinstance(key, str | bytes) else str(key)
 
     async def call(
-        self, *command: Argument, limit_s: float = REPLY_LIMIT_S, writes: bool = True, ignore: str = ""
+        self,
+        *command: Argument,
+        limit_s: float = REPLY_LIMIT_S,
+        writes: bool = True,
+        ignore: str = "",
+        blocks: bool = False,
     ) -> Any:
         """Send one command to the node of its key, following redirections."""
         link = await self._link_for(self._key_of(command))
         for _ in range(REDIRECTIONS):
             try:
-                return await link.call(*command, limit_s=limit_s, writes=writes, ignore=ignore)
+                return await link.call(*command, limit_s=limit_s, writes=writes, ignore=ignore, blocks=blocks)
             except Refused as e:
-                cause = e.__cause__
-                if isinstance(cause, MovedError):
+                word, node = _redirection(e.__cause__)
+                if word == "MOVED":
                     await self._learn()
-                    link = self._node(cause.node_addr)
-                elif isinstance(cause, AskError):
-                    target = self._node(cause.node_addr)
-                    return (await target.pipeline([("ASKING",), command], limit_s=limit_s, writes=writes))[1]
+                    link = self._node(node)
+                elif word == "ASK":
+                    return (await self._node(node).pipeline([("ASKING",), command], limit_s=limit_s, writes=writes))[1]
                 else:
                     raise
             except BusUnavailable:
@@ -123,6 +127,15 @@ class ClusterLink(RedisLink):
         """Close every connection."""
         for link in self._nodes.values():
             await link.close()
+
+
+def _redirection(cause: BaseException | None) -> tuple[str, Node]:
+    """Return what an error reply redirects to: `MOVED slot host:port` or `ASK slot host:port`."""
+    words = str(cause).split()
+    if len(words) != 3 or words[0] not in ("MOVED", "ASK"):
+        return "", ("", 0)
+    host, _, port = words[2].rpartition(":")
+    return words[0], (host.strip("[]"), int(port))
 
 
 class ClusterTicksBus(RedisBus):
@@ -233,5 +246,5 @@ class ClusterTicksBus(RedisBus):
         block = () if block_ms is None else ("BLOCK", max(1, block_ms))
         limit_s = REPLY_LIMIT_S + (block_ms or 0) / 1000
         command = ("XREAD", "COUNT", count, *block, "STREAMS", stream, cursor)
-        for _, rows in await self._ticks.call(*command, limit_s=limit_s, writes=False) or []:
+        for _, rows in await self._ticks.call(*command, limit_s=limit_s, writes=False, blocks=bool(block)) or []:
             found[stream] = entries_of(stream, rows)

@@ -39,7 +39,7 @@ class GroupCommands:
         # A lost reply leaves entries pending that nobody saw, which the reader's next look at its own pending finds:
         # so this is "away", never an unknown outcome.
         limit_s = REPLY_LIMIT_S + (block_ms or 0) / 1000
-        reply = await self._link_of(stream).call(*read, limit_s=limit_s, writes=False)
+        reply = await self._link_of(stream).call(*read, limit_s=limit_s, writes=False, blocks=block_ms is not None)
         return entries_of(stream, reply[0][1]) if reply else []
 
     async def group_claim(

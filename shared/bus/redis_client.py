@@ -135,7 +135,7 @@ class RedisBus(FencedWriter, GroupCommands):
         block = () if block_ms is None else ("BLOCK", max(1, block_ms))
         command = ("XREAD", "COUNT", count, *block, "STREAMS", *cursors.keys(), *cursors.values())
         limit_s = REPLY_LIMIT_S + (block_ms or 0) / 1000
-        reply = await link.call(*command, limit_s=limit_s, writes=False)
+        reply = await link.call(*command, limit_s=limit_s, writes=False, blocks=block_ms is not None)
         return {name.decode(): entries_of(name.decode(), rows) for name, rows in reply or []}
 
     async def read_range(

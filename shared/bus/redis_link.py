@@ -12,37 +12,23 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ClusterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+import hiredis
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from shared.bus.addresses import parse_address
-from shared.bus.redis_pools import CONNECT_LIMIT_S, POOL_SIZE, close_pool, open_pool, redis_sync
+from shared.bus.addresses import Kind, parse_address
+from shared.bus.redis_connection import Argument, ConnectionLost, RedisConnection
+from shared.bus.redis_servers import check, connect, redis_sync
 from shared.bus.scripts import Script, script
-from shared.errors import BusUnavailable, ConfigError, Fenced, GroupMissing, OutcomeUnknown, Refused
+from shared.errors import BusUnavailable, ConfigError, CqError, Fenced, GroupMissing, OutcomeUnknown, Refused
 
 REPLY_LIMIT_S = 5.0
-
-Argument = str | bytes | int
+MAX_BLOCKED = 16
+"""Reads of one link that may block at the server at the same time, each on a connection of its own."""
+_NO_MASTER = frozenset({"READONLY", "NOREPLICAS", "MASTERDOWN"})
 
 
 class RedisLink:
-    """A pool of connections to one server; every call borrows one and gives it back.
+    """The connections to one server: one that all calls share, and one per read that blocks.
 
     Args:
         url: see `shared.bus.addresses`.
@@ -50,27 +36,37 @@ class RedisLink:
     """
 
     def __init__(self, url: str, client_name: str) -> None:
-        found = parse_address(url)
-        self.address = found.text
+        self._given = parse_address(url)
+        self.address = self._given.text
         try:
-            self._pool: Any = open_pool(found, client_name)
+            check(self._given)
         except ValueError as e:
             raise ConfigError(f"REDIS_URL is not a Redis address ({e}): write redis://user:password@host:port/0") from e
-        self._slots = asyncio.Semaphore(POOL_SIZE)
+        self._client_name = client_name
+        self._shared: RedisConnection | None = None
+        self._opening = asyncio.Lock()
+        self._idle: list[RedisConnection] = []
+        self._slots = asyncio.Semaphore(MAX_BLOCKED)
+        self._blocked: set[RedisConnection] = set()
 
     async def call(
-        self, *command: Argument, limit_s: float = REPLY_LIMIT_S, writes: bool = True, ignore: str = ""
+        self,
+        *command: Argument,
+        limit_s: float = REPLY_LIMIT_S,
+        writes: bool = True,
+        ignore: str = "",
+        blocks: bool = False,
     ) -> Any:
         """Send one command and return its reply (bytes, ints, lists); None for the error whose first word is
-        `ignore`.
+        `ignore`. A command that `blocks` at the server gets a connection of its own.
         """
-        try:
-            replies = await self.pipeline([command], limit_s=limit_s, writes=writes)
-        except Refused as e:
-            if ignore and _word(e.__cause__) == ignore:
+        replies = await (self._block if blocks else self._send)([command], limit_s, writes)
+        reply = replies[0]
+        if isinstance(reply, hiredis.ReplyError):
+            if ignore and _word(reply) == ignore:
                 return None
-            raise
-        return replies[0]
+            raise _ours(reply, self.address)
+        return reply
 
     async def pipeline(
         self, commands: Sequence[Sequence[Argument]], *, limit_s: float = REPLY_LIMIT_S, writes: bool = True
@@ -82,49 +78,64 @@ class RedisLink:
             OutcomeUnknown: the commands were sent and a reply did not come.
             Fenced: a script said so.
         """
-        async with self._slots:
-            connection = await self._borrow()
-            is_sent = False
-            is_done = False
-            try:
-                packed = connection.pack_commands(commands)
-                is_sent = True
-                async with asyncio.timeout(limit_s):
-                    await connection.send_packed_command(packed, check_health=False)
-                    replies = [await self._reply(connection) for _ in commands]
-                is_done = True
-            except (RedisConnectionError, RedisTimeoutError, TimeoutError, OSError) as e:
-                if is_sent and writes:
-                    raise OutcomeUnknown(
-                        f"Redis at {self.address} did not answer a write: {str(e) or 'timed out'}"
-                    ) from e
-                raise BusUnavailable(f"Redis at {self.address} does not answer: {str(e) or 'timed out'}") from e
-            finally:
-                if not is_done:
-                    await connection.disconnect(nowait=True)
-                await self._pool.release(connection)
+        replies = await self._send(commands, limit_s, writes)
         for reply in replies:
-            if isinstance(reply, Exception):
+            if isinstance(reply, hiredis.ReplyError):
                 raise _ours(reply, self.address)
         return replies
 
-    async def _borrow(self) -> Any:
-        try:
-            async with asyncio.timeout(CONNECT_LIMIT_S + 1):
-                return await self._pool.get_connection()
-        except (AuthenticationError, NoPermissionError) as e:
-            raise ConfigError(f"REDIS_URL: Redis at {self.address} refuses this user or password: {e}") from e
-        except (RedisError, TimeoutError, OSError) as e:
-            raise BusUnavailable(f"Redis at {self.address} cannot be reached: {str(e) or 'timed out'}") from e
+    async def _send(self, commands: Sequence[Sequence[Argument]], limit_s: float, writes: bool) -> list[Any]:  # noqa: FBT001
+        connection = self._shared
+        if connection is None or not connection.is_open:
+            async with self._opening:
+                connection = self._shared
+                if connection is None or not connection.is_open:
+                    connection = self._shared = await self._open()
+        return await self._replies(connection, commands, limit_s, writes)
 
-    @staticmethod
-    async def _reply(connection: Any) -> Any:
+    async def _block(self, commands: Sequence[Sequence[Argument]], limit_s: float, writes: bool) -> list[Any]:  # noqa: FBT001
+        async with self._slots:
+            connection = self._idle.pop() if self._idle else None
+            if connection is None or not connection.is_open:
+                connection = await self._open()
+            self._blocked.add(connection)
+            try:
+                return await self._replies(connection, commands, limit_s, writes)
+            finally:
+                self._blocked.discard(connection)
+                if connection.waiting:
+                    connection.close()  # the caller was cancelled: its reply would come to the next one
+                elif connection.is_open:
+                    self._idle.append(connection)
+
+    async def _replies(
+        self,
+        connection: RedisConnection,
+        commands: Sequence[Sequence[Argument]],
+        limit_s: float,
+        writes: bool,  # noqa: FBT001
+    ) -> list[Any]:
+        if not connection.is_open:
+            raise BusUnavailable(f"Redis at {self.address} closed the connection")
         try:
-            return await connection.read_response()
-        except ResponseError as e:
-            return e
-        except (AuthenticationError, BusyLoadingError) as e:
-            return e  # connection errors by class, but answers: nothing was written
+            replies = await connection.call(commands, limit_s)
+        except ConnectionLost as e:
+            if writes:
+                raise OutcomeUnknown(f"Redis at {self.address} did not answer a write: {e}") from e
+            raise BusUnavailable(f"Redis at {self.address} does not answer: {e}") from e
+        if self._given.kind is Kind.SENTINEL and any(
+            isinstance(reply, hiredis.ReplyError) and _word(reply) in _NO_MASTER for reply in replies
+        ):
+            connection.close("its server is not the master")  # the next one asks the Sentinels anew
+        return replies
+
+    async def _open(self) -> RedisConnection:
+        try:
+            return await connect(self._given, self._client_name)
+        except hiredis.ReplyError as e:
+            raise _ours(e, self.address) from e
+        except (ConnectionLost, OSError) as e:
+            raise BusUnavailable(f"Redis at {self.address} cannot be reached: {str(e) or 'timed out'}") from e
 
     async def run(
         self,
@@ -144,7 +155,11 @@ class RedisLink:
 
     async def close(self) -> None:
         """Close every connection."""
-        await close_pool(self._pool)
+        for connection in [self._shared, *self._idle, *self._blocked]:
+            if connection is not None:
+                connection.close()
+        self._shared = None
+        self._idle.clear()
 
 
 class _Unloaded(BusUnavailable):
@@ -156,11 +171,17 @@ def _word(error: BaseException | None) -> str:
     return getattr(error, "status_code", None) or str(error).split(" ", 1)[0]
 
 
-def _ours(error: Exception, address: str) -> Exception:
-    text = str(error)
-    word = _word(error)
-    made: Exception
-    if isinstance(error, NoScriptError):
+_AWAY = frozenset(
+    {"LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "CLUSTERDOWN", "MISCONF", "OOM", "READONLY"}
+)
+_REFUSED = frozenset({"WRONGPASS", "NOAUTH"})
+
+
+def _ours(error: Exception, address: str) -> CqError:
+    """Return an error reply as one of ours, by its first word."""
+    text, word = str(error), _word(error)
+    made: CqError
+    if word == "NOSCRIPT" or isinstance(error, NoScriptError):
         made = _Unloaded(text)
     elif word == "FENCED":
         made = Fenced(text.removeprefix("FENCED ").split(" script:")[0])
@@ -168,22 +189,16 @@ def _ours(error: Exception, address: str) -> Exception:
         made = GroupMissing(text)
     elif word == "STALE":
         made = Refused("RISK_INCARNATION", text.removeprefix("STALE ").split(" script:")[0])
-    elif isinstance(error, NoPermissionError):
+    elif word == "NOPERM":
         made = Refused("BUS_NO_PERMISSION", f"this Redis user may not do that: {text}")
-    elif isinstance(error, _AWAY_CLASSES) or word in _AWAY:
+    elif word in _AWAY:
         made = BusUnavailable(f"Redis at {address} cannot take writes now: {text}")
-    elif isinstance(error, AuthenticationError):
+    elif word in _REFUSED:
         made = ConfigError(f"REDIS_URL: Redis at {address} refuses this user or password: {text}")
     else:
         made = Refused("BUS_ERROR", f"Redis at {address} answered: {text}")
     made.__cause__ = error
     return made
-
-
-_AWAY_CLASSES = (BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
-_AWAY = frozenset(
-    {"LOADING", "BUSY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "CLUSTERDOWN", "MISCONF", "OOM", "READONLY"}
-)
 
 
 class BlockingLink:

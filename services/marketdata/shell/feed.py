@@ -29,6 +29,8 @@ from shared.messages.market import Bar
 
 READ_ENTRIES = 500
 TAIL_BARS = 2_000
+READ_SLICE_S = 0.02
+"""Pause after a read once caught up: ticks taken in slices, not one by one, leave the machine to order flow."""
 _SKEW_MS = 5_000
 """How far the bus server's clock (entry ids) and the gateway's (tick times) may be apart for a resume."""
 _REFERENCE_EVERY_NS = 30 * NS_PER_S
@@ -126,6 +128,8 @@ class Feed:
                     reader = None
                     continue
                 await self._turn(token, batch, may_act)
+                if self.is_caught_up:
+                    await self._clock.sleep(min(READ_SLICE_S, self._patience_ms() / 1000))
             except BusUnavailable as e:
                 get_logger().warning("feed.waiting", error=str(e))
                 reader = None  # what was built and not published is built again

@@ -28,6 +28,8 @@ from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderEvent
 
 FIRST_ENTRIES = 2_000
+READ_SLICE_S = 0.1
+"""Pause after a read: a page needs no entry sooner, and whoever wrote it does not wait for us to be served."""
 LOOK_EVERY_S = 1.0
 _MAX_BEAT_BYTES = 65_536
 
@@ -85,6 +87,7 @@ class Collector:
                 for entries in batch.entries.values():
                     for entry in entries:
                         self._take(entry.fields)
+                await self._clock.sleep(READ_SLICE_S)
             except (TransientError, OutcomeUnknown) as e:
                 self.bus_error = str(e)
                 await self._clock.sleep(0.5)

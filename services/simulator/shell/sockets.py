@@ -14,7 +14,7 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 from services.simulator.core.engine import Engine
 from services.simulator.core.floor import CloseSession, Save, SetListening, Turn
@@ -238,8 +238,7 @@ class SessionProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a new connection."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's is one by shape, not by class
         transport.set_write_buffer_limits(high=MAX_UNSENT)
         connection = transport.get_extra_info("socket")
         if connection is not None:

@@ -316,7 +316,7 @@ class Unit:
         self._save_user_state()
         self._in_flight = Commit(
             number=self._committed + 1,
-            state=self.saved.model_dump_json().encode(),
+            state=self.saved.model_dump_json(exclude_defaults=True).encode(),
             timers=self.timers.model_dump_json().encode(),
             cursors=dict(self.cursors),
             intents=(*self.outbox.intents, *resent),
