@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from copilot_quant.local.run_file import read_run_file
-from tests.support import ROOT, SpawnedProcess, Spawner, eventually_sync
+from tests.support import ROOT, SpawnedProcess, Spawner, clean_environment, eventually_sync
 
 STRATEGIES = str(ROOT / "strategies" / "strategies.toml")
 
@@ -31,14 +36,14 @@ def start_demo(spawn: Spawner, folder: Path, marker: str) -> SpawnedProcess:
     env = {"CQ_TEST_MARKER": marker, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     arguments = ("demo", "--for", "300", "--strategies", STRATEGIES)
     demo = spawn("copilot_quant.cli", *arguments, env=env)
-    demo.wait_for_output("leads, link READY", 45)
+    demo.wait_for_output("leads, link READY", 70)
     return demo
 
 
 @pytest.mark.process
 @pytest.mark.redis
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by their environment")
 def test_a_killed_demo_leaves_no_process_and_no_file(spawn: Spawner, tmp_path: Path) -> None:
     marker, folder = f"cq-test-{os.getpid()}", tmp_path / "tmp"
@@ -54,14 +59,58 @@ def test_a_killed_demo_leaves_no_process_and_no_file(spawn: Spawner, tmp_path: P
     assert not list(folder.glob("cq-*[!k]")), "only the lock file of the ports is left"
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SpawnedProcess, Path]]:
+    """A demo that runs, and the folder in which commands find it."""
+    folder = tmp_path_factory.mktemp("demo")
+    (folder / "tmp").mkdir()
+    spawner = Spawner(folder)
+    try:
+        yield start_demo(spawner, folder / "tmp", f"cq-test-{os.getpid()}-c"), folder
+    finally:
+        spawner.close()
+
+
+def cq(folder: Path, *words: str) -> Any:
+    """Type a command beside the demo; return its JSON."""
+    command = [sys.executable, "-m", "copilot_quant.cli", *words, "--json"]
+    env = clean_environment()
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return json.loads(done.stdout)
+
+
 @pytest.mark.process
 @pytest.mark.redis
 @pytest.mark.slow
-@pytest.mark.timeout(150)
-def test_a_demo_without_its_supervisor_says_so_and_ends(spawn: Spawner, tmp_path: Path) -> None:
-    (tmp_path / "tmp").mkdir()
-    demo = start_demo(spawn, tmp_path / "tmp", f"cq-test-{os.getpid()}-s")
-    system = read_run_file(tmp_path)
+@pytest.mark.timeout(240)
+def test_commands_find_the_demo_and_trade_beside_it(running: tuple[SpawnedProcess, Path]) -> None:
+    _, folder = running
+    looked = cq(folder, "status")
+    assert looked["mode"] == "sim" and looked["link"] == "READY" and looked["halt"] == "none"
+    broker = {row["name"]: row for row in cq(folder, "connect")}
+    assert {"connection", "API", "account", "positions"} <= set(broker) and "prices come" in str(broker)
+    assert {row["state"] for row in cq(folder, "doctor")} <= {"ok", "warn"}
+    assert "MSFT" in str(cq(folder, "contract", "find", "MSFT"))
+    info = cq(folder, "contract", "show", "MSFT")
+    placed = cq(folder, "order", "buy", info["name"], "3", "--strategy", "by-hand")
+    assert placed["state"] == "filled"
+    (fill,) = [row for row in cq(folder, "fills") if row["strategy"] == "by-hand"]
+    assert fill["intent_id"] == placed["intent_id"] and fill["quantity"] == "3"
+    resting = cq(folder, "order", "buy", info["name"], "1", "--limit", "1", "--tif", "GTC")
+    assert resting["state"] in ("working", "rejected"), resting
+    assert cq(folder, "halt", "--reason", "test")["stage"] in ("holding", "clean")
+    assert cq(folder, "resume", "--reason", "test")["stage"] == "none"
+
+
+@pytest.mark.process
+@pytest.mark.redis
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_demo_without_its_supervisor_says_so_and_ends(running: tuple[SpawnedProcess, Path]) -> None:
+    """Last in this file: the shared demo ends."""
+    demo, folder = running
+    system = read_run_file(folder)
     assert system is not None
     os.kill(int((Path(system.run_dir) / "supervisord.pid").read_text()), signal.SIGKILL)
     assert demo.wait(60) == 1
