@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,8 +12,10 @@ from services.strategy.api import Strategy
 from services.strategy.core.events import Quote
 from services.strategy.core.saved import Limits, Watched
 from services.strategy.shell.contracts import ContractBook
+from services.strategy.shell.histories import HistoryBook
 from services.strategy.shell.loader import Declared, DeclaredUnit, Loaded
 from services.strategy.shell.membership import Membership
+from services.strategy.shell.reloading import Reloading
 from services.strategy.shell.units import UnitMaker
 from services.strategy.shell.worker import Worker
 from shared.bus.keys import Role
@@ -63,7 +66,11 @@ async def work(
     limits = Limits(commit_every_s=1.0, resend_s=2.0)
     maker = UnitMaker(bus, deployment_id=deployment_id, account=account, limits=limits, watched=Watched())
     elector = Elector(bus, Role.strategy(instance), instance, LeaseTiming.of_ttl(lease_ttl_s))
-    worker = Worker(bus, elector, membership, contracts, maker, found, source=source, clock=SYSTEM_CLOCK)
+    histories = HistoryBook(bus, client=f"strategy.{instance}.history", source=source, clock=SYSTEM_CLOCK)
+    reloading = Reloading(Path("strategies.toml"), membership, SYSTEM_CLOCK)
+    worker = Worker(
+        bus, elector, membership, contracts, maker, found, histories, reloading, source=source, clock=SYSTEM_CLOCK
+    )
     async with asyncio.TaskGroup() as group:
         group.create_task(worker.run())
         group.create_task(membership.run())
