@@ -27,6 +27,7 @@ from services.simulator.core.history import History, Recorder
 from services.simulator.core.history_desk import HistoryDesk
 from services.simulator.core.hours import Hours
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, SyntheticMarket
+from services.simulator.core.order_days import OrderDays
 from services.simulator.core.order_desk import OrderDesk
 from services.simulator.core.pacing import Pacing
 from services.simulator.core.persistence import (
@@ -79,12 +80,14 @@ class Engine:
         listed = universe or default_universe(datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date())
         self.floor = floor = Floor(config, listed, now_ns)
         self.hours = hours or Hours()
+        self.hours.day_zone = config.time_zone
         self.accounts = {name: Account(name, config.currency) for name in config.accounts}
         for account in self.accounts.values():
             account.deposit(config.cash, config.currency)
             account.previous_equity = config.cash
         self.executions = Executions()
         self.orders = OrderDesk(floor, self.accounts, self.executions, self.hours)
+        self.days = OrderDays(floor, self.hours, self.orders.life)
         self.queries = QueryDesk(floor, self.orders.book, self.executions)
         self.data = DataDesk(floor)
         self._recorder = Recorder()
@@ -101,6 +104,7 @@ class Engine:
         self._saved_ids: dict[int, int] = {}
         floor.watch = self._watch
         floor.release = self._release
+        self.days.arm()
         self._arm_midnight()
 
     # -------------------------------------------------------------------------------------------- sessions
@@ -219,9 +223,15 @@ class Engine:
         floor = self.floor
         floor.now_ns = max(floor.now_ns, event.ts_ns)
         instrument = floor.universe.by_id(event.con_id)
-        if self.hours.calendars and instrument is not None and not self.hours.is_open(instrument, event.ts_ns):
+        if (
+            self.hours.calendars
+            and instrument is not None
+            and not self.hours.is_open(instrument, event.ts_ns, extended=True)
+        ):
             return
         book = floor.book(event.con_id)
+        if book.is_halted:
+            return
         if isinstance(event, Quote):
             book.on_quote(event)
         else:
@@ -237,9 +247,6 @@ class Engine:
         self.floor.later(tomorrow_ns - self.floor.now_ns, self._on_midnight)
 
     def _on_midnight(self) -> None:
-        for order in self.orders.book.open_orders():
-            if (order.order.tif or "DAY") == "DAY":
-                self.orders.life.cancel_by_broker(order, "End of day.")
         for account in self.accounts.values():
             account.new_day()
             account.previous_equity = self.orders.fills.summary(account).net_liquidation

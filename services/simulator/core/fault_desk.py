@@ -6,7 +6,6 @@ Source: ib-facts A.9, A.10, D.4, E.2.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -198,21 +197,20 @@ class FaultDesk:
                 message = ErrorMessage(int(request_id), int(code), text or f"notice {code}")
                 self._floor.send(session.session, message)
 
-    def correction(self, *, exec_id: str = "", price: str = "") -> None:
+    def correction(self, *, exec_id: str = "", price: str = "", shares: str = "") -> None:
         """Correct an execution (the last one without an id): the same execId with a higher last number is sent."""
-        found = [each for each in self._executions.all if not exec_id or each.exec_id == exec_id]
+        found = [each for each in self._executions.current() if not exec_id or each.exec_id == exec_id]
         if not found:
-            raise ValueError(f"there is no execution {exec_id!r}")
+            raise ValueError(f"there is no execution {exec_id!r} that was not corrected already")
         old = found[-1]
-        stem, _, revision = old.exec_id.rpartition(".")
-        new = replace(old, exec_id=f"{stem}.{int(revision) + 1:02d}")
-        if price:
-            new = replace(new, price=type(old.price)(price))
-        self._executions.add(new)
-        floor, config = self._floor, self._floor.config
-        floor.log("correction", exec_id=new.exec_id, corrects=old.exec_id, price=new.price, shares=new.shares)
-        for session in floor.sessions.watchers(old.client_id, config.master_client_id):
-            floor.send_broker(session, new.details(-1, config.time_zone, zone_name=config.execution_zone_name))
+        new = self._orders.fills.correct(
+            old, _decimal(price) if price else old.price, _decimal(shares) if shares else old.shares
+        )
+        order = self._orders.book.by_perm.get(old.perm_id)
+        if order is not None:
+            order.filled += new.shares - old.shares
+            order.paid += new.shares * new.price - old.shares * old.price
+            self._orders.book.dirty[order.perm_id] = order
 
     def manual_order(
         self,

@@ -54,6 +54,8 @@ class Faults:
     """What is wrong now. Times are ends, in nanoseconds; 0 is off."""
 
     is_link_lost: bool = False
+    keeps_orders: bool = True
+    """TWS' "maintain and resubmit orders": what comes while the link is lost is submitted afterwards, else 10328."""
     is_hanging: bool = False
     """Connections are accepted and never answered."""
     silent_until_ns: int = 0

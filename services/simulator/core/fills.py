@@ -5,6 +5,7 @@ Source: ib-facts A.6, A.8 (recorded market order).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from services.simulator.core.account import Account, Summary
@@ -59,6 +60,32 @@ class FillBooker:
             shares=fill.quantity, price=fill.price, commission=fee, realized=realized,
         )  # fmt: skip
 
+    def correct(self, old: Execution, price: Decimal, shares: Decimal) -> Execution:
+        """Book a correction of an execution: the old trade is taken back, the new one is booked, no fee is charged."""
+        floor = self._floor
+        stem, _, revision = old.exec_id.rpartition(".")
+        instrument = floor.universe.by_id(old.contract.con_id)
+        if instrument is None:
+            raise ValueError(f"the contract of execution {old.exec_id} is not listed any more")
+        account = self._accounts[old.account]
+        account.apply_fill(instrument, -old.side, old.shares, old.price, ZERO)
+        if shares > 0:
+            account.apply_fill(instrument, old.side, shares, price, ZERO)
+        new = replace(
+            old, exec_id=f"{stem}.{int(revision) + 1:02d}", price=price, shares=shares,
+            cum_qty=old.cum_qty + shares - old.shares,
+        )  # fmt: skip
+        self._executions.add(new)
+        floor.log(
+            "correction", exec_id=new.exec_id, corrects=old.exec_id, perm_id=old.perm_id, price=price, shares=shares,
+            order_ref=old.order_ref, account=old.account, con_id=instrument.con_id,
+        )  # fmt: skip
+        config = floor.config
+        for session in floor.sessions.watchers(old.client_id, config.master_client_id, is_manual=old.is_manual):
+            floor.send_broker(session, new.details(-1, config.time_zone, zone_name=config.execution_zone_name))
+        floor.position_changed(old.account, instrument.con_id)
+        return new
+
     def tell(self, order: BrokerOrder) -> None:
         """Send what has been booked on an order since the last call."""
         floor, config = self._floor, self._floor.config
@@ -96,6 +123,11 @@ class FillBooker:
     def summary(self, account: Account) -> Summary:
         """Return an account's state now."""
         return account.summary(self._mark, self.rate)
+
+    def opens_short(self, order: BrokerOrder) -> bool:
+        """Return whether a sale would sell more than is held."""
+        held = self._accounts[order.account].quantity(order.instrument.con_id)
+        return order.instrument.sec_type == "STK" and order.remaining > max(ZERO, held)
 
     def estimated_commission(self, order: BrokerOrder) -> Decimal:
         """Return what an order would cost if it filled at its limit or the market."""

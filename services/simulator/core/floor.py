@@ -70,6 +70,8 @@ class Floor:
         self.sessions = Sessions()
         self.ledger = Ledger()
         self.faults = Faults()
+        self.hard_to_borrow: dict[str, float] = {}
+        """Symbols of which no shares can be lent at once, with the seconds that finding some takes."""
         self.watch: Callable[[Instrument], None] = lambda _: None
         self.release: Callable[[int], None] = lambda _: None
         self.position_changed: Callable[[str, int], None] = lambda _, __: None

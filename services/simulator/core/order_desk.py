@@ -18,7 +18,7 @@ from decimal import Decimal
 
 from services.simulator.core import order_rules
 from services.simulator.core.account import Account, order_margin
-from services.simulator.core.contracts import Listing, NotFound
+from services.simulator.core.contracts import Instrument, Listing, NotFound
 from services.simulator.core.executions import Executions
 from services.simulator.core.fills import FillBooker
 from services.simulator.core.floor import Floor
@@ -73,6 +73,8 @@ class OrderDesk:
             self._refuse(session, request, 321, READ_ONLY)
         elif not 0 <= request.order_id <= MAX_ORDER_ID:
             self._refuse(session, request, 320, f"Error reading request. For input string: {request.order_id}")
+        elif floor.faults.is_link_lost and not floor.faults.keeps_orders:
+            self._refuse(session, request, 10328, "Connection lost, order data could not be resolved.")
         elif known is not None:
             self._modify(session, known, request)
         elif not request.order.what_if and request.order_id < floor.sessions.next_order_id(client_id):
@@ -119,8 +121,7 @@ class OrderDesk:
         if instrument is None:
             raise ValueError(f"{symbol!r} is not listed here")
         floor.watch(instrument)
-        context = order_rules.Context(instrument, floor.config.accounts, floor.book(instrument.con_id).mid)
-        complaint = order_rules.check_new(order, context)
+        complaint = order_rules.check_new(order, self._context(instrument))
         if complaint is not None:
             raise ValueError(complaint[1])
         placed = PlaceOrder(0, instrument.contract(), order)
@@ -140,8 +141,7 @@ class OrderDesk:
             self._refuse(session, request, 200, found.text)
             return
         floor.watch(found.instrument)
-        context = order_rules.Context(found.instrument, floor.config.accounts, floor.book(found.instrument.con_id).mid)
-        complaint = order_rules.check_new(request.order, context)
+        complaint = order_rules.check_new(request.order, self._context(found.instrument, session.version))
         if complaint is None and request.order.parent_id:
             complaint = self._check_parent(client_id, request.order.parent_id)
         if complaint is not None:
@@ -162,6 +162,14 @@ class OrderDesk:
             floor.log("order_state", **self.life.state_facts(order, "Held"))
             return
         self.life.release(order)
+
+    def _context(self, instrument: Instrument, version: int = 176) -> order_rules.Context:
+        floor, config = self._floor, self._floor.config
+        book = floor.book(instrument.con_id)
+        return order_rules.Context(
+            instrument, config.accounts, book.mid, version, config.time_zone, floor.now_ns, config.precaution_percent,
+            config.precaution_size, (book.limit_low, book.limit_high),
+        )  # fmt: skip
 
     def _make(self, client_id: int, request: PlaceOrder, found: Listing) -> BrokerOrder:
         instrument = found.instrument
@@ -276,10 +284,14 @@ class OrderDesk:
             self._refuse(session, request, 2102, "Unable to modify this order as it is still being processed.")
             return
         new = replace(new, account=new.account or order.account, what_if=False)
-        context = order_rules.Context(order.instrument, self._floor.config.accounts, 0.0)
-        complaint = order_rules.check_change(order.order, new, order.filled) or order_rules.check_prices(new, context)
+        complaint = order_rules.check_change(order.order, new, order.filled) or order_rules.check_changed(
+            new, self._context(order.instrument, session.version)
+        )
         if complaint is not None:
             self._refuse(session, request, *complaint)
+            return
+        if new.parent_id and self._is_gone(order, new.parent_id):
+            self._refuse(session, request, 135, f"Can't find order with id = {new.parent_id}")
             return
         if order.is_held:
             order.order = new
@@ -287,6 +299,10 @@ class OrderDesk:
             if new.transmit:
                 self.life.release(order)
             return
-        order.order = replace(new, parent_id=order.order.parent_id)
+        order.change = replace(new, parent_id=order.order.parent_id)
         self._floor.log("order_state", **self.life.state_facts(order, "Modified"))
         self._floor.later(self._floor.config.ack_delay_ns, lambda: self.life.apply_change(order))
+
+    def _is_gone(self, order: BrokerOrder, parent_id: int) -> bool:
+        parent = self.book.of_client(order.client_id, parent_id)
+        return parent is None or parent.is_done

@@ -5,7 +5,7 @@ Invariants:
 2. A cancel that has not reached the exchange does not stop a fill: fills beat cancels.
 3. A child works only once its parent has filled; siblings of a bracket and of an OCA group cancel or reduce each other.
 
-Known limit: MOC and LOC orders trade at once, as the market never closes in the default mode.
+The bell rings elsewhere (`order_days.py`): this module lets an order work, trade, change and end.
 
 Source: ib-facts A.7, A.8, A.13.
 """
@@ -19,8 +19,9 @@ from services.simulator.core.fills import FillBooker
 from services.simulator.core.floor import Floor
 from services.simulator.core.hours import Hours
 from services.simulator.core.market import MarketEvent, Trade
-from services.simulator.core.matching import check_trigger, on_trade, price_of, rest, take
+from services.simulator.core.matching import Fill, check_trigger, on_trade, price_of, reprice, rest, take
 from services.simulator.core.order_book import OrderBook
+from services.simulator.core.order_hours import IGNORED_TEXT, OrderHours, ignores_outside_rth
 from services.simulator.core.orders import DONE, BrokerOrder, open_order, order_status
 from services.simulator.core.times import zoned_text
 
@@ -32,7 +33,8 @@ class OrderLife:
 
     def __init__(self, floor: Floor, book: OrderBook, fills: FillBooker, hours: Hours) -> None:
         self._floor = floor
-        self._hours = hours
+        self.hours = OrderHours(hours, floor.config.time_zone)
+        self._model = floor.config.model
         self.book = book
         self.fills = fills
         self._none_text = floor.config.deltaneutral_none
@@ -52,10 +54,14 @@ class OrderLife:
         parent = self.book.of_client(order.client_id, order.order.parent_id) if order.order.parent_id else None
         order.waits_for_parent = parent is not None and parent.status != "Filled"
         order.status = "PreSubmitted"
+        self.hours.set_times(order, floor.now_ns)
         self.book.add_working(order)
         floor.log("order_state", **self.state_facts(order))
         self._tell_open(order)
         self.tell_status(order)
+        if ignores_outside_rth(order):
+            self.tell_error(order, 2109, IGNORED_TEXT)
+        self.arm_expiry(order)
         if not order.waits_for_parent:
             floor.later(floor.config.ack_delay_ns, lambda: self._reach_exchange(order))
 
@@ -66,23 +72,57 @@ class OrderLife:
         if floor.faults.is_link_lost:
             floor.later(floor.config.ack_delay_ns + 100_000_000, lambda: self._reach_exchange(order))
             return
-        if not order.order.outside_rth and not self._hours.is_open(order.instrument, floor.now_ns):
-            self._hold_for_session(order)
+        begins_ns = self.hours.begins_ns(order, floor.now_ns)
+        if begins_ns > floor.now_ns:
+            self._hold_until(order, begins_ns)
             return
+        if self._must_locate(order):
+            self._locate(order)
+            return
+        order.is_locating = False
         order.is_at_exchange = True
+        if order.working.waits_for_auction:
+            self._save(order)
+            return
         check_trigger(order.working, floor.book(order.instrument.con_id), on_quotes=self._on_quotes(order))
         if order.working.waits_for_trigger:
             self._save(order)
             return
         self._activate(order)
 
-    def _hold_for_session(self, order: BrokerOrder) -> None:
+    def _hold_until(self, order: BrokerOrder, begins_ns: int) -> None:
         floor = self._floor
-        open_ns = self._hours.next_open_ns(order.instrument, floor.now_ns)
-        when = zoned_text(open_ns, order.instrument.time_zone)
-        text = f"Order Message:\nWarning: Your order will not be placed at the exchange until {when}."
-        self.tell_error(order, 399, text)
-        floor.later(open_ns - floor.now_ns, lambda: self._reach_exchange(order))
+        if begins_ns != order.starts_ns:
+            when = zoned_text(begins_ns, order.instrument.time_zone)
+            text = f"Order Message:\nWarning: Your order will not be placed at the exchange until {when}."
+            self.tell_error(order, 399, text)
+        floor.later(begins_ns - floor.now_ns, lambda: self._reach_exchange(order))
+
+    def _must_locate(self, order: BrokerOrder) -> bool:
+        if order.working.side > 0 or order.is_locating:
+            return False
+        return order.instrument.symbol in self._floor.hard_to_borrow and self.fills.opens_short(order)
+
+    def _locate(self, order: BrokerOrder) -> None:
+        """Hold a short sale until shares to lend were found (404)."""
+        floor = self._floor
+        order.is_locating = True
+        self.tell_error(order, 404, "Order held while securities are located.")
+        self.tell_status(order)
+        self._save(order)
+        seconds = floor.hard_to_borrow[order.instrument.symbol]
+        floor.later(int(seconds * 1_000_000_000), lambda: self._reach_exchange(order))
+
+    def arm_expiry(self, order: BrokerOrder) -> None:
+        """Let a good-till-date order end at its time; what is good for the day ends with the bell."""
+        floor = self._floor
+        if order.order.tif == "GTD" and order.expires_ns:
+            due_ns = order.expires_ns
+            floor.later(max(0, due_ns - floor.now_ns), lambda: self._expire(order, due_ns))
+
+    def _expire(self, order: BrokerOrder, due_ns: int) -> None:
+        if order.expires_ns == due_ns and not order.is_done:
+            self._finish_cancel(order, "Good till date has passed.")
 
     def _activate(self, order: BrokerOrder) -> None:
         """Let an order into the market: it is Submitted, and trades a moment later what it can."""
@@ -107,11 +147,21 @@ class OrderLife:
             rest(order.working, self._floor.book(order.instrument.con_id))
 
     def _match(self, order: BrokerOrder) -> None:
-        book = self._floor.book(order.instrument.con_id)
-        reference = order.working.limit or price_of(book.mid)
-        for fill in take(order.working, book, order.instrument.rule.tick_at(reference)):
-            self.fills.book(order, fill)
-            self._after_fill(order)
+        floor = self._floor
+        if not self.hours.may_trade(order, floor.now_ns):
+            return
+        working, book = order.working, floor.book(order.instrument.con_id)
+        reference = working.limit or price_of(book.mid)
+        tick = order.instrument.rule.tick_at(reference)
+        if working.is_pegged and reprice(working, book, tick) and working.is_resting:
+            rest(working, book)
+        for fill in take(working, book, tick, self._model):
+            self.fill(order, fill)
+
+    def fill(self, order: BrokerOrder, fill: Fill) -> None:
+        """Book a fill and what follows from it."""
+        self.fills.book(order, fill)
+        self._after_fill(order)
 
     def on_market(self, event: MarketEvent) -> None:
         """Let resting orders of the event's contract trade or be triggered."""
@@ -120,9 +170,11 @@ class OrderLife:
             return
         size_left = event.size if isinstance(event, Trade) else 0.0
         for order in list(orders.values()):
-            if order.is_done or not order.is_at_exchange:
-                continue
             working = order.working
+            if order.is_done or not order.is_at_exchange or working.waits_for_auction:
+                continue
+            if not self.hours.may_trade(order, event.ts_ns):
+                continue
             if working.waits_for_trigger:
                 by_quote = self._on_quotes(order)
                 if isinstance(event, Trade) != by_quote and check_trigger(
@@ -134,10 +186,9 @@ class OrderLife:
             if order.status != "Submitted":
                 continue
             if isinstance(event, Trade):
-                fill, size_left = on_trade(working, event.price, size_left)
+                fill, size_left = on_trade(working, event.price, size_left, self._model)
                 if fill is not None:
-                    self.fills.book(order, fill)
-                    self._after_fill(order)
+                    self.fill(order, fill)
             else:
                 self._match(order)
 
@@ -180,9 +231,18 @@ class OrderLife:
 
     def apply_change(self, order: BrokerOrder) -> None:
         """Let a change take effect at the exchange."""
-        if order.is_done:
+        change, order.change = order.change, None
+        if order.is_done or change is None:
             return
+        if change.total_quantity <= order.filled:
+            text = "Order rejected - reason:The new quantity is not above the quantity already filled."
+            self.tell_error(order, 201, text)
+            self.tell_status(order)
+            return
+        order.order = change
         self.take_changes(order)
+        self.hours.set_times(order, self._floor.now_ns)
+        self.arm_expiry(order)
         self._tell_open(order)
         self.tell_status(order)
         self._save(order)
@@ -193,6 +253,7 @@ class OrderLife:
         """Take an order's changed fields over into the matching."""
         own, working = order.order, order.working
         working.remaining = order.remaining
+        working.peg = None
         working.tif = own.tif or "DAY"
         working.is_resting = False
         working.limit = own.lmt_price
@@ -249,19 +310,33 @@ class OrderLife:
             self._reach_exchange(child)
 
     def restore(self, order: BrokerOrder) -> None:
-        """Take back a stored order; one that worked goes on working."""
+        """Take back a stored order; one that worked goes on working, one that was not transmitted is gone (A.7)."""
+        if order.is_held and not order.is_done:
+            order.is_held, order.status, order.done_text = False, "ApiCancelled", "Not transmitted"
+            order.done_ns = order.received_ns
         self.book.add(order)
         self._floor.sessions.use_order_id(order.client_id, order.order_id)
         if order.is_done:
             self.book.remove_working(order)
-        elif not order.is_held:
+        else:
             self.book.add_working(order)
             self._floor.watch(order.instrument)
-            if order.cancel_requested:
-                self._floor.later(self._floor.config.ack_delay_ns, lambda: self._cancel_at_exchange(order))
-            elif not order.is_at_exchange and not order.waits_for_parent:
-                self._floor.later(self._floor.config.ack_delay_ns, lambda: self._reach_exchange(order))
+            self._floor.later(self._floor.config.ack_delay_ns, lambda: self._resume(order))
+            self.arm_expiry(order)
         self.book.dirty.pop(order.perm_id, None)
+
+    def _resume(self, order: BrokerOrder) -> None:
+        """Go on where the exchange stopped."""
+        if 0 < order.expires_ns <= self._floor.now_ns:
+            self._finish_cancel(order, "End of day.")
+        elif order.cancel_requested:
+            self._cancel_at_exchange(order)
+        elif order.waits_for_parent:
+            return
+        elif not order.is_at_exchange:
+            self._reach_exchange(order)
+        elif not order.working.waits_for_trigger and not order.working.waits_for_auction:
+            self._first_match(order)
 
     def cancel_by_broker(self, order: BrokerOrder, reason: str) -> None:
         """Cancel an order without anybody's request (end of day, exchange, broker)."""

@@ -29,7 +29,8 @@ class BrokerOrder:
     """One order at the broker.
 
     `is_held` is an order whose transmit flag keeps it in TWS; `waits_for_parent` one whose parent has not filled.
-    `is_manual` orders were entered in TWS by hand.
+    `is_manual` orders were entered in TWS by hand; `is_locating` is a short sale whose shares are being looked for.
+    `expires_ns` is when it ends by itself, 0 for never; `starts_ns` when it may begin to work (goodAfterTime).
     """
 
     perm_id: int
@@ -55,6 +56,11 @@ class BrokerOrder:
     done_ns: int = 0
     done_text: str = ""
     fills: int = 0
+    is_locating: bool = False
+    expires_ns: int = 0
+    starts_ns: int = 0
+    change: TwsOrder | None = None
+    """A modify on its way to the exchange; lost if the exchange stops before it arrives."""
 
     @property
     def remaining(self) -> Decimal:
@@ -84,6 +90,8 @@ class BrokerOrder:
             reasons.append("child")
         if self.working.waits_for_trigger:
             reasons.append("trigger")
+        if self.is_locating:
+            reasons.append("locate")
         return ",".join(reasons) if self.is_active else ""
 
 

@@ -66,7 +66,7 @@ class ReferenceDesk:
             category=instrument.category,
             subcategory=instrument.subcategory,
             time_zone_id=instrument.time_zone,
-            trading_hours=hours,
+            trading_hours=self._hours.text(instrument, self._floor.now_ns, extended=True),
             liquid_hours=hours,
             sec_id_list=(TagValue("ISIN", instrument.isin),) if instrument.isin else (),
             agg_group=1,
