@@ -191,6 +191,10 @@ class DataDesk:
         for key in [key for key in self._where if key[0] == session]:
             self._drop(key)
 
+    def requests(self) -> list[tuple[int, int]]:
+        """Return session and request id of every subscription."""
+        return list(self._where)
+
     def subscribed_contracts(self) -> int:
         """Return how many contracts are subscribed."""
         return len(self._by_contract)

@@ -17,6 +17,7 @@ from typing import Any
 
 from services.simulator.core.account import Account
 from services.simulator.core.account_desk import AccountDesk
+from services.simulator.core.commands import Commands
 from services.simulator.core.config import ExchangeConfig
 from services.simulator.core.contracts import Instrument, Universe
 from services.simulator.core.data_desk import DataDesk
@@ -27,8 +28,10 @@ from services.simulator.core.history import History, Recorder
 from services.simulator.core.history_desk import HistoryDesk
 from services.simulator.core.hours import Hours
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, SyntheticMarket
+from services.simulator.core.message_faults import MessageFaults
 from services.simulator.core.order_days import OrderDays
 from services.simulator.core.order_desk import OrderDesk
+from services.simulator.core.order_faults import OrderFaults
 from services.simulator.core.pacing import Pacing
 from services.simulator.core.persistence import (
     account_to_dict,
@@ -42,6 +45,7 @@ from services.simulator.core.query_desk import QueryDesk
 from services.simulator.core.reference_desk import ReferenceDesk
 from services.simulator.core.replay import Recording, ReplayMarket
 from services.simulator.core.routes import routes
+from services.simulator.core.scenario import Scenario, ScenarioPlayer
 from services.simulator.core.sessions import IN_USE, Session
 from services.simulator.core.times import midnight_ns
 from services.simulator.core.truth import truth
@@ -94,7 +98,7 @@ class Engine:
         self.history = HistoryDesk(floor, History(floor.prices, self._recorder, config.seed))
         self.account_desk = AccountDesk(floor, self.accounts, self.orders.fills)
         self.reference = ReferenceDesk(floor, self.hours)
-        self.faults = FaultDesk(floor, self.executions, self.orders)
+        self.commands = self._open_commands()
         self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate)
         self._replay = self._open_replay(recordings or {}, speed, loop=loop)
         self._replayed = set(self._replay_ids(recordings or {}))
@@ -106,6 +110,17 @@ class Engine:
         floor.release = self._release
         self.days.arm()
         self._arm_midnight()
+
+    def _open_commands(self) -> Commands:
+        order_faults = OrderFaults(self.orders)
+        return Commands(
+            self.floor,
+            {
+                "connections": FaultDesk(self.floor, order_faults, self.data).acts(),
+                "messages": MessageFaults(self.floor, self.executions, self.orders).acts(),
+                "orders": order_faults.acts(),
+            },
+        )
 
     # -------------------------------------------------------------------------------------------- sessions
     def open_session(self, session: int, version: int, now_ns: int, peer: str = "") -> Turn:
@@ -236,7 +251,8 @@ class Engine:
             book.on_quote(event)
         else:
             book.on_trade(event)
-        self.data.on_market(event)
+        if not floor.faults.stalled or not floor.faults.is_stalled(event.con_id, event.ts_ns):
+            self.data.on_market(event)
         self.orders.life.on_market(event)
 
     def _arm_midnight(self) -> None:
@@ -300,8 +316,12 @@ class Engine:
             BadFault: unknown name or parameters.
         """
         self._run(now_ns)
-        self.faults.inject(name, parameters)
+        self.commands.inject(name, parameters)
         return self._finish()
+
+    def play(self, scenario: Scenario) -> None:
+        """Carry out a scenario from now on."""
+        ScenarioPlayer(self.floor, self.commands.inject).play(scenario)
 
     def truth(self, now_ns: int, *, with_orders: bool = True) -> dict[str, Any]:
         """Return what the broker's own books say."""

@@ -91,7 +91,11 @@ class FillBooker:
         floor, config = self._floor, self._floor.config
         executions = self._untold.pop(order.perm_id, [])
         watchers = floor.sessions.watchers(order.client_id, config.master_client_id, is_manual=order.is_manual)
+        is_first = floor.faults.commissions_first > 0
+        floor.faults.commissions_first -= is_first
         for session in watchers:
+            if is_first:
+                self._report(session, executions)
             for execution in executions:
                 floor.send_broker(
                     session, execution.details(-1, config.time_zone, zone_name=config.execution_zone_name)
@@ -101,13 +105,17 @@ class FillBooker:
             if order.status == "Filled":
                 message = open_order(order, none_text=config.deltaneutral_none, with_commission=True)
                 floor.send_broker(session, message)
-            delay_ns = floor.faults.commission_delay_ns
-            for execution in executions:
-                if delay_ns:
-                    floor.later(delay_ns, _late(floor, session, execution))
-                else:
-                    floor.send_broker(session, execution.report())
+            if not is_first:
+                self._report(session, executions)
         floor.position_changed(order.account, order.instrument.con_id)
+
+    def _report(self, session: int, executions: list[Execution]) -> None:
+        delay_ns = self._floor.faults.commission_delay_ns
+        for execution in executions:
+            if delay_ns:
+                self._floor.later(delay_ns, _late(self._floor, session, execution))
+            else:
+                self._floor.send_broker(session, execution.report())
 
     def rate(self, currency: str) -> Decimal:
         """Return the base currency per unit of a currency, from the currency pairs listed here."""

@@ -32,6 +32,13 @@ class CloseSession:
 
 
 @dataclass(frozen=True, slots=True)
+class AbandonSession:
+    """Leave a session's connection open without anybody behind it."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class SetListening:
     """Refuse new connections at the port, or take them again."""
 
@@ -47,7 +54,7 @@ class Save:
     value: dict[str, Any] | None
 
 
-Effect = CloseSession | SetListening | Save
+Effect = CloseSession | AbandonSession | SetListening | Save
 
 
 @dataclass(slots=True)
@@ -84,13 +91,23 @@ class Floor:
     def send(self, session: int, response: Response) -> None:
         """Send a response to a session in this turn, unless a fault drops or delays it."""
         if self.faults.is_active:
-            verdict = self.faults.on_send(session, response, self.now_ns)
-            if verdict is None:
-                return
-            if verdict > 0:
-                self.later(verdict, lambda: self._put(session, response))
-                return
-        self._put(session, response)
+            self._send_through_faults(session, response)
+        else:
+            self._put(session, response)
+
+    def _send_through_faults(self, session: int, response: Response) -> None:
+        entry = self.sessions.by_session.get(session)
+        verdict = self.faults.on_send(session, entry.client_id if entry else None, response, self.now_ns)
+        if verdict.delay_ns is None:
+            return
+        if verdict.delay_ns > 0:
+            self.later(verdict.delay_ns, lambda: self._put(session, response))
+        else:
+            self._put(session, response)
+        if verdict.again_ns == 0:
+            self._put(session, response)
+        elif verdict.again_ns is not None:
+            self.later(verdict.again_ns, lambda: self._put(session, response))
 
     def send_broker(self, session: int, response: Response) -> None:
         """Send what TWS knows from IB's servers only: held back while their connection is lost."""

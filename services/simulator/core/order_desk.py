@@ -46,7 +46,7 @@ class OrderDesk:
     def __init__(
         self, floor: Floor, accounts: dict[str, Account], executions: Executions, hours: Hours | None = None
     ) -> None:
-        self._floor = floor
+        self.floor = self._floor = floor
         self._accounts = accounts
         self.book = OrderBook()
         self.fills = FillBooker(floor, accounts, executions)
@@ -69,7 +69,10 @@ class OrderDesk:
             order_type=request.order.order_type, limit=request.order.lmt_price, stop=request.order.aux_price,
             tif=request.order.tif, parent_id=request.order.parent_id, account=request.order.account,
         )  # fmt: skip
-        if floor.config.read_only:
+        if known is None and not request.order.what_if and floor.faults.lose_orders > 0:
+            floor.faults.lose_orders -= 1
+            floor.log("order_lost", client_id=client_id, order_id=request.order_id, order_ref=request.order.order_ref)
+        elif floor.config.read_only:
             self._refuse(session, request, 321, READ_ONLY)
         elif not 0 <= request.order_id <= MAX_ORDER_ID:
             self._refuse(session, request, 320, f"Error reading request. For input string: {request.order_id}")
@@ -155,11 +158,11 @@ class OrderDesk:
         self.book.add(order)
         complaint = self._check_limits(order)
         if complaint is not None:
-            self._reject(order, *complaint)
+            self.life.reject(order, *complaint)
             return
         if not request.order.transmit:
             order.is_held = True
-            floor.log("order_state", **self.life.state_facts(order, "Held"))
+            self.life.voice.log(order, "Held")
             return
         self.life.release(order)
 
@@ -243,13 +246,6 @@ class OrderDesk:
         )  # fmt: skip
         self._floor.error(session.session, request.order_id, code, text)
 
-    def _reject(self, order: BrokerOrder, code: int, text: str) -> None:
-        order.status, order.done_ns, order.done_text = "Inactive", self._floor.now_ns, text
-        self.book.remove_working(order)
-        self._floor.log("order_state", **self.life.state_facts(order), code=code)
-        self.life.tell_error(order, code, text)
-        self.life.tell_status(order)
-
     def _answer_what_if(self, session: Session, order: BrokerOrder) -> None:
         summary = self.fills.summary(self._accounts[order.account])
         needed, _ = self._margin(order)
@@ -299,9 +295,24 @@ class OrderDesk:
             if new.transmit:
                 self.life.release(order)
             return
+        if self._floor.faults.is_link_lost and self._floor.faults.double_changes > 0:
+            self._double(order, new)
+            return
         order.change = replace(new, parent_id=order.order.parent_id)
-        self._floor.log("order_state", **self.life.state_facts(order, "Modified"))
+        self.life.voice.log(order, "Modified")
         self._floor.later(self._floor.config.ack_delay_ns, lambda: self.life.apply_change(order))
+
+    def _double(self, order: BrokerOrder, new: TwsOrder) -> None:
+        """Make a second order of a modify: the first stays live, its owner's ids lead to the second (A.7)."""
+        floor = self._floor
+        floor.faults.double_changes -= 1
+        second = self._make(
+            order.client_id, PlaceOrder(order.order_id, order.contract, new),
+            Listing(order.instrument, order.contract.exchange),
+        )  # fmt: skip
+        floor.log("order_doubled", perm_id=order.perm_id, second_perm_id=second.perm_id, order_ref=new.order_ref)
+        self.book.add(second)
+        self.life.release(second)
 
     def _is_gone(self, order: BrokerOrder, parent_id: int) -> bool:
         parent = self.book.of_client(order.client_id, parent_id)

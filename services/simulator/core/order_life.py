@@ -16,16 +16,22 @@ from dataclasses import replace
 from decimal import Decimal
 
 from services.simulator.core.fills import FillBooker
-from services.simulator.core.floor import Floor
+from services.simulator.core.floor import Floor, Save
 from services.simulator.core.hours import Hours
 from services.simulator.core.market import MarketEvent, Trade
 from services.simulator.core.matching import Fill, check_trigger, on_trade, price_of, reprice, rest, take
 from services.simulator.core.order_book import OrderBook
 from services.simulator.core.order_hours import IGNORED_TEXT, OrderHours, ignores_outside_rth
-from services.simulator.core.orders import DONE, BrokerOrder, open_order, order_status
+from services.simulator.core.order_voice import OrderVoice
+from services.simulator.core.orders import DONE, BrokerOrder
 from services.simulator.core.times import zoned_text
 
 ZERO = Decimal(0)
+FALSE_ALARMS = {
+    399: "Order Message:\nWarning: your order will not be placed at the exchange until the next session.",
+    2109: IGNORED_TEXT,
+    10349: "Order TIF was set to DAY based on order preset.",
+}
 
 
 class OrderLife:
@@ -37,7 +43,7 @@ class OrderLife:
         self._model = floor.config.model
         self.book = book
         self.fills = fills
-        self._none_text = floor.config.deltaneutral_none
+        self.voice = OrderVoice(floor, book)
 
     # -------------------------------------------------------------------------------------------- life
     def release(self, order: BrokerOrder) -> None:
@@ -56,12 +62,14 @@ class OrderLife:
         order.status = "PreSubmitted"
         self.hours.set_times(order, floor.now_ns)
         self.book.add_working(order)
-        floor.log("order_state", **self.state_facts(order))
-        self._tell_open(order)
-        self.tell_status(order)
+        self.voice.log(order)
+        self.voice.open(order)
+        self.voice.status(order)
         if ignores_outside_rth(order):
-            self.tell_error(order, 2109, IGNORED_TEXT)
+            self.voice.error(order, 2109, IGNORED_TEXT)
         self.arm_expiry(order)
+        for code in floor.faults.take_alarms():
+            self.voice.error(order, code, FALSE_ALARMS.get(code, f"notice {code}"))
         if not order.waits_for_parent:
             floor.later(floor.config.ack_delay_ns, lambda: self._reach_exchange(order))
 
@@ -82,11 +90,11 @@ class OrderLife:
         order.is_locating = False
         order.is_at_exchange = True
         if order.working.waits_for_auction:
-            self._save(order)
+            self.voice.save(order)
             return
         check_trigger(order.working, floor.book(order.instrument.con_id), on_quotes=self._on_quotes(order))
         if order.working.waits_for_trigger:
-            self._save(order)
+            self.voice.save(order)
             return
         self._activate(order)
 
@@ -95,7 +103,7 @@ class OrderLife:
         if begins_ns != order.starts_ns:
             when = zoned_text(begins_ns, order.instrument.time_zone)
             text = f"Order Message:\nWarning: Your order will not be placed at the exchange until {when}."
-            self.tell_error(order, 399, text)
+            self.voice.error(order, 399, text)
         floor.later(begins_ns - floor.now_ns, lambda: self._reach_exchange(order))
 
     def _must_locate(self, order: BrokerOrder) -> bool:
@@ -107,9 +115,9 @@ class OrderLife:
         """Hold a short sale until shares to lend were found (404)."""
         floor = self._floor
         order.is_locating = True
-        self.tell_error(order, 404, "Order held while securities are located.")
-        self.tell_status(order)
-        self._save(order)
+        self.voice.error(order, 404, "Order held while securities are located.")
+        self.voice.status(order)
+        self.voice.save(order)
         seconds = floor.hard_to_borrow[order.instrument.symbol]
         floor.later(int(seconds * 1_000_000_000), lambda: self._reach_exchange(order))
 
@@ -128,9 +136,9 @@ class OrderLife:
         """Let an order into the market: it is Submitted, and trades a moment later what it can."""
         if order.order.order_type != "MKT" and order.status != "Submitted":
             order.status = "Submitted"
-            self._floor.log("order_state", **self.state_facts(order))
-            self._tell_open(order)
-            self.tell_status(order)
+            self.voice.log(order)
+            self.voice.open(order)
+            self.voice.status(order)
         self._floor.later(self._floor.config.fill_delay_ns, lambda: self._first_match(order))
 
     def _first_match(self, order: BrokerOrder) -> None:
@@ -142,8 +150,8 @@ class OrderLife:
         elif order.status not in DONE:
             if order.status != "Submitted":
                 order.status = "Submitted"
-                self._tell_open(order)
-                self.tell_status(order)
+                self.voice.open(order)
+                self.voice.status(order)
             rest(order.working, self._floor.book(order.instrument.con_id))
 
     def _match(self, order: BrokerOrder) -> None:
@@ -180,7 +188,7 @@ class OrderLife:
                 if isinstance(event, Trade) != by_quote and check_trigger(
                     working, self._floor.book(event.con_id), on_quotes=by_quote
                 ):
-                    self._floor.log("order_state", **self.state_facts(order, "Triggered"))
+                    self.voice.log(order, "Triggered")
                     self._activate(order)
                 continue
             if order.status != "Submitted":
@@ -200,8 +208,8 @@ class OrderLife:
             order.done_ns, order.done_text = self._floor.now_ns, f"Filled Size: {order.filled}"
             self.book.remove_working(order)
         self.fills.tell(order)
-        self._floor.log("order_state", **self.state_facts(order))
-        self._save(order)
+        self.voice.log(order)
+        self.voice.save(order)
         if order.status == "Filled":
             self._start_children(order)
         self._serve_oca(order)
@@ -212,7 +220,7 @@ class OrderLife:
                 child.waits_for_parent = False
                 self._reach_exchange(child)
                 if child.status == "PreSubmitted":
-                    self.tell_status(child)
+                    self.voice.status(child)
 
     def _serve_oca(self, order: BrokerOrder) -> None:
         """Cancel or reduce the other orders of the group; siblings of a bracket reduce each other."""
@@ -225,9 +233,9 @@ class OrderLife:
             if total < other.order.total_quantity:
                 other.order = replace(other.order, total_quantity=total)
                 other.working.remaining = other.remaining
-                self._floor.log("order_state", **self.state_facts(other, "Reduced"))
-                self._tell_open(other)
-                self.tell_status(other)
+                self.voice.log(other, "Reduced")
+                self.voice.open(other)
+                self.voice.status(other)
 
     def apply_change(self, order: BrokerOrder) -> None:
         """Let a change take effect at the exchange."""
@@ -236,16 +244,16 @@ class OrderLife:
             return
         if change.total_quantity <= order.filled:
             text = "Order rejected - reason:The new quantity is not above the quantity already filled."
-            self.tell_error(order, 201, text)
-            self.tell_status(order)
+            self.voice.error(order, 201, text)
+            self.voice.status(order)
             return
         order.order = change
         self.take_changes(order)
         self.hours.set_times(order, self._floor.now_ns)
         self.arm_expiry(order)
-        self._tell_open(order)
-        self.tell_status(order)
-        self._save(order)
+        self.voice.open(order)
+        self.voice.status(order)
+        self.voice.save(order)
         if order.is_at_exchange and not order.working.waits_for_trigger:
             self._floor.later(self._floor.config.fill_delay_ns, lambda: self._first_match(order))
 
@@ -274,7 +282,7 @@ class OrderLife:
     def _cancel_at_exchange(self, order: BrokerOrder) -> None:
         if order.is_done:
             text = f"OrderId {order.order_id} that needs to be cancelled cannot be cancelled, state: {order.status}."
-            self.tell_error(order, 10148, text)
+            self.voice.error(order, 10148, text)
             return
         if self._floor.faults.is_link_lost:
             self._floor.later(100_000_000, lambda: self._cancel_at_exchange(order))
@@ -288,10 +296,10 @@ class OrderLife:
         order.done_text = "Cancelled by Trader" if order.cancel_requested else reason or "Cancelled"
         order.is_held = False
         self.book.remove_working(order)
-        self._floor.log("order_state", **self.state_facts(order), reason=reason)
-        self.tell_status(order)
-        self.tell_error(order, 202, f"Order Canceled - reason:{reason}")
-        self._save(order)
+        self.voice.log(order, reason=reason)
+        self.voice.status(order)
+        self.voice.error(order, 202, f"Order Canceled - reason:{reason}")
+        self.voice.save(order)
         for child in self.book.children(order):
             if child.is_done:
                 continue
@@ -306,7 +314,7 @@ class OrderLife:
             child.waits_for_parent = False
             child.order = replace(child.order, total_quantity=min(child.order.total_quantity, parent.filled))
             child.working.remaining = child.remaining
-            self._tell_open(child)
+            self.voice.open(child)
             self._reach_exchange(child)
 
     def restore(self, order: BrokerOrder) -> None:
@@ -342,38 +350,18 @@ class OrderLife:
         """Cancel an order without anybody's request (end of day, exchange, broker)."""
         self._finish_cancel(order, reason)
 
-    # -------------------------------------------------------------------------------------------- telling
-    def _watchers(self, order: BrokerOrder) -> list[int]:
-        floor = self._floor
-        return floor.sessions.watchers(order.client_id, floor.config.master_client_id, is_manual=order.is_manual)
+    def reject(self, order: BrokerOrder, code: int, text: str) -> None:
+        """Let the broker or the exchange refuse an order that TWS had taken."""
+        order.status, order.done_ns, order.done_text = "Inactive", self._floor.now_ns, text
+        self.book.remove_working(order)
+        self.voice.log(order, code=code)
+        self.voice.error(order, code, text)
+        self.voice.status(order)
+        self.voice.save(order)
 
-    def _tell_open(self, order: BrokerOrder) -> None:
-        for session in self._watchers(order):
-            self._floor.send_broker(session, open_order(order, none_text=self._none_text))
-        self._save(order)
-
-    def tell_status(self, order: BrokerOrder) -> None:
-        """Send orderStatus to those who may see it."""
-        for session in self._watchers(order):
-            self._floor.send_broker(session, order_status(order))
-
-    def tell_error(self, order: BrokerOrder, code: int, text: str) -> None:
-        """Send an error to the client that placed the order."""
-        for session in self._watchers(order)[:1]:
-            self._floor.error(session, order.order_id, code, text)
-
-    def _save(self, order: BrokerOrder) -> None:
-        self.book.dirty[order.perm_id] = order
-
-    @staticmethod
-    def state_facts(order: BrokerOrder, state: str = "") -> dict[str, object]:
-        """Return what the ledger says of an order's state."""
-        return {
-            "state": state or order.status,
-            "perm_id": order.perm_id,
-            "client_id": order.client_id,
-            "order_id": order.order_id,
-            "order_ref": order.order.order_ref,
-            "filled": order.filled,
-            "remaining": order.remaining,
-        }
+    def lose(self, order: BrokerOrder) -> None:
+        """Forget an order as if it had never come; nobody is told."""
+        order.status = "ApiCancelled"
+        self.voice.log(order, "Lost")
+        self.book.forget(order)
+        self._floor.effect(Save("order", str(order.perm_id), None))

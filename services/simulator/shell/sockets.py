@@ -17,7 +17,7 @@ from collections import deque
 from typing import Any
 
 from services.simulator.core.engine import Engine
-from services.simulator.core.floor import CloseSession, Save, SetListening, Turn
+from services.simulator.core.floor import AbandonSession, CloseSession, Save, SetListening, Turn
 from services.simulator.core.times import zoned_text
 from services.simulator.shell.metrics import LATE, MESSAGES_SENT, REQUESTS_RECEIVED, SESSIONS_CUT
 from services.simulator.shell.store import Store
@@ -46,7 +46,8 @@ class Exchange:
         self._protocols: dict[int, SessionProtocol] = {}
         self._last_session = 0
         self._to_flush: set[int] = set()
-        self._closing: list[CloseSession] = []
+        self._closing: list[CloseSession | AbandonSession] = []
+        self._abandoned: list[SessionProtocol] = []
         self._saves: list[Save] = []
         self._is_flush_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -109,7 +110,7 @@ class Exchange:
             self._server.close()
             self._server = None
         self._flush()
-        for protocol in list(self._protocols.values()):
+        for protocol in (*self._protocols.values(), *self._abandoned):
             protocol.close(abrupt=False)
         self._store.save(self._saves, self.engine.floor.ledger.take_unsaved())
         self._saves = []
@@ -141,7 +142,7 @@ class Exchange:
         for effect in turn.effects:
             if isinstance(effect, Save):
                 self._saves.append(effect)
-            elif isinstance(effect, CloseSession):
+            elif isinstance(effect, CloseSession | AbandonSession):
                 self._closing.append(effect)
             else:
                 self._set_listening(effect)
@@ -196,7 +197,13 @@ class Exchange:
         closing, self._closing = self._closing, []
         for each in closing:
             protocol = self._protocols.get(each.session)
-            if protocol is not None:
+            if protocol is None:
+                continue
+            if isinstance(each, AbandonSession):
+                self._abandoned.append(protocol)
+                protocol.fall_silent()
+                self.ended(each.session)
+            else:
                 protocol.close(abrupt=each.abrupt)
 
     # -------------------------------------------------------------------------------------------- time
@@ -296,6 +303,11 @@ class SessionProtocol(asyncio.Protocol):
         """Take note of the end."""
         self._transport = None
         self._exchange.ended(self._session)
+
+    def fall_silent(self) -> None:
+        """Leave the connection open, never answer it again, and read on into nothing."""
+        self._is_hanging = True
+        self._inbox.clear()
 
     def queue(self, responses: list[Any]) -> None:
         """Encode responses into the output."""
