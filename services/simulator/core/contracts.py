@@ -203,6 +203,27 @@ class Universe:
         listing = next(iter(ids.values()))
         return Listing(listing.instrument, wanted.exchange.upper() or listing.instrument.route)
 
+    def named(self, text: str) -> Instrument:
+        """Return the instrument that a person means: a conId, a stock's symbol, or a local symbol like EUR.USD.
+
+        Raises:
+            ValueError: there is none.
+        """
+        wanted = text.strip()
+        found = self.by_id(int(wanted)) if wanted.isdigit() else self.by_symbol(wanted.upper())
+        if found is None:
+            found = next((each for each in self._by_id.values() if each.local_symbol == wanted.upper()), None)
+        if found is None:
+            raise ValueError(f"{text!r} is not listed here")
+        return found
+
+    def replace(self, instrument: Instrument) -> None:
+        """List an instrument under a new description; its conId stays."""
+        old = self._by_id[instrument.con_id]
+        self._by_symbol[old.symbol].remove(old)
+        self._by_id[instrument.con_id] = instrument
+        self._by_symbol.setdefault(instrument.symbol, []).append(instrument)
+
     def matching(self, pattern: str, limit: int = 16) -> list[Instrument]:
         """Return stocks and indices whose symbol starts with `pattern` or whose name contains it."""
         upper = pattern.strip().upper()

@@ -17,6 +17,7 @@ from typing import Any
 
 from services.simulator.core.account import Account
 from services.simulator.core.account_desk import AccountDesk
+from services.simulator.core.account_events import AccountEvents
 from services.simulator.core.commands import Commands
 from services.simulator.core.config import ExchangeConfig
 from services.simulator.core.contracts import Instrument, Universe
@@ -98,6 +99,7 @@ class Engine:
         self.history = HistoryDesk(floor, History(floor.prices, self._recorder, config.seed))
         self.account_desk = AccountDesk(floor, self.accounts, self.orders.fills)
         self.reference = ReferenceDesk(floor, self.hours)
+        self.events = AccountEvents(self.orders, self.accounts)
         self.commands = self._open_commands()
         self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate)
         self._replay = self._open_replay(recordings or {}, speed, loop=loop)
@@ -119,6 +121,7 @@ class Engine:
                 "connections": FaultDesk(self.floor, order_faults, self.data).acts(),
                 "messages": MessageFaults(self.floor, self.executions, self.orders).acts(),
                 "orders": order_faults.acts(),
+                "accounts": self.events.acts(),
             },
         )
 
@@ -263,9 +266,11 @@ class Engine:
         self.floor.later(tomorrow_ns - self.floor.now_ns, self._on_midnight)
 
     def _on_midnight(self) -> None:
+        self.events.expire_due()
         for account in self.accounts.values():
             account.new_day()
             account.previous_equity = self.orders.fills.summary(account).net_liquidation
+            self.floor.touched_accounts.add(account.name)
         self._arm_midnight()
 
     # -------------------------------------------------------------------------------------------- market
@@ -337,8 +342,10 @@ class Engine:
             for execution in self.executions.all[self._saved_executions :]:
                 floor.effect(Save("execution", execution.exec_id, execution_to_dict(execution)))
             self._saved_executions = len(self.executions.all)
-            for account in self.accounts.values():
-                floor.effect(Save("account", account.name, account_to_dict(account)))
+            floor.touched_accounts.update(self.accounts)
+        for name in sorted(floor.touched_accounts):
+            floor.effect(Save("account", name, account_to_dict(self.accounts[name])))
+        floor.touched_accounts.clear()
         if self._saved_ids != floor.sessions.next_order_ids:
             for client_id, order_id in floor.sessions.next_order_ids.items():
                 if self._saved_ids.get(client_id) != order_id:
@@ -349,7 +356,11 @@ class Engine:
     def restore(self, kind: str, key: str, value: dict[str, Any]) -> None:
         """Take back a stored piece of state; call for all of them before the first session opens."""
         universe = self.floor.universe
-        if kind == "order":
+        if kind == "listing":
+            floor = self.floor
+            floor.prices.scale(int(key), value["price_factor"])
+            self.events.rename(int(key), value["symbol"])
+        elif kind == "order":
             order = order_from_dict(value, universe)
             if order is not None:
                 self.orders.life.restore(order)

@@ -38,7 +38,9 @@ class FillBooker:
         order.fills += 1
         order.working.remaining = order.remaining
         order.status = "Filled" if order.remaining <= 0 else "Submitted"
-        total_fee = order_commission(instrument, order.filled, order.paid * instrument.multiplier)
+        total_fee = order_commission(
+            instrument, order.filled, order.paid * instrument.multiplier, schedule=floor.config.commissions
+        )
         fee = max(ZERO, total_fee - order.commission)
         order.commission += fee
         realized = self._accounts[order.account].apply_fill(
@@ -130,7 +132,7 @@ class FillBooker:
 
     def summary(self, account: Account) -> Summary:
         """Return an account's state now."""
-        return account.summary(self._mark, self.rate)
+        return account.summary(self.mark, self.rate)
 
     def opens_short(self, order: BrokerOrder) -> bool:
         """Return whether a sale would sell more than is held."""
@@ -139,11 +141,13 @@ class FillBooker:
 
     def estimated_commission(self, order: BrokerOrder) -> Decimal:
         """Return what an order would cost if it filled at its limit or the market."""
-        price = order.order.lmt_price or self._mark(order.instrument)
+        price = order.order.lmt_price or self.mark(order.instrument)
         quantity = order.order.total_quantity
-        return order_commission(order.instrument, quantity, quantity * price * order.instrument.multiplier)
+        value = quantity * price * order.instrument.multiplier
+        return order_commission(order.instrument, quantity, value, schedule=self._floor.config.commissions)
 
-    def _mark(self, instrument: Instrument) -> Decimal:
+    def mark(self, instrument: Instrument) -> Decimal:
+        """Return the price that a position is valued at."""
         return price_of(self._floor.mark(instrument))
 
 

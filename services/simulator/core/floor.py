@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from services.simulator.core.book import Book
 from services.simulator.core.config import ExchangeConfig
@@ -82,6 +83,10 @@ class Floor:
         self.watch: Callable[[Instrument], None] = lambda _: None
         self.release: Callable[[int], None] = lambda _: None
         self.position_changed: Callable[[str, int], None] = lambda _, __: None
+        self.touched_accounts: set[str] = set()
+        """Accounts whose stored state is older than this one."""
+        self.account_changed: Callable[[str], None] = lambda _: None
+        self.zone = ZoneInfo(config.time_zone)
         self._turn = Turn()
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._timer_seq = 0

@@ -139,6 +139,7 @@ class Prices:
         self._universe = universe
         self._seed = seed
         self._paths: dict[int, PricePath] = {}
+        self._factors: dict[int, float] = {}
 
     def mid(self, instrument: Instrument, at_ns: int) -> float:
         """Return the mid price at a time."""
@@ -156,7 +157,16 @@ class Prices:
         if path is None:
             path = PricePath(self._seed, _family(instrument), instrument.price, instrument.volatility)
             self._paths[instrument.con_id] = path
-        return path.price(at_ns / NS_PER_S)
+        price = path.price(at_ns / NS_PER_S)
+        return price * self._factors[instrument.con_id] if instrument.con_id in self._factors else price
+
+    def scale(self, con_id: int, factor: float) -> None:
+        """Multiply all prices of an instrument, past ones too, as data vendors do after a split."""
+        self._factors[con_id] = self._factors.get(con_id, 1.0) * factor
+
+    def factor(self, con_id: int) -> float:
+        """Return what the prices of an instrument are multiplied with."""
+        return self._factors.get(con_id, 1.0)
 
     def anchor(self, instrument: Instrument, price: float, at_ns: int) -> None:
         """Shift an instrument's path so that it passes through `price` at a time (history of a replayed symbol)."""

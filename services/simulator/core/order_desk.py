@@ -113,26 +113,23 @@ class OrderDesk:
             if not order.cancel_requested:
                 self.life.request_cancel(order)
 
-    def place_by_hand(self, symbol: str, order: TwsOrder) -> None:
+    def place_by_hand(self, instrument: Instrument, order: TwsOrder, reason: str = "by hand") -> None:
         """Enter an order in TWS itself: it belongs to no API client, and client 0 sees it with order id 0.
 
         Raises:
-            ValueError: the symbol is not listed, or TWS would refuse the order.
+            ValueError: TWS would refuse the order.
         """
         floor = self._floor
-        instrument = floor.universe.by_symbol(symbol)
-        if instrument is None:
-            raise ValueError(f"{symbol!r} is not listed here")
         floor.watch(instrument)
         complaint = order_rules.check_new(order, self._context(instrument))
         if complaint is not None:
             raise ValueError(complaint[1])
-        placed = PlaceOrder(0, instrument.contract(), order)
-        made = self._make(0, placed, Listing(instrument, instrument.route))
+        made = self._make(0, PlaceOrder(0, instrument.contract(), order), Listing(instrument, instrument.route))
         made.is_manual = True
         floor.log(
-            "manual_order", perm_id=made.perm_id, symbol=symbol, action=order.action, quantity=order.total_quantity
-        )
+            "manual_order", perm_id=made.perm_id, symbol=instrument.symbol, action=order.action,
+            quantity=order.total_quantity, reason=reason,
+        )  # fmt: skip
         self.book.add(made)
         self.life.release(made)
 

@@ -74,7 +74,7 @@ class OrderFaults:
             tif=tif,
             account=account or self._floor.config.accounts[0],
         )
-        self._orders.place_by_hand(symbol, order)
+        self._orders.place_by_hand(self._floor.universe.named(symbol), order)
 
     def manual_fill(self, *, perm_id: int, quantity: str = "", price: str = "") -> None:
         """Fill a working order by hand, in whole or in part, at a price or at the market."""

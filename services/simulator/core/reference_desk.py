@@ -226,6 +226,5 @@ REFUSALS: dict[type, tuple[int, str]] = {
     rq.ReqWshEventData: (10276, "News feed is not allowed."),
     rq.RequestFA: (321, "Error validating request.-'cB' : cause - FA data operations ignored for non FA customers."),
     rq.ReplaceFA: (321, "Error validating request.-'cB' : cause - FA data operations ignored for non FA customers."),
-    rq.ExerciseOptions: (322, "Error processing request.-'cC' : cause - There are no options to exercise"),
 }
 """Requests that are answered by an error here, with what TWS says where the service is missing."""
