@@ -4,7 +4,7 @@ Invariants:
 1. A conId names one instrument for good; it never depends on the seed.
 2. `find` never guesses: several matches are returned as several, and the caller says that the name is ambiguous.
 
-Known limits: the listed universe is small (`universe.py`); options exist for a few strikes of SPY and AAPL only.
+Known limits: the listed universe is small (`universe.py`); options exist for ten underlyings around their price.
 
 Source: ib-facts B.5 (contractDetails), A.13 (market rules); conIds as IB publishes them for the well-known names.
 """

@@ -195,6 +195,12 @@ class DataDesk:
         """Return session and request id of every subscription."""
         return list(self._where)
 
+    def tell_halted(self, con_id: int, *, is_halted: bool) -> None:
+        """Tell a contract's subscribers of a trading halt or its end (tick 49)."""
+        subscribers = self._by_contract.get(con_id)
+        for line in subscribers.lines.values() if subscribers else ():
+            self._floor.send(line.session, rs.TickGeneric(line.req_id, 49, float(is_halted)))
+
     def subscribed_contracts(self) -> int:
         """Return how many contracts are subscribed."""
         return len(self._by_contract)
@@ -322,7 +328,7 @@ class DataDesk:
         if book.close:
             send(line.session, rs.TickPrice(req_id, types["close"], book.close))
         if line.instrument.sec_type == "STK":
-            send(line.session, rs.TickGeneric(req_id, 49, 0.0))
+            send(line.session, rs.TickGeneric(req_id, 49, float(book.is_halted)))
 
     def _end_snapshot(self, line: Line) -> None:
         if self._drop((line.session, line.req_id)):

@@ -29,6 +29,7 @@ from services.simulator.core.history import History, Recorder
 from services.simulator.core.history_desk import HistoryDesk
 from services.simulator.core.hours import Hours
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, SyntheticMarket
+from services.simulator.core.market_events import MarketEvents
 from services.simulator.core.message_faults import MessageFaults
 from services.simulator.core.order_days import OrderDays
 from services.simulator.core.order_desk import OrderDesk
@@ -101,7 +102,7 @@ class Engine:
         self.reference = ReferenceDesk(floor, self.hours)
         self.events = AccountEvents(self.orders, self.accounts)
         self.commands = self._open_commands()
-        self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate)
+        self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate, self.hours.activity)
         self._replay = self._open_replay(recordings or {}, speed, loop=loop)
         self._replayed = set(self._replay_ids(recordings or {}))
         self._pacing = Pacing(config.pacing, config.messages_per_second)
@@ -122,6 +123,7 @@ class Engine:
                 "messages": MessageFaults(self.floor, self.executions, self.orders).acts(),
                 "orders": order_faults.acts(),
                 "accounts": self.events.acts(),
+                "markets": MarketEvents(self.floor, self.data).acts(),
             },
         )
 

@@ -16,6 +16,8 @@ from services.simulator.core.contracts import Instrument
 from services.simulator.core.times import local, midnight_ns
 
 NS_PER_S = 1_000_000_000
+QUIET = 0.1
+"""How busy extended hours are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,21 @@ class Hours:
                 if later:
                     yield min(later)
                     break
+
+    def activity(self, instrument: Instrument, at_ns: int) -> float:
+        """Return how busy trading is, 1 on average: busy after the open and before the close, quiet outside.
+
+        Where no calendar is followed there is no day, and it is always 1.
+        """
+        sessions = self.calendars.get(instrument.calendar)
+        if sessions is None:
+            return 1.0
+        index = bisect_right(sessions, at_ns, key=lambda each: each.open_ns) - 1
+        if index < 0 or at_ns >= sessions[index].close_ns:
+            return QUIET
+        session = sessions[index]
+        from_middle = 2.0 * (at_ns - session.open_ns) / (session.close_ns - session.open_ns) - 1.0
+        return 0.5 + 1.5 * from_middle * from_middle
 
     def is_opening(self, instrument: Instrument, at_ns: int) -> bool:
         """Return whether the regular session begins at this moment (midnight where it always trades)."""

@@ -9,12 +9,16 @@ Invariants:
 The path is a sum of smooth noises whose periods grow by four and whose amplitudes grow by two: over any horizon its
 spread grows like a random walk's. At `REFERENCE_S` every price is its instrument's base price.
 
-Known limits: no intraday pattern and no jumps yet; sizes carry no information.
+News makes prices jump now and then; what a jump did fades over `_JUMP_LIFE_S`. Arrivals follow the exchange's day
+where a calendar is followed: busy after the open and before the close.
+
+Known limit: sizes carry no information.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import heappop, heappush
@@ -31,6 +35,12 @@ _LEVELS = 14
 _FAST_LEVELS = 3
 _SLOW_STEPS = 4
 """Steps a second at which the slow levels are taken."""
+_JUMP_CELL_S = 1800.0
+_JUMP_SHARE = 0.04
+"""The share of half hours in which a price jumps."""
+_JUMP_LIFE_S = 8 * 3600.0
+_JUMP_SIZE = 4.0
+"""The largest jump, in standard deviations of half an hour."""
 _MAX_BACKLOG_NS = NS_PER_S
 _TRADE_SHARE = 0.3
 
@@ -75,7 +85,10 @@ class MarketSource(Protocol):
 class PricePath:
     """The synthetic mid price of one instrument as a function of time."""
 
-    __slots__ = ("_amplitudes", "_at_reference", "_base", "_lattice", "_seed", "_slow", "_slow_step")
+    __slots__ = (
+        "_amplitudes", "_at_reference", "_base", "_jump_cell", "_jump_scale", "_jumps", "_lattice", "_seed", "_slow",
+        "_slow_step",
+    )  # fmt: skip
 
     def __init__(self, seed: int, con_id: int, base: float, volatility: float) -> None:
         self._seed = mix(seed * 1_000_003 + con_id)
@@ -83,6 +96,9 @@ class PricePath:
         self._amplitudes = [volatility * math.sqrt(4.0**level / _YEAR_S) for level in range(_LEVELS)]
         self._lattice: list[tuple[int, float, float]] = [(-1, 0.0, 0.0)] * _LEVELS
         self._slow_step = -1
+        self._jump_cell = -1
+        self._jump_scale = _JUMP_SIZE * volatility * math.sqrt(_JUMP_CELL_S / _YEAR_S)
+        self._jumps: list[tuple[float, float]] = []
         self._slow = 0.0
         self._at_reference = 0.0
         self._at_reference = self._noise(float(REFERENCE_S))
@@ -97,7 +113,27 @@ class PricePath:
         if step != self._slow_step:
             self._slow = self._levels(step / _SLOW_STEPS, _FAST_LEVELS, _LEVELS)
             self._slow_step = step
-        return self._slow + self._levels(at_s, 0, _FAST_LEVELS)
+        return self._slow + self._levels(at_s, 0, _FAST_LEVELS) + self._jumped(at_s)
+
+    def _jumped(self, at_s: float) -> float:
+        """Return what is left of the jumps so far."""
+        cell = int(at_s / _JUMP_CELL_S)
+        if cell != self._jump_cell:
+            first = cell - int(_JUMP_LIFE_S / _JUMP_CELL_S) - 1
+            self._jumps = [self._jump_in(each) for each in range(first, cell + 1) if self._draw(40, each) < _JUMP_SHARE]
+            self._jump_cell = cell
+        total = 0.0
+        for moment_s, size in self._jumps:
+            age_s = at_s - moment_s
+            if 0.0 <= age_s < _JUMP_LIFE_S:
+                total += size * (1.0 - age_s / _JUMP_LIFE_S)
+        return total
+
+    def _jump_in(self, cell: int) -> tuple[float, float]:
+        return (cell + self._draw(41, cell)) * _JUMP_CELL_S, (2.0 * self._draw(42, cell) - 1.0) * self._jump_scale
+
+    def _draw(self, kind: int, cell: int) -> float:
+        return hash_unit(self._seed, (kind << 48) + cell)
 
     def _levels(self, at_s: float, first: int, end: int) -> float:
         total = 0.0
@@ -186,8 +222,11 @@ class SyntheticMarket:
     `tick_rate` is the mean number of events per second and instrument.
     """
 
-    def __init__(self, prices: Prices, seed: int, tick_rate: float) -> None:
+    def __init__(
+        self, prices: Prices, seed: int, tick_rate: float, activity: Callable[[Instrument, int], float] | None = None
+    ) -> None:
         self._prices = prices
+        self._activity = activity or (lambda _, __: 1.0)
         self._seed = seed
         self._mean_ns = NS_PER_S / tick_rate
         self._due: list[tuple[int, int]] = []
@@ -228,7 +267,8 @@ class SyntheticMarket:
             at_ns = max(at_ns, now_ns - _MAX_BACKLOG_NS)
             instrument, chance = self._active[con_id]
             events.append(self._event(instrument, chance, at_ns))
-            heappush(due, (at_ns + max(1, int(chance.wait(self._mean_ns))), con_id))
+            mean_ns = self._mean_ns / self._activity(instrument, at_ns)
+            heappush(due, (at_ns + max(1, int(chance.wait(mean_ns))), con_id))
         return events
 
     def _event(self, instrument: Instrument, chance: Chance, at_ns: int) -> MarketEvent:
