@@ -35,6 +35,7 @@ async def open_exchange(
             recordings=recordings,
             speed=settings.speed,
             loop=settings.loop,
+            keeps_state=bool(settings.state_dir),
             hours=exchange_hours(now_ns) if settings.follow_calendar else None,
         )
     except BadInput as e:

@@ -77,8 +77,11 @@ class Engine:
         loop: bool = False,
         hours: Hours | None = None,
         universe: Universe | None = None,
+        keeps_state: bool = True,
     ) -> None:
         """Open the exchange at `now_ns`; recordings are by symbol and begin to play at once.
+
+        Without `keeps_state` nothing is asked to be stored.
 
         Raises:
             BadInput: a recording's symbol is not listed.
@@ -107,6 +110,7 @@ class Engine:
         self._replayed = set(self._replay_ids(recordings or {}))
         self._pacing = Pacing(config.pacing, config.messages_per_second)
         self._routes: dict[type, Callable[[Session, Any], None]] = routes(self)
+        self._keeps_state = keeps_state
         self._saved_executions = 0
         self._saved_ids: dict[int, int] = {}
         floor.watch = self._watch
@@ -241,24 +245,26 @@ class Engine:
 
     def _on_market(self, event: MarketEvent) -> None:
         floor = self.floor
-        floor.now_ns = max(floor.now_ns, event.ts_ns)
-        instrument = floor.universe.by_id(event.con_id)
-        if (
-            self.hours.calendars
-            and instrument is not None
-            and not self.hours.is_open(instrument, event.ts_ns, extended=True)
-        ):
+        con_id, ts_ns = event.con_id, event.ts_ns
+        if ts_ns > floor.now_ns:
+            floor.now_ns = ts_ns
+        if self.hours.calendars and not self._is_open(con_id, ts_ns):
             return
-        book = floor.book(event.con_id)
+        book = floor.books.get(con_id) or floor.book(con_id)
         if book.is_halted:
             return
         if isinstance(event, Quote):
             book.on_quote(event)
         else:
             book.on_trade(event)
-        if not floor.faults.stalled or not floor.faults.is_stalled(event.con_id, event.ts_ns):
+        if not floor.faults.stalled or not floor.faults.is_stalled(con_id, ts_ns):
             self.data.on_market(event)
-        self.orders.life.on_market(event)
+        if con_id in self.orders.book.by_contract:
+            self.orders.life.on_market(event)
+
+    def _is_open(self, con_id: int, at_ns: int) -> bool:
+        instrument = self.floor.universe.by_id(con_id)
+        return instrument is None or self.hours.is_open(instrument, at_ns, extended=True)
 
     def _arm_midnight(self) -> None:
         zone = self.floor.config.time_zone
@@ -338,6 +344,10 @@ class Engine:
     # -------------------------------------------------------------------------------------------- state
     def _finish(self) -> Turn:
         floor = self.floor
+        if not self._keeps_state:
+            self.orders.book.dirty.clear()
+            floor.touched_accounts.clear()
+            return floor.take_turn()
         for order in self.orders.book.take_dirty():
             floor.effect(Save("order", str(order.perm_id), order_to_dict(order)))
         if len(self.executions.all) > self._saved_executions:

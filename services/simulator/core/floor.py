@@ -97,6 +97,10 @@ class Floor:
         """Send a response to a session in this turn, unless a fault drops or delays it."""
         if self.faults.is_active:
             self._send_through_faults(session, response)
+            return
+        queue = self._turn.sends.get(session)
+        if queue is not None:
+            queue.append(response)
         else:
             self._put(session, response)
 

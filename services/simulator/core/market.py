@@ -42,12 +42,17 @@ _JUMP_LIFE_S = 8 * 3600.0
 _JUMP_SIZE = 4.0
 """The largest jump, in standard deviations of half an hour."""
 _MAX_BACKLOG_NS = NS_PER_S
+_MAX_EVENTS = 5000
+"""Made in one call at most; beyond them a market that is asked for more than it can do conflates to the present."""
 _TRADE_SHARE = 0.3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Quote:
-    """The best bid and offer changed; sizes are in shares or units, `ts_ns` is the exchange's time."""
+    """The best bid and offer changed; sizes are in shares or units, `ts_ns` is the exchange's time.
+
+    Not frozen: one is made per tick, and a frozen one takes three times as long. Nobody changes one.
+    """
 
     con_id: int
     ts_ns: int
@@ -57,9 +62,9 @@ class Quote:
     ask_size: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Trade:
-    """Somebody traded."""
+    """Somebody traded; not frozen, for the reason above."""
 
     con_id: int
     ts_ns: int
@@ -231,6 +236,8 @@ class SyntheticMarket:
         self._mean_ns = NS_PER_S / tick_rate
         self._due: list[tuple[int, int]] = []
         self._active: dict[int, tuple[Instrument, Chance]] = {}
+        self._mids: dict[int, tuple[int, float]] = {}
+        """The last price of each instrument, and the millisecond it was computed for."""
 
     def watch(self, instrument: Instrument, now_ns: int) -> list[MarketEvent]:
         """Start an instrument; return its first quote, or nothing if it runs already."""
@@ -247,6 +254,7 @@ class SyntheticMarket:
 
     def unwatch(self, con_id: int) -> None:
         """Stop an instrument that nobody looks at any more."""
+        self._mids.pop(con_id, None)
         if self._active.pop(con_id, None) is not None:
             self._due = sorted(entry for entry in self._due if entry[1] != con_id)
 
@@ -262,13 +270,17 @@ class SyntheticMarket:
         """Return all events due; what is more than a second late is skipped, as a feed that was held up conflates."""
         events: list[MarketEvent] = []
         due = self._due
+        oldest_ns = now_ns - _MAX_BACKLOG_NS
         while due and due[0][0] <= now_ns:
             at_ns, con_id = heappop(due)
-            at_ns = max(at_ns, now_ns - _MAX_BACKLOG_NS)
+            if at_ns < oldest_ns:
+                at_ns = oldest_ns
+            if len(events) >= _MAX_EVENTS:
+                at_ns = oldest_ns = now_ns
             instrument, chance = self._active[con_id]
             events.append(self._event(instrument, chance, at_ns))
             mean_ns = self._mean_ns / self._activity(instrument, at_ns)
-            heappush(due, (at_ns + max(1, int(chance.wait(mean_ns))), con_id))
+            heappush(due, (at_ns + 1 + int(chance.wait(mean_ns)), con_id))
         return events
 
     def _event(self, instrument: Instrument, chance: Chance, at_ns: int) -> MarketEvent:
@@ -282,8 +294,12 @@ class SyntheticMarket:
         return quote
 
     def _quote(self, instrument: Instrument, chance: Chance, at_ns: int) -> Quote:
-        mid = self._prices.mid(instrument, at_ns)
-        return quote_around(instrument, mid, chance, at_ns)
+        # Prices move once a millisecond: the path is smooth below that, and busy markets are computed in time.
+        step = at_ns // NS_PER_MS
+        known = self._mids.get(instrument.con_id)
+        if known is None or known[0] != step:
+            known = self._mids[instrument.con_id] = (step, self._prices.mid(instrument, step * NS_PER_MS))
+        return quote_around(instrument, known[1], chance, at_ns)
 
 
 def quote_around(instrument: Instrument, mid: float, chance: Chance, at_ns: int) -> Quote:
@@ -292,7 +308,8 @@ def quote_around(instrument: Instrument, mid: float, chance: Chance, at_ns: int)
     for low_edge, increment in instrument.rule.as_floats:
         if mid >= low_edge:
             tick = increment
-    width = max(1, round(instrument.spread_ticks * (0.5 + chance.unit())))
+    for_width, for_bid, for_ask = chance.three()
+    width = int(instrument.spread_ticks * (0.5 + for_width) + 0.5) or 1
     bid_ticks = max(1, math.floor(mid / tick - width / 2 + 0.5))
     lot = 100 if instrument.sec_type == "STK" else 1
     lots = max(1, instrument.size // lot)
@@ -300,7 +317,7 @@ def quote_around(instrument: Instrument, mid: float, chance: Chance, at_ns: int)
         instrument.con_id,
         at_ns,
         round(bid_ticks * tick, 6),
-        float(lot * (1 + chance.below(2 * lots))),
+        float(lot * (1 + int(for_bid * 2 * lots))),
         round((bid_ticks + width) * tick, 6),
-        float(lot * (1 + chance.below(2 * lots))),
+        float(lot * (1 + int(for_ask * 2 * lots))),
     )

@@ -34,10 +34,12 @@ def _number(text: str | None) -> Decimal | None:
 
 def order_to_dict(order: BrokerOrder) -> dict[str, Any]:
     """Return an order as plain values."""
-    frame = encode_request(PlaceOrder(order.order_id, order.contract, order.order), STORED_VERSION)
+    if order.frame is None or order.frame[0] is not order.order:
+        placed = PlaceOrder(order.order_id, order.contract, order.order)
+        order.frame = (order.order, encode_request(placed, STORED_VERSION).decode())
     working = order.working
     return {
-        "frame": frame.decode(),
+        "frame": order.frame[1],
         "exchange": order.contract.exchange,
         **{name: getattr(order, name) for name in _ORDER_FLAGS},
         **{name: str(getattr(order, name)) for name in _ORDER_AMOUNTS},

@@ -20,6 +20,7 @@ from services.simulator.core.engine import Engine
 from services.simulator.core.floor import AbandonSession, CloseSession, Save, SetListening, Turn
 from services.simulator.core.times import zoned_text
 from services.simulator.shell.metrics import LATE, MESSAGES_SENT, REQUESTS_RECEIVED, SESSIONS_CUT
+from services.simulator.shell.quick_ticks import quick_frame
 from services.simulator.shell.store import Store
 from shared.clock import NS_PER_S, Clock
 from shared.errors import ConfigError, InvariantBroken
@@ -236,6 +237,7 @@ class SessionProtocol(asyncio.Protocol):
         engine = exchange.engine
         config = engine.floor.config
         self._codec = ServerConnection(zoned_text(exchange.now_ns(), "UTC"), cap=config.max_version)
+        self._out = bytearray()
         self._transport: asyncio.Transport | None = None
         self._session = 0
         self._is_open = False
@@ -311,16 +313,24 @@ class SessionProtocol(asyncio.Protocol):
 
     def queue(self, responses: list[Any]) -> None:
         """Encode responses into the output."""
-        if self._codec.state is SessionState.READY:
-            self._codec.send(*responses)
-            MESSAGES_SENT.inc(len(responses))
+        if self._codec.state is not SessionState.READY:
+            return
+        codec, out = self._codec, self._out
+        for response in responses:
+            frame = quick_frame(response)
+            if frame is None:
+                codec.send(response)
+                frame = codec.data_to_send()
+            out += frame
+        MESSAGES_SENT.inc(len(responses))
 
     def flush(self) -> bool:
         """Write the output; False if too much waits for this client already."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return True
-        transport.write(self._codec.data_to_send())
+        data, self._out = self._out, bytearray()
+        transport.write(data)
         return transport.get_write_buffer_size() <= MAX_UNSENT
 
     def close(self, *, abrupt: bool) -> None:

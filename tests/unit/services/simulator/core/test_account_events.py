@@ -18,7 +18,7 @@ ACCOUNT = "DUSIM0001"
 
 @pytest.fixture
 def exchange() -> Driver:
-    driver = Driver()
+    driver = Driver(pnl_period_ns=86_400 * 10**9, summary_period_ns=86_400 * 10**9)  # some of these run over weeks
     driver.connect(1)
     driver.ask(1, rq.ReqAccountUpdates(True, ACCOUNT))
     driver.ask(1, rq.ReqMktData(900, AAPL))

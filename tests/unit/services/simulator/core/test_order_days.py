@@ -12,7 +12,7 @@ HOUR = 3600 * NS
 
 def opened(*sessions: TradingSession) -> Driver:
     """Return an exchange whose stocks trade in these sessions only, with a client and a first price."""
-    driver = Driver()
+    driver = Driver(pnl_period_ns=3600 * NS)
     driver.engine.hours.calendars["XNYS"] = list(sessions)
     driver.engine.days.arm()
     driver.connect(1)
@@ -115,7 +115,7 @@ def test_good_after_time_holds_an_order_back() -> None:
 
 @pytest.mark.parametrize("kind", ["MOC", "LOC"])
 def test_without_a_calendar_the_day_closes_at_midnight(kind: str) -> None:
-    driver = Driver()
+    driver = Driver(pnl_period_ns=3600 * NS)
     driver.connect(1)
     driver.ask(1, rq.ReqMktData(900, AAPL))
     driver.quote(100.00, 100.02)
