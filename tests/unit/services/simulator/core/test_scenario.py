@@ -6,6 +6,7 @@ import pytest
 
 from services.simulator.core.scenario import BadScenario, Scenario, parse_scenario
 from shared.tws import responses as rs
+from tests.support import ROOT
 from tests.unit.services.simulator.exchange_support import Driver
 
 NIGHT = """
@@ -86,3 +87,9 @@ def test_a_step_that_cannot_be_done_yet_does_not_stop_the_others() -> None:
 def test_a_mistake_names_its_place(text: str, place: str) -> None:
     with pytest.raises(BadScenario, match=place):
         parsed(Driver(), text)
+
+
+def test_the_example_of_the_documentation_can_be_played() -> None:
+    text = (ROOT / "docs" / "how-to" / "nightly.toml").read_text()
+    scenario = parsed(Driver(), text)
+    assert {"nightly_reset", "auto_restart", "half_open"} <= {each.do for each in scenario.steps}
