@@ -58,7 +58,7 @@ def run(files: list[str], speed: float) -> dict[str, Any]:
             late.append(_late_s(control_port))
         used, took = cpu_s(process.pid) - used, time.perf_counter() - started
     finally:
-        process.terminate()
+        process.kill()
         process.wait(30)
     late.sort()
     return {

@@ -42,7 +42,7 @@ _JUMP_LIFE_S = 8 * 3600.0
 _JUMP_SIZE = 4.0
 """The largest jump, in standard deviations of half an hour."""
 _MAX_BACKLOG_NS = NS_PER_S
-_MAX_EVENTS = 5000
+_MAX_EVENTS = 1000
 """Made in one call at most; beyond them a market that is asked for more than it can do conflates to the present."""
 _TRADE_SHARE = 0.3
 
@@ -308,7 +308,7 @@ def quote_around(instrument: Instrument, mid: float, chance: Chance, at_ns: int)
     for low_edge, increment in instrument.rule.as_floats:
         if mid >= low_edge:
             tick = increment
-    for_width, for_bid, for_ask = chance.three()
+    for_width, for_bid, for_ask, _ = chance.four()
     width = int(instrument.spread_ticks * (0.5 + for_width) + 0.5) or 1
     bid_ticks = max(1, math.floor(mid / tick - width / 2 + 0.5))
     lot = 100 if instrument.sec_type == "STK" else 1

@@ -6,7 +6,7 @@ against the codec's; whatever this module does not know, the codec writes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from shared.tws.responses import Response, TickPrice, TickSize, TickString
@@ -41,13 +41,23 @@ def _text(tick: Any) -> str:
 _WRITERS: dict[type[Response], Callable[[Any], str]] = {TickPrice: _price, TickSize: _only_size, TickString: _text}
 
 
-def quick_frame(response: Response) -> bytes | None:
-    """Return a message's frame as the codec would write it at any version, None where the codec has to."""
-    write = _WRITERS.get(type(response))
-    if write is None:
-        return None
-    try:
-        payload = write(response).encode("ascii")
-    except (ValueError, OverflowError):
-        return None
-    return len(payload).to_bytes(4, "big") + payload
+_SHORT = 128
+"""Payloads below this have a length whose last byte is ASCII and whose others are 0, so that a frame is a text too."""
+_HEADERS = tuple(f"\0\0\0{chr(length)}" for length in range(_SHORT))
+
+
+def quick_frames(responses: Sequence[Response], slow: Callable[[Response], bytes]) -> bytes:
+    """Return the frames of messages in order; `slow` gives the frame of one that the codec has to write."""
+    texts: list[str] = []
+    for response in responses:
+        write = _WRITERS.get(type(response))
+        if write is not None:
+            try:
+                text = write(response)
+                texts.append(_HEADERS[len(text)])
+                texts.append(text)
+                continue
+            except (ValueError, OverflowError, IndexError):
+                pass  # not a usual value: the codec writes it, or refuses it with its reason
+        texts.append(slow(response).decode("latin-1"))
+    return "".join(texts).encode("latin-1")

@@ -20,7 +20,7 @@ from services.simulator.core.engine import Engine
 from services.simulator.core.floor import AbandonSession, CloseSession, Save, SetListening, Turn
 from services.simulator.core.times import zoned_text
 from services.simulator.shell.metrics import LATE, MESSAGES_SENT, REQUESTS_RECEIVED, SESSIONS_CUT
-from services.simulator.shell.quick_ticks import quick_frame
+from services.simulator.shell.quick_ticks import quick_frames
 from services.simulator.shell.store import Store
 from shared.clock import NS_PER_S, Clock
 from shared.errors import ConfigError, InvariantBroken
@@ -315,14 +315,12 @@ class SessionProtocol(asyncio.Protocol):
         """Encode responses into the output."""
         if self._codec.state is not SessionState.READY:
             return
-        codec, out = self._codec, self._out
-        for response in responses:
-            frame = quick_frame(response)
-            if frame is None:
-                codec.send(response)
-                frame = codec.data_to_send()
-            out += frame
+        self._out += quick_frames(responses, self._encode)
         MESSAGES_SENT.inc(len(responses))
+
+    def _encode(self, response: Any) -> bytes:
+        self._codec.send(response)
+        return self._codec.data_to_send()
 
     def flush(self) -> bool:
         """Write the output; False if too much waits for this client already."""

@@ -62,7 +62,7 @@ class RawClient:
     """A client of our own codec on a blocking socket, to see exactly what comes."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.codec = ClientConnection()
         self.events: list[Any] = []
         self.socket.sendall(self.codec.data_to_send())

@@ -19,8 +19,8 @@ def test_known_values_of_splitmix64() -> None:
 def test_numbers_are_spread_evenly() -> None:
     chance = Chance(1)
     plain = [chance.unit() for _ in range(4000)]
-    threes = [each for _ in range(2000) for each in chance.three()]
-    for numbers in (plain, threes, [hash_unit(1, key) for key in range(4000)]):
+    fours = [each for _ in range(2000) for each in chance.four()]
+    for numbers in (plain, fours, [hash_unit(1, key) for key in range(4000)]):
         assert all(0 <= each < 1 for each in numbers)
         assert abs(statistics.mean(numbers) - 0.5) < 0.02
         assert abs(statistics.pstdev(numbers) - 12**-0.5) < 0.02

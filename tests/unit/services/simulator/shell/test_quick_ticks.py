@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.simulator.shell.quick_ticks import quick_frame
+from services.simulator.shell.quick_ticks import quick_frames
 from shared.tws.framing import encode_frame
 from shared.tws.responses import CurrentTime, Response, TickPrice, TickSize, TickString, encode_response
 
@@ -18,24 +20,32 @@ ticks = st.one_of(
 )
 
 
-@given(ticks, st.sampled_from([157, 163, 176, 178]))
-def test_every_byte_is_the_codecs(tick: Response, version: int) -> None:
-    """What is written quickly is what the codec writes; what the codec refuses is left to it."""
-    quick = quick_frame(tick)
+def by_the_codec(version: int) -> Callable[[Response], bytes]:
+    return lambda response: encode_frame(encode_response(response, version))
+
+
+@given(st.lists(st.one_of(ticks, st.just(CurrentTime(5))), max_size=6), st.sampled_from([157, 163, 176, 178]))
+def test_every_byte_is_the_codecs(messages: list[Response], version: int) -> None:
+    """What is written quickly is what the codec writes; what the codec refuses is refused here too."""
+    slow = by_the_codec(version)
     try:
-        expected = encode_frame(encode_response(tick, version))
+        expected = b"".join(slow(each) for each in messages)
     except ValueError:
-        assert quick is None
+        with pytest.raises(ValueError, match="cannot"):
+            quick_frames(messages, slow)
         return
-    assert quick in (None, expected)
+    assert quick_frames(messages, slow) == expected
 
 
-@pytest.mark.parametrize("tick", [TickPrice(1, 1, 100.25, 300.0, 1), TickSize(1, 8, 5e6), TickString(1, 45, "1")])
-def test_usual_ticks_are_written_quickly(tick: Response) -> None:
-    assert quick_frame(tick) == encode_frame(encode_response(tick, 176))
+def test_usual_ticks_do_not_go_through_the_codec() -> None:
+    usual: list[Response] = [TickPrice(1, 1, 100.25, 300.0, 1), TickSize(1, 8, 5e6), TickString(1, 45, "1795446000")]
+    asked: list[Response] = []
 
+    def slow(response: Response) -> bytes:
+        asked.append(response)
+        return b"slow"
 
-def test_everything_else_is_left_to_the_codec() -> None:
-    assert quick_frame(CurrentTime(5)) is None
-    assert quick_frame(TickSize(1, 1, float("nan"))) is None
-    assert quick_frame(TickPrice(1, 1, float("inf"))) is None
+    quick_frames(usual, slow)
+    assert asked == []
+    others: list[Response] = [CurrentTime(5), TickSize(1, 1, float("nan")), TickString(1, 45, "x" * 200)]
+    assert quick_frames(others, slow) == b"slow" * 3 and asked == others
