@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import bus, feed, hops, risk, system
+from bench import bus, feed, hops, replay, risk, simulator, system
 from bench.measuring import Row, machine, ratio, version_of
 from bench.server import BenchServer
 from copilot_quant.local.redis_process import find_redis
@@ -60,6 +60,21 @@ def risk_part(rounds: int) -> list[str]:
     return [*lines, f"- all {len(rules)} rules one by one: {sum(row.median for row in rules):.2f} us"]
 
 
+def simulator_part(rounds: int) -> list[str]:
+    """Measure what the simulator serves beside what a bare client can take."""
+    rows = simulator.measure(rounds)
+    by_name = {row.name: row for row in rows}
+    bare = by_name["bare ib_insync, empty handler"]
+    lines = ["", "## Simulator: ticks served, orders filled", "", *table(rows), ""]
+    lines += [
+        f"- {name}, over what bare ib_insync takes: {ratio(by_name[name], bare):.2f}"
+        for name in ("simulator: to one client", "simulator: to eight, together")
+    ]
+    spent = ratio(by_name["bare ib_insync, CPU"], by_name["simulator: to one client, CPU"])
+    lines.append(f"- messages served per CPU second, over what bare ib_insync takes per CPU second: {spent:.2f}")
+    return [*lines, *replay.report()]
+
+
 def system_part(rounds: int, seconds: float) -> list[str]:
     """Measure tick to order, memory and start beside three bare hops."""
     ours, bare = [], []
@@ -93,7 +108,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the whole system runs in each round")
-    parser.add_argument("--only", choices=["bus", "feed", "risk", "system"])
+    parser.add_argument("--only", choices=["bus", "feed", "risk", "simulator", "system"])
     options = parser.parse_args()
     started = time.monotonic()
     server = version_of([find_redis().path, "--version"])
@@ -102,6 +117,7 @@ def main() -> int:
         "bus": lambda: bus_part(options.rounds),
         "feed": lambda: feed_part(options.rounds),
         "risk": lambda: risk_part(options.rounds),
+        "simulator": lambda: simulator_part(options.rounds),
         "system": lambda: system_part(options.rounds, options.seconds),
     }
     for name, part in parts.items():

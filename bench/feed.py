@@ -10,6 +10,8 @@ import asyncio
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from bench.blaster import LAST_PRICE
@@ -116,25 +118,38 @@ def _bare(port: int) -> tuple[float, float]:
     return float(wall_s), float(cpu_s)
 
 
+def bare_rates(port: int) -> tuple[float, float]:
+    """Return what a bare client takes from the blaster: messages per second, CPU microseconds per message."""
+    wall_s, used_s = _bare(port)
+    return TICKS / wall_s, used_s / TICKS * 1e6
+
+
+@contextmanager
+def blaster() -> Iterator[int]:
+    """Run the server of prepared ticks; yield its port."""
+    (port,) = reserve_ports(1)
+    command = [sys.executable, "-m", "bench.blaster", "--port", str(port), "--ticks", str(TICKS)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        yield port
+    finally:
+        process.terminate()
+        process.wait(5)
+
+
 def measure(rounds: int) -> list[Row]:
     """Return the rows of the report."""
     bare, bare_cpu = Row("bare ib_insync, empty handler", "messages/s"), Row("bare ib_insync, CPU", "us/message")
     ours, ours_cpu = Row("gateway: socket to Redis", "messages/s"), Row("gateway: socket to Redis, CPU", "us/message")
-    (port,) = reserve_ports(1)
-    command = [sys.executable, "-m", "bench.blaster", "--port", str(port), "--ticks", str(TICKS)]
-    blaster = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert blaster.stdout is not None
-    blaster.stdout.readline()
-    try:
+    with blaster() as port:
         for _ in range(rounds):
-            wall_s, cpu_s = _bare(port)
-            bare.values.append(TICKS / wall_s)
-            bare_cpu.values.append(cpu_s / TICKS * 1e6)
+            rate, cpu_us = bare_rates(port)
+            bare.values.append(rate)
+            bare_cpu.values.append(cpu_us)
             with BenchServer() as server:
                 wall_s, cpu_s = asyncio.run(_ours(port, server.url))
             ours.values.append(TICKS / wall_s)
             ours_cpu.values.append(cpu_s / TICKS * 1e6)
-    finally:
-        blaster.terminate()
-        blaster.wait(5)
     return [ours, ours_cpu, bare, bare_cpu]

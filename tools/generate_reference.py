@@ -27,6 +27,7 @@ from shared.messages import REGISTRY  # noqa: E402
 from shared.metrics import CATALOGUE  # noqa: E402
 from shared.settings import BrokerSettings, CommonSettings  # noqa: E402
 
+SOME_DAY_NS = 1_795_446_000_000_000_000
 PAGES = ROOT / "docs" / "reference"
 NOTE = "<!-- written by tools/generate_reference.py from the code: change the code, not this page -->\n\n"
 SERVICES = ("gateway", "guard", "marketdata", "monitoring", "risk", "simulator", "strategy")
@@ -204,6 +205,24 @@ def events_page() -> str:
     return head + "\n".join(rows) + "\n"
 
 
+def simulator_commands_page() -> str:
+    """Return the list of commands that a running simulator takes."""
+    engine = importlib.import_module("services.simulator.core.engine").Engine
+    config = importlib.import_module("services.simulator.core.config").ExchangeConfig
+    parts = [
+        "# Commands of the simulator\n\nFor `cq simulator do NAME name=value …`, for `POST /commands/NAME` with the "
+        "parameters as JSON, and for the steps of a scenario file ([how to](../how-to/simulator.md)).\n"
+    ]
+    group = ""
+    for each in engine(config(), SOME_DAY_NS).commands.help():
+        if each.group != group:
+            group = each.group
+            parts.append(f"\n## {group.capitalize()}\n\n| command | parameters | what it does |\n|---|---|---|\n")
+        given = ", ".join(f"`{name}`" + (f" = {value}" if value else "") for name, value in each.parameters.items())
+        parts.append(f"| `{each.name}` | {given} | {each.text} |\n")
+    return "".join(parts)
+
+
 def pages() -> dict[str, str]:
     """Return every page by file name."""
     return {
@@ -214,6 +233,7 @@ def pages() -> dict[str, str]:
         "risk-rules.md": NOTE + rules_page(),
         "exit-codes.md": NOTE + exit_codes_page(),
         "simulator.md": NOTE + support_page(),
+        "simulator-commands.md": NOTE + simulator_commands_page(),
     }
 
 

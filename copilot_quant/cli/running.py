@@ -29,7 +29,11 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command("demo")(demo)
     app.command("up")(up)
-    app.command("simulator", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(simulator)
+    app.command(
+        "simulator",
+        add_help_option=False,  # the simulator has its own
+        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    )(simulator)
 
 
 def demo(

@@ -8,7 +8,7 @@ from services.simulator.core.engine import Engine
 from services.simulator.settings import SimulatorSettings
 from services.simulator.shell.calendar import exchange_hours
 from services.simulator.shell.control import Control
-from services.simulator.shell.files import read_recordings
+from services.simulator.shell.files import read_recordings, read_scenario
 from services.simulator.shell.sockets import Exchange
 from services.simulator.shell.store import Store
 from shared.clock import SYSTEM_CLOCK, Clock
@@ -35,15 +35,22 @@ async def open_exchange(
             recordings=recordings,
             speed=settings.speed,
             loop=settings.loop,
+            keeps_state=bool(settings.state_dir),
             hours=exchange_hours(now_ns) if settings.follow_calendar else None,
         )
     except BadInput as e:
         raise ConfigError(f"SIM_REPLAY: {e}") from e
+    try:
+        scenario = read_scenario(settings.scenario, engine.commands.check) if settings.scenario else None
+    except BadInput as e:
+        raise ConfigError(f"SIM_SCENARIO: {e}") from e
     store = Store(settings.state_dir)
     for kind, key, value in store.stored():
         engine.restore(kind, key, value)
     for line in store.ledger_lines():
         engine.floor.ledger.restore(line)
+    if scenario is not None:
+        engine.play(scenario)
     exchange = Exchange(engine, store, clock, host=settings.host, port=settings.port)
     resources.callback(exchange.stop)
     await exchange.start()

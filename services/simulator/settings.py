@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from services.simulator.core.config import ExchangeConfig
+from services.simulator.core.matching import Model
 from shared.settings import CommonSettings, CsvList, split_csv
 
 _ACCOUNT = re.compile(r"D?U[A-Z]{0,4}\d{4,10}|DUSIM\d{1,10}")
@@ -31,10 +32,36 @@ class SimulatorSettings(CommonSettings):
     )
     seed: int = Field(default=7, validation_alias="SIM_SEED", description="seed of prices and sizes")
     replay: CsvList = Field(
-        default=(), validation_alias="SIM_REPLAY", description="recorded days, SYMBOL_….csv or .csv.gz, comma separated"
+        default=(),
+        validation_alias="SIM_REPLAY",
+        description="recorded days, SYMBOL_….csv, .csv.gz or .parquet, comma separated",
     )
     speed: float = Field(default=1.0, gt=0, le=100_000, validation_alias="SIM_SPEED", description="speed of the replay")
     loop: bool = Field(default=True, validation_alias="SIM_LOOP", description="begin the replay again at its end")
+    scenario: str = Field(
+        default="", validation_alias="SIM_SCENARIO", description="TOML file of commands that come at their times"
+    )
+    commissions: Annotated[str, Field(pattern="^(fixed|tiered)$")] = Field(
+        default="fixed", validation_alias="SIM_COMMISSIONS", description="IB's price list: fixed or tiered"
+    )
+    participation: float = Field(
+        default=1.0, gt=0, le=1, validation_alias="SIM_PARTICIPATION",
+        description="share of displayed and traded size that one order may have",
+    )  # fmt: skip
+    slippage_ticks: int = Field(
+        default=0, ge=0, le=1000, validation_alias="SIM_SLIPPAGE_TICKS",
+        description="ticks that an order which takes liquidity pays on top",
+    )  # fmt: skip
+    depth_levels: int = Field(
+        default=3, ge=0, le=100, validation_alias="SIM_DEPTH_LEVELS", description="levels behind the best price"
+    )
+    precaution_percent: float = Field(
+        default=0.0, ge=0, le=1000, validation_alias="SIM_PRECAUTION_PERCENT",
+        description="limit prices further from the market are refused (163); 0: off",
+    )  # fmt: skip
+    precaution_size: int = Field(
+        default=0, ge=0, validation_alias="SIM_PRECAUTION_SIZE", description="larger orders are refused (383); 0: off"
+    )
     state_dir: str = Field(
         default="", validation_alias="SIM_STATE_DIR", description="where books and ledger are kept; empty: nowhere"
     )
@@ -109,6 +136,13 @@ class SimulatorSettings(CommonSettings):
             raise ValueError("an account is named twice")
         return accounts
 
+    @field_validator("scenario")
+    @classmethod
+    def _scenario_exists(cls, name: str) -> str:
+        if name and not Path(name).is_file():
+            raise ValueError(f"there is no file {name!r}")
+        return name
+
     @field_validator("replay")
     @classmethod
     def _files_exist(cls, files: tuple[str, ...]) -> tuple[str, ...]:
@@ -138,4 +172,8 @@ class SimulatorSettings(CommonSettings):
             market_data_lines=self.lines,
             max_orders_per_side=self.max_orders_per_side,
             open_orders_on_connect=self.open_orders_on_connect,
+            model=Model(self.participation, self.slippage_ticks, self.depth_levels),
+            commissions=self.commissions,
+            precaution_percent=self.precaution_percent,
+            precaution_size=self.precaution_size,
         )

@@ -86,6 +86,17 @@ class Summary:
         return max(ZERO, self.available_funds * 4)
 
 
+@dataclass(slots=True)
+class CurrencyPart:
+    """What an account has in one currency, beside cash."""
+
+    stock: Decimal = ZERO
+    option: Decimal = ZERO
+    future: Decimal = ZERO
+    unrealized: Decimal = ZERO
+    realized: Decimal = ZERO
+
+
 @dataclass
 class Account:
     """One account."""
@@ -96,6 +107,8 @@ class Account:
     holdings: dict[int, Holding] = field(default_factory=dict)
     commissions: Decimal = ZERO
     previous_equity: Decimal = ZERO
+    accrued_dividend: Decimal = ZERO
+    """Dividends that are due but not paid yet, in the base currency."""
 
     def deposit(self, amount: Decimal, currency: str) -> None:
         """Add money."""
@@ -174,6 +187,25 @@ class Account:
         return Summary(
             net, cash, gross, stock, option, initial, maintenance, net - long_option, regt, unrealized, realized
         )
+
+    def by_currency(self, marks: Marks) -> dict[str, CurrencyPart]:
+        """Return values and profits per currency of the contracts, in that currency."""
+        parts: dict[str, CurrencyPart] = {currency: CurrencyPart() for currency in self.cash}
+        for holding in self.holdings.values():
+            instrument = holding.instrument
+            part = parts.setdefault(instrument.currency, CurrencyPart())
+            part.realized += holding.realized_today
+            if not holding.quantity:
+                continue
+            mark = marks(instrument)
+            part.unrealized += holding.unrealized(mark)
+            if instrument.sec_type == "OPT":
+                part.option += holding.value(mark)
+            elif instrument.is_margined:
+                part.future += holding.unrealized(mark)
+            elif instrument.sec_type != "CASH":
+                part.stock += holding.value(mark)
+        return parts
 
     def new_day(self) -> None:
         """Forget the day's realised profits (midnight of the TWS zone)."""

@@ -40,6 +40,7 @@ class AccountDesk:
         self._pnl: dict[tuple[int, int], str] = {}
         self._pnl_single: dict[tuple[int, int], tuple[str, int]] = {}
         floor.position_changed = self._on_position
+        floor.account_changed = self._on_account
         floor.later(floor.config.summary_period_ns, self._refresh)
         floor.later(floor.config.pnl_period_ns, self._send_pnl)
 
@@ -69,7 +70,7 @@ class AccountDesk:
 
     def _values(self, account: Account) -> list[Value]:
         summary = self._fills.summary(account)
-        return base_values(account, summary) + currency_values(account, summary, self._fills.rate)
+        return base_values(account, summary) + currency_values(account, summary, self._fills.rate, self._fills.mark)
 
     def _portfolio(self, account: Account, holding: Holding) -> rs.PortfolioValue:
         mark = price_of(self._floor.mark(holding.instrument))
@@ -179,7 +180,7 @@ class AccountDesk:
     ) -> list[Value]:
         if tag.startswith("$LEDGER"):
             wanted = tag.partition(":")[2] or account.base
-            rows = currency_values(account, summary, self._fills.rate)
+            rows = currency_values(account, summary, self._fills.rate, self._fills.mark)
             return [row for row in rows if wanted == "ALL" or row[2] == wanted]
         if tag in known:
             value, currency = known[tag]
@@ -273,15 +274,23 @@ class AccountDesk:
         for (session, req_id), wanted in self._multi_positions.items():
             if wanted in ("", name):
                 self._send_multi(session, req_id, account, holding)
-        watching = [session for session, watched in self._updates.items() if watched == name]
+        portfolio = self._portfolio(account, holding)
+        for session in self._watching(name):
+            floor.send_broker(session, portfolio)
+        self._on_account(name)
+
+    def _on_account(self, name: str) -> None:
+        self._floor.touched_accounts.add(name)
+        watching = self._watching(name)
         if not watching:
             return
-        portfolio = self._portfolio(account, holding)
-        values = [rs.AccountValue(tag, value, ccy, name) for tag, value, ccy in self._changing(account)]
+        values = [rs.AccountValue(tag, value, ccy, name) for tag, value, ccy in self._changing(self._accounts[name])]
         for session in watching:
-            floor.send_broker(session, portfolio)
             for message in values:
-                floor.send_broker(session, message)
+                self._floor.send_broker(session, message)
+
+    def _watching(self, name: str) -> list[int]:
+        return [session for session, watched in self._updates.items() if watched == name]
 
     def _changing(self, account: Account) -> list[Value]:
         summary = self._fills.summary(account)
@@ -290,11 +299,10 @@ class AccountDesk:
             "DayTrades",
             "HighestSeverity",
             "LookAheadNextChange",
-            "Accrued",
             "Currency",
             "RealCurrency",
         )
-        rows = base_values(account, summary) + currency_values(account, summary, self._fills.rate)
+        rows = base_values(account, summary) + currency_values(account, summary, self._fills.rate, self._fills.mark)
         return [row for row in rows if not row[0].startswith(fixed)]
 
     def _known(self, name: str) -> Account | None:

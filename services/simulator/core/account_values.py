@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from services.simulator.core.account import ZERO, Account, Rates, Summary, money
+from services.simulator.core.account import ZERO, Account, CurrencyPart, Marks, Rates, Summary, money
 
 Value = tuple[str, str, str]
 """Tag, value, currency."""
@@ -32,7 +32,7 @@ def base_values(account: Account, summary: Summary) -> list[Value]:
         ("TotalCashValue", summary.total_cash),
         ("SettledCash", summary.total_cash),
         ("AccruedCash", ZERO),
-        ("AccruedDividend", ZERO),
+        ("AccruedDividend", account.accrued_dividend),
         ("BuyingPower", summary.buying_power),
         ("EquityWithLoanValue", summary.equity_with_loan),
         ("PreviousDayEquityWithLoanValue", account.previous_equity),
@@ -67,28 +67,32 @@ def base_values(account: Account, summary: Summary) -> list[Value]:
     return values
 
 
-def currency_values(account: Account, summary: Summary, rates: Rates) -> list[Value]:
+def currency_values(account: Account, summary: Summary, rates: Rates, marks: Marks) -> list[Value]:
     """Return the values per currency, `BASE` first."""
-    values: list[Value] = []
-    for currency in ("BASE", *account.cash):
-        is_base = currency == "BASE"
-        cash = summary.total_cash if is_base else account.cash[currency]
-        rate = Decimal(1) if is_base else rates(currency)
-        stock = summary.stock_value if is_base or currency == account.base else ZERO
-        profit = summary.unrealized if is_base or currency == account.base else ZERO
-        realized = summary.realized if is_base or currency == account.base else ZERO
-        values.extend(
-            [
-                ("Currency", currency, currency),
-                ("CashBalance", money(cash), currency),
-                ("TotalCashBalance", money(cash), currency),
-                ("StockMarketValue", money(stock), currency),
-                ("OptionMarketValue", money(summary.option_value if is_base else ZERO), currency),
-                ("NetLiquidationByCurrency", money(summary.net_liquidation if is_base else cash + stock), currency),
-                ("UnrealizedPnL", money(profit), currency),
-                ("RealizedPnL", money(realized), currency),
-                ("ExchangeRate", f"{rate:.6f}", currency),
-                ("RealCurrency", account.base if is_base else currency, currency),
-            ]
-        )
+    parts = account.by_currency(marks)
+    future = summary.net_liquidation - summary.total_cash - summary.stock_value - summary.option_value
+    everything = CurrencyPart(summary.stock_value, summary.option_value, future, summary.unrealized, summary.realized)
+    values = _of_currency("BASE", account.base, summary.total_cash, everything, Decimal(1), summary.net_liquidation)
+    for currency, part in parts.items():
+        cash = account.cash.get(currency, ZERO)
+        net = cash + part.stock + part.option + part.future
+        values += _of_currency(currency, currency, cash, part, rates(currency), net)
     return values
+
+
+def _of_currency(
+    currency: str, real: str, cash: Decimal, part: CurrencyPart, rate: Decimal, net: Decimal
+) -> list[Value]:
+    return [
+        ("Currency", currency, currency),
+        ("CashBalance", money(cash), currency),
+        ("TotalCashBalance", money(cash), currency),
+        ("StockMarketValue", money(part.stock), currency),
+        ("OptionMarketValue", money(part.option), currency),
+        ("FuturesPNL", money(part.future), currency),
+        ("NetLiquidationByCurrency", money(net), currency),
+        ("UnrealizedPnL", money(part.unrealized), currency),
+        ("RealizedPnL", money(part.realized), currency),
+        ("ExchangeRate", f"{rate:.6f}", currency),
+        ("RealCurrency", real, currency),
+    ]

@@ -12,8 +12,8 @@ class Book:
     """What is known of one instrument now; prices are 0 while unknown, sizes are what is displayed."""
 
     __slots__ = (
-        "ask", "ask_left", "ask_size", "bid", "bid_left", "bid_size", "close", "con_id", "high", "last", "last_ns",
-        "last_size", "low", "open", "trades", "updated_ns", "volume", "vwap_sum",
+        "ask", "ask_left", "ask_size", "bid", "bid_left", "bid_size", "close", "con_id", "high", "is_halted", "last",
+        "last_ns", "last_size", "limit_high", "limit_low", "low", "open", "trades", "updated_ns", "volume", "vwap_sum",
     )  # fmt: skip
 
     def __init__(self, con_id: int) -> None:
@@ -25,6 +25,9 @@ class Book:
         self.open = self.high = self.low = self.close = 0.0
         self.volume = self.vwap_sum = 0.0
         self.trades = 0
+        self.is_halted = False
+        self.limit_low = self.limit_high = 0.0
+        """The day's price limits, 0 where there are none."""
 
     def on_quote(self, quote: Quote) -> None:
         """Take a quote."""
@@ -48,6 +51,10 @@ class Book:
     def has_quote(self) -> bool:
         """Return whether both sides are known."""
         return self.bid > 0 and self.ask > 0
+
+    def is_beyond_limits(self, price: float) -> bool:
+        """Return whether nothing may trade at this price today."""
+        return (self.limit_high > 0 and price > self.limit_high) or price < self.limit_low
 
     @property
     def mid(self) -> float:

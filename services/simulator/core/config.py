@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from services.simulator.core.matching import KIND, Model
+
 
 @dataclass(frozen=True, slots=True)
 class ExchangeConfig:
@@ -29,6 +31,10 @@ class ExchangeConfig:
         completed_orders_for_all: whether reqCompletedOrders shows other clients' orders.
         deltaneutral_none: write "None" where TWS does (8 more fields in openOrder).
         execution_zone_name: write the zone name behind execution times (TWS of 2025), else none (2023).
+        model: how the market treats our orders: participation, slippage, depth.
+        commissions: "fixed" or "tiered", IB's two price lists.
+        precaution_percent: limit prices further from the market get error 163; 0 is off.
+        precaution_size: larger orders get error 383; 0 is off.
         history_pacing: refuse historical requests above 60 in ten minutes with error 162, five-second bars with 420.
         execution_days: how far back reqExecutions goes: 1 as at IB Gateway, up to 7 as TWS' trade log may be set.
         snapshot_ns: from a snapshot's request to its end; TWS takes 11 seconds.
@@ -60,3 +66,7 @@ class ExchangeConfig:
     summary_period_ns: int = 180_000_000_000
     pnl_period_ns: int = 1_000_000_000
     currency: str = "USD"
+    model: Model = KIND
+    commissions: str = "fixed"
+    precaution_percent: float = 0.0
+    precaution_size: int = 0

@@ -4,7 +4,7 @@ Invariants:
 1. A conId names one instrument for good; it never depends on the seed.
 2. `find` never guesses: several matches are returned as several, and the caller says that the name is ambiguous.
 
-Known limits: the listed universe is small (`universe.py`); options exist for a few strikes of SPY and AAPL only.
+Known limits: the listed universe is small (`universe.py`); options exist for ten underlyings around their price.
 
 Source: ib-facts B.5 (contractDetails), A.13 (market rules); conIds as IB publishes them for the well-known names.
 """
@@ -144,11 +144,12 @@ class Universe:
     def __init__(self, instruments: Iterable[Instrument], rules: Iterable[MarketRule]) -> None:
         self._by_id: dict[int, Instrument] = {}
         self._by_symbol: dict[str, list[Instrument]] = {}
+        self._by_kind: dict[tuple[str, str], list[Instrument]] = {}
         for instrument in instruments:
             if instrument.con_id in self._by_id:
                 raise ValueError(f"conId {instrument.con_id} is listed twice")
             self._by_id[instrument.con_id] = instrument
-            self._by_symbol.setdefault(instrument.symbol, []).append(instrument)
+            self._index(instrument)
         self.rules = {rule.rule_id: rule for rule in rules}
 
     def __iter__(self) -> Iterator[Instrument]:
@@ -203,6 +204,32 @@ class Universe:
         listing = next(iter(ids.values()))
         return Listing(listing.instrument, wanted.exchange.upper() or listing.instrument.route)
 
+    def named(self, text: str) -> Instrument:
+        """Return the instrument that a person means: a conId, a stock's symbol, or a local symbol like EUR.USD.
+
+        Raises:
+            ValueError: there is none.
+        """
+        wanted = text.strip()
+        found = self.by_id(int(wanted)) if wanted.isdigit() else self.by_symbol(wanted.upper())
+        if found is None:
+            found = next((each for each in self._by_id.values() if each.local_symbol == wanted.upper()), None)
+        if found is None:
+            raise ValueError(f"{text!r} is not listed here")
+        return found
+
+    def replace(self, instrument: Instrument) -> None:
+        """List an instrument under a new description; its conId stays."""
+        old = self._by_id[instrument.con_id]
+        self._by_symbol[old.symbol].remove(old)
+        self._by_kind[(old.symbol, old.sec_type)].remove(old)
+        self._by_id[instrument.con_id] = instrument
+        self._index(instrument)
+
+    def _index(self, instrument: Instrument) -> None:
+        self._by_symbol.setdefault(instrument.symbol, []).append(instrument)
+        self._by_kind.setdefault((instrument.symbol, instrument.sec_type), []).append(instrument)
+
     def matching(self, pattern: str, limit: int = 16) -> list[Instrument]:
         """Return stocks and indices whose symbol starts with `pattern` or whose name contains it."""
         upper = pattern.strip().upper()
@@ -221,6 +248,8 @@ class Universe:
         return [i for i in self._by_id.values() if i.under_con_id == con_id and i.sec_type == "OPT"]
 
     def _candidates(self, wanted: TwsContract) -> list[Instrument]:
+        if wanted.symbol and wanted.sec_type:
+            return self._by_kind.get((wanted.symbol.upper(), wanted.sec_type), [])
         if wanted.symbol:
             return self._by_symbol.get(wanted.symbol.upper(), [])
         if wanted.local_symbol:

@@ -215,6 +215,16 @@ class DataDesk:
         for key in [key for key in self._where if key[0] == session]:
             self._drop(key)
 
+    def requests(self) -> list[tuple[int, int]]:
+        """Return session and request id of every subscription."""
+        return list(self._where)
+
+    def tell_halted(self, con_id: int, *, is_halted: bool) -> None:
+        """Tell a contract's subscribers of a trading halt or its end (tick 49)."""
+        subscribers = self._by_contract.get(con_id)
+        for line in subscribers.lines.values() if subscribers else ():
+            self._floor.send(line.session, rs.TickGeneric(line.req_id, 49, float(is_halted)))
+
     def subscribed_contracts(self) -> int:
         """Return how many contracts are subscribed."""
         return len(self._by_contract)

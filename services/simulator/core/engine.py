@@ -17,6 +17,8 @@ from typing import Any
 
 from services.simulator.core.account import Account
 from services.simulator.core.account_desk import AccountDesk
+from services.simulator.core.account_events import AccountEvents
+from services.simulator.core.commands import Commands
 from services.simulator.core.config import ExchangeConfig
 from services.simulator.core.contracts import Instrument, Universe
 from services.simulator.core.data_desk import DataDesk
@@ -28,8 +30,12 @@ from services.simulator.core.history_desk import HistoryDesk
 from services.simulator.core.history_pacing import HistoryPacing
 from services.simulator.core.hours import Hours
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, SyntheticMarket
+from services.simulator.core.market_events import MarketEvents
+from services.simulator.core.message_faults import MessageFaults
 from services.simulator.core.news_desk import NewsDesk
+from services.simulator.core.order_days import OrderDays
 from services.simulator.core.order_desk import OrderDesk
+from services.simulator.core.order_faults import OrderFaults
 from services.simulator.core.pacing import Pacing
 from services.simulator.core.persistence import (
     account_to_dict,
@@ -41,14 +47,14 @@ from services.simulator.core.persistence import (
 )
 from services.simulator.core.query_desk import QueryDesk
 from services.simulator.core.reference_desk import ReferenceDesk
-from services.simulator.core.replay import Recording, ReplayMarket
+from services.simulator.core.replay import Recording, open_replay, recordings_by_id
 from services.simulator.core.routes import routes
 from services.simulator.core.scanner_desk import ScannerDesk
+from services.simulator.core.scenario import Scenario, ScenarioPlayer
 from services.simulator.core.sessions import IN_USE, Session
 from services.simulator.core.times import midnight_ns
 from services.simulator.core.truth import truth
 from services.simulator.core.universe import default_universe
-from shared.errors import BadInput
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.connection import BadRequest
@@ -73,8 +79,11 @@ class Engine:
         loop: bool = False,
         hours: Hours | None = None,
         universe: Universe | None = None,
+        keeps_state: bool = True,
     ) -> None:
         """Open the exchange at `now_ns`; recordings are by symbol and begin to play at once.
+
+        Without `keeps_state` nothing is asked to be stored.
 
         Raises:
             BadInput: a recording's symbol is not listed.
@@ -82,12 +91,14 @@ class Engine:
         listed = universe or default_universe(datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date())
         self.floor = floor = Floor(config, listed, now_ns)
         self.hours = hours or Hours()
+        self.hours.day_zone = config.time_zone
         self.accounts = {name: Account(name, config.currency) for name in config.accounts}
         for account in self.accounts.values():
             account.deposit(config.cash, config.currency)
             account.previous_equity = config.cash
         self.executions = Executions()
         self.orders = OrderDesk(floor, self.accounts, self.executions, self.hours)
+        self.days = OrderDays(floor, self.hours, self.orders.life)
         self.queries = QueryDesk(floor, self.orders.book, self.executions)
         pacing = HistoryPacing()
         self.data = DataDesk(floor, pacing)
@@ -100,17 +111,34 @@ class Engine:
         self.reference = ReferenceDesk(floor, self.hours)
         self.news = NewsDesk(floor)
         self.scanner = ScannerDesk(floor)
-        self.faults = FaultDesk(floor, self.executions, self.orders)
-        self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate)
-        self._replay = self._open_replay(recordings or {}, speed, loop=loop)
-        self._replayed = set(self._replay_ids(recordings or {}))
+        self.events = AccountEvents(self.orders, self.accounts)
+        self.commands = self._open_commands()
+        self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate, self.hours.activity)
+        played = recordings_by_id(recordings or {}, listed)
+        self._replay = open_replay(played, listed, floor.prices, now_ns, speed=speed, loop=loop)
+        self._replayed = set(played)
         self._pacing = Pacing(config.pacing, config.messages_per_second)
         self._routes: dict[type, Callable[[Session, Any], None]] = routes(self)
+        self._keeps_state = keeps_state
         self._saved_executions = 0
         self._saved_ids: dict[int, int] = {}
         floor.watch = self._watch
         floor.release = self._release
+        self.days.arm()
         self._arm_midnight()
+
+    def _open_commands(self) -> Commands:
+        order_faults = OrderFaults(self.orders)
+        return Commands(
+            self.floor,
+            {
+                "connections": FaultDesk(self.floor, order_faults, self.data).acts(),
+                "messages": MessageFaults(self.floor, self.executions, self.orders).acts(),
+                "orders": order_faults.acts(),
+                "accounts": self.events.acts(),
+                "markets": MarketEvents(self.floor, self.data).acts(),
+            },
+        )
 
     # -------------------------------------------------------------------------------------------- sessions
     def open_session(self, session: int, version: int, now_ns: int, peer: str = "") -> Turn:
@@ -227,17 +255,26 @@ class Engine:
 
     def _on_market(self, event: MarketEvent) -> None:
         floor = self.floor
-        floor.now_ns = max(floor.now_ns, event.ts_ns)
-        instrument = floor.universe.by_id(event.con_id)
-        if self.hours.calendars and instrument is not None and not self.hours.is_open(instrument, event.ts_ns):
+        con_id, ts_ns = event.con_id, event.ts_ns
+        if ts_ns > floor.now_ns:
+            floor.now_ns = ts_ns
+        if self.hours.calendars and not self._is_open(con_id, ts_ns):
             return
-        book = floor.book(event.con_id)
+        book = floor.books.get(con_id) or floor.book(con_id)
+        if book.is_halted:
+            return
         if isinstance(event, Quote):
             book.on_quote(event)
         else:
             book.on_trade(event)
-        self.data.on_market(event)
-        self.orders.life.on_market(event)
+        if not floor.faults.stalled or not floor.faults.is_stalled(con_id, ts_ns):
+            self.data.on_market(event)
+        if con_id in self.orders.book.by_contract:
+            self.orders.life.on_market(event)
+
+    def _is_open(self, con_id: int, at_ns: int) -> bool:
+        instrument = self.floor.universe.by_id(con_id)
+        return instrument is None or self.hours.is_open(instrument, at_ns, extended=True)
 
     def _arm_midnight(self) -> None:
         zone = self.floor.config.time_zone
@@ -247,12 +284,11 @@ class Engine:
         self.floor.later(tomorrow_ns - self.floor.now_ns, self._on_midnight)
 
     def _on_midnight(self) -> None:
-        for order in self.orders.book.open_orders():
-            if (order.order.tif or "DAY") == "DAY":
-                self.orders.life.cancel_by_broker(order, "End of day.")
+        self.events.expire_due()
         for account in self.accounts.values():
             account.new_day()
             account.previous_equity = self.orders.fills.summary(account).net_liquidation
+            self.floor.touched_accounts.add(account.name)
         self._arm_midnight()
 
     # -------------------------------------------------------------------------------------------- market
@@ -280,27 +316,6 @@ class Engine:
         self._synthetic.unwatch(con_id)
         self.floor.books.pop(con_id, None)
 
-    def _replay_ids(self, recordings: Mapping[str, Recording]) -> dict[int, Recording]:
-        found: dict[int, Recording] = {}
-        for symbol, recording in recordings.items():
-            instrument = self.floor.universe.by_symbol(symbol)
-            if instrument is None:
-                raise BadInput(f"the replayed symbol {symbol!r} is not listed here")
-            found[instrument.con_id] = recording
-        return found
-
-    def _open_replay(self, recordings: Mapping[str, Recording], speed: float, *, loop: bool) -> ReplayMarket | None:
-        by_id = self._replay_ids(recordings)
-        if not by_id:
-            return None
-        ticks: dict[int, float] = {}
-        for con_id, recording in by_id.items():
-            instrument = self.floor.universe.by_id(con_id)
-            if instrument is not None:
-                ticks[con_id] = float(instrument.min_tick)
-                self.floor.prices.anchor(instrument, recording.first_price(), self.floor.now_ns)
-        return ReplayMarket(by_id, ticks, speed=speed, loop=loop, start_ns=self.floor.now_ns)
-
     # -------------------------------------------------------------------------------------------- control
     def inject_fault(self, name: str, parameters: dict[str, Any], now_ns: int) -> Turn:
         """Carry out a fault.
@@ -309,8 +324,12 @@ class Engine:
             BadFault: unknown name or parameters.
         """
         self._run(now_ns)
-        self.faults.inject(name, parameters)
+        self.commands.inject(name, parameters)
         return self._finish()
+
+    def play(self, scenario: Scenario) -> None:
+        """Carry out a scenario from now on."""
+        ScenarioPlayer(self.floor, self.commands.inject).play(scenario)
 
     def truth(self, now_ns: int, *, with_orders: bool = True) -> dict[str, Any]:
         """Return what the broker's own books say."""
@@ -320,14 +339,20 @@ class Engine:
     # -------------------------------------------------------------------------------------------- state
     def _finish(self) -> Turn:
         floor = self.floor
+        if not self._keeps_state:
+            self.orders.book.dirty.clear()
+            floor.touched_accounts.clear()
+            return floor.take_turn()
         for order in self.orders.book.take_dirty():
             floor.effect(Save("order", str(order.perm_id), order_to_dict(order)))
         if len(self.executions.all) > self._saved_executions:
             for execution in self.executions.all[self._saved_executions :]:
                 floor.effect(Save("execution", execution.exec_id, execution_to_dict(execution)))
             self._saved_executions = len(self.executions.all)
-            for account in self.accounts.values():
-                floor.effect(Save("account", account.name, account_to_dict(account)))
+            floor.touched_accounts.update(self.accounts)
+        for name in sorted(floor.touched_accounts):
+            floor.effect(Save("account", name, account_to_dict(self.accounts[name])))
+        floor.touched_accounts.clear()
         if self._saved_ids != floor.sessions.next_order_ids:
             for client_id, order_id in floor.sessions.next_order_ids.items():
                 if self._saved_ids.get(client_id) != order_id:
@@ -338,7 +363,11 @@ class Engine:
     def restore(self, kind: str, key: str, value: dict[str, Any]) -> None:
         """Take back a stored piece of state; call for all of them before the first session opens."""
         universe = self.floor.universe
-        if kind == "order":
+        if kind == "listing":
+            floor = self.floor
+            floor.prices.scale(int(key), value["price_factor"])
+            self.events.rename(int(key), value["symbol"])
+        elif kind == "order":
             order = order_from_dict(value, universe)
             if order is not None:
                 self.orders.life.restore(order)

@@ -92,6 +92,12 @@ class Executions:
         self.all.append(execution)
         self._number = max(self._number, int(execution.exec_id.split(".")[1], 16) - 0x5C000000)
 
+    def current(self) -> list[Execution]:
+        """Return the executions that no correction has replaced, oldest first."""
+        latest = {each.exec_id.rpartition(".")[0]: each.exec_id for each in self.all}
+        kept = set(latest.values())
+        return [each for each in self.all if each.exec_id in kept]
+
     def find(
         self, asked: ReqExecutions, client_id: int, now_ns: int, zone: str, *, sees_all: bool, days: int = 1
     ) -> list[Execution]:

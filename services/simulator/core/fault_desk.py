@@ -1,4 +1,4 @@
-"""Carry out faults: by name, with parameters, each written to the ledger.
+"""Commands that break connections, silence feeds, and cut TWS off from IB.
 
 Source: ib-facts A.9, A.10, D.4, E.2.
 """
@@ -6,20 +6,13 @@ Source: ib-facts A.9, A.10, D.4, E.2.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from decimal import Decimal
-from typing import Any
 
-from services.simulator.core.executions import Executions
-from services.simulator.core.faults import END_MARKERS, FaultRecord
-from services.simulator.core.floor import CloseSession, Floor, SetListening
+from services.simulator.core.data_desk import DataDesk
+from services.simulator.core.floor import AbandonSession, CloseSession, Floor, SetListening
 from services.simulator.core.market import NS_PER_MS, NS_PER_S
-from services.simulator.core.order_desk import OrderDesk
-from shared.errors import BadInput
-from shared.money import decimal_of
-from shared.tws.order import TwsOrder
-from shared.tws.responses import ErrorMessage
+from services.simulator.core.order_faults import OrderFaults
 
+NEVER_NS = 1 << 62
 FARMS = ("usfarm", "usfuture", "ushmds")
 LOST = "Connectivity between IBKR and Trader Workstation has been lost."
 RESTORED_LOST = "Connectivity between IBKR and Trader Workstation has been restored- data lost."
@@ -29,60 +22,21 @@ RESTORED = (
 )
 
 
-class BadFault(BadInput):
-    """An unknown fault or a parameter that makes no sense."""
-
-
 class FaultDesk:
-    """The faults that can be asked for."""
+    """What can go wrong with connections, with silence, and between TWS and IB."""
 
-    def __init__(self, floor: Floor, executions: Executions, orders: OrderDesk) -> None:
+    def __init__(self, floor: Floor, order_faults: OrderFaults, data: DataDesk) -> None:
         self._floor = floor
-        self._orders = orders
-        self._executions = executions
-        self._acts: dict[str, Callable[..., None]] = {
-            "cut": self.cut,
-            "stall": self.stall,
-            "data_stall": self.data_stall,
-            "outage": self.outage,
-            "nightly_reset": self.nightly_reset,
-            "refuse": self.refuse,
-            "restart": self.restart,
-            "farm_flap": self.farm_flap,
-            "slow": self.slow,
-            "hang": self.hang,
-            "stuck_client": self.stuck_client,
-            "missing_end": self.missing_end,
-            "late_commission": self.late_commission,
-            "rollback_order_ids": self.rollback_order_ids,
-            "competing_session": self.competing_session,
-            "notice": self.notice,
-            "correction": self.correction,
-            "manual_order": self.manual_order,
-            "cancel_order": self.cancel_order,
-            "clear": self.clear,
-        }
+        self._order_faults = order_faults
+        self._data = data
 
-    def names(self) -> dict[str, str]:
-        """Return every fault with the sentence that explains it."""
-        return {name: (act.__doc__ or "").strip().split("\n")[0] for name, act in self._acts.items()}
-
-    def inject(self, name: str, parameters: dict[str, Any]) -> None:
-        """Carry out a fault.
-
-        Raises:
-            BadFault: unknown name or parameters.
-        """
-        act = self._acts.get(name)
-        if act is None:
-            raise BadFault(f"there is no fault {name!r}: choose from {', '.join(self._acts)}")
-        try:
-            act(**parameters)
-        except (TypeError, ValueError) as e:
-            raise BadFault(f"fault {name!r} cannot take {parameters!r}: {e}") from e
-        self._floor.faults.history.append(FaultRecord(name, self._floor.now_ns, parameters))
-        del self._floor.faults.history[:-100]
-        self._floor.log("fault", name=name, parameters=parameters)
+    def acts(self) -> list[Callable[..., None]]:
+        """Return the commands."""
+        return [
+            self.cut, self.half_open, self.refuse, self.restart, self.auto_restart, self.login_lockout, self.login,
+            self.hang, self.stuck_client, self.stall, self.data_stall, self.slow, self.outage, self.nightly_reset,
+            self.farm_flap, self.competing_session, self.clear,
+        ]  # fmt: skip
 
     # -------------------------------------------------------------------------------------------- connections
     def cut(self, *, client_id: int | None = None, abrupt: bool = False) -> None:
@@ -91,15 +45,45 @@ class FaultDesk:
             if client_id is None or session.client_id == client_id:
                 self._floor.effect(CloseSession(session.session, abrupt))
 
+    def half_open(self, *, client_id: int | None = None) -> None:
+        """Go silent on the connection of a client, or of all, for good: the socket stays, nobody is behind it."""
+        for session in list(self._floor.sessions.by_session.values()):
+            if client_id is None or session.client_id == client_id:
+                self._floor.effect(AbandonSession(session.session))
+
     def refuse(self, *, seconds: float = 10.0) -> None:
         """Refuse connections at the port for some seconds."""
-        self._floor.effect(SetListening(on=False))
-        self._floor.later(_ns(seconds), lambda: self._floor.effect(SetListening(on=True)))
+        floor = self._floor
+        floor.effect(SetListening(on=False))
+        floor.faults.refuse_until_ns = floor.now_ns + _ns(seconds)
+        floor.later(_ns(seconds), self._listen_if_due)
+
+    def _listen_if_due(self) -> None:
+        faults = self._floor.faults
+        if 0 < faults.refuse_until_ns <= self._floor.now_ns:
+            self.login()
 
     def restart(self, *, seconds: float = 10.0, abrupt: bool = True) -> None:
         """Drop every socket and refuse new ones for some seconds, as TWS' own restart does."""
         self.cut(abrupt=abrupt)
         self.refuse(seconds=seconds)
+
+    def auto_restart(self, *, seconds: float = 35.0, lose_s: float = 0.5) -> None:
+        """Play TWS' daily restart: sockets drop, orders of the last moment are lost, and their ids come again."""
+        _ns(lose_s)
+        self._order_faults.lose_in_flight(lose_s)
+        self.restart(seconds=seconds)
+
+    def login_lockout(self) -> None:
+        """Play the weekly end of the login: sockets drop and the port refuses until the command `login`."""
+        self.cut(abrupt=True)
+        self._floor.effect(SetListening(on=False))
+        self._floor.faults.refuse_until_ns = NEVER_NS
+
+    def login(self) -> None:
+        """Let a person log in again: the port takes connections."""
+        self._floor.faults.refuse_until_ns = 0
+        self._floor.effect(SetListening(on=True))
 
     def hang(self, *, seconds: float = 10.0) -> None:
         """Accept connections and never answer them, for some seconds."""
@@ -111,40 +95,44 @@ class FaultDesk:
 
     def stuck_client(self, *, client_id: int, seconds: float = 30.0) -> None:
         """Keep a client id occupied for some seconds after its session has gone (error 326)."""
-        self._floor.sessions.stuck_clients[int(client_id)] = self._floor.now_ns + _ns(seconds)
+        self._floor.sessions.stuck_clients[client_id] = self._floor.now_ns + _ns(seconds)
 
     # -------------------------------------------------------------------------------------------- silence
     def stall(self, *, seconds: float = 10.0, client_id: int | None = None) -> None:
         """Send nothing at all for some seconds, to one client or to all; what would have been sent is lost."""
         faults = self._floor.faults
-        faults.sessions_of_client = dict(self._floor.sessions.by_client)
-        faults.silent_client = client_id
+        by_client = self._floor.sessions.by_client
+        faults.silent_sessions = None if client_id is None else frozenset({by_client.get(client_id, -1)})
         faults.silent_until_ns = self._floor.now_ns + _ns(seconds)
 
-    def data_stall(self, *, seconds: float = 10.0) -> None:
-        """Send no market data for some seconds; everything else goes on."""
-        self._floor.faults.data_silent_until_ns = self._floor.now_ns + _ns(seconds)
+    def data_stall(self, *, seconds: float = 10.0, symbol: str = "") -> None:
+        """Send no market data for some seconds, of one symbol or at all; everything else goes on."""
+        until_ns = self._floor.now_ns + _ns(seconds)
+        if not symbol:
+            self._floor.faults.data_silent_until_ns = until_ns
+            return
+        found = [each for each in self._floor.universe if each.symbol == symbol]
+        if not found:
+            raise ValueError(f"{symbol!r} is not listed here")
+        for instrument in found:
+            self._floor.faults.stalled[instrument.con_id] = until_ns
 
     def slow(self, *, seconds: float = 10.0, delay_ms: float = 500.0) -> None:
         """Answer everything but market data late."""
         faults = self._floor.faults
         faults.slow_until_ns, faults.slow_ns = self._floor.now_ns + _ns(seconds), int(delay_ms * NS_PER_MS)
 
-    def missing_end(self, *, name: str = "execDetailsEnd", count: int = 1) -> None:
-        """Swallow the next end markers of a kind."""
-        if name not in END_MARKERS:
-            raise ValueError(f"the end markers are {', '.join(END_MARKERS)}")
-        self._floor.faults.missing_ends[name] = int(count)
-
-    def late_commission(self, *, delay_ms: float = 1000.0) -> None:
-        """Send commission reports late; 0 ends it."""
-        self._floor.faults.commission_delay_ns = int(delay_ms * NS_PER_MS)
-
     # -------------------------------------------------------------------------------------------- IB's side
-    def outage(self, *, seconds: float = 10.0, code: int = 1102, repeat_s: float = 5.0) -> None:
-        """Lose the connection to IB's servers (1100, repeated), then restore it with 1101 or 1102."""
+    def outage(
+        self, *, seconds: float = 10.0, code: int = 1102, repeat_s: float = 5.0, keep_orders: bool = True
+    ) -> None:
+        """Lose the connection to IB's servers (1100, repeated), then restore it with 1101 or 1102.
+
+        Orders that come meanwhile are submitted afterwards, or refused with 10328 where they are not kept.
+        """
         if code not in (1101, 1102):
             raise ValueError("code must be 1101 or 1102")
+        self._floor.faults.keeps_orders = keep_orders
         floor = self._floor
         floor.faults.is_link_lost = True
         end_ns = floor.now_ns + _ns(seconds)
@@ -173,7 +161,7 @@ class FaultDesk:
 
     def farm_flap(self, *, times: int = 3, interval_s: float = 0.5) -> None:
         """Break and restore the market data farm several times (2103, 2104)."""
-        for number in range(int(times)):
+        for number in range(times):
             for step, (code, text) in enumerate(((2103, "is broken"), (2104, "is OK"))):
                 delay_ns = _ns(interval_s * (2 * number + step))
                 self._floor.later(delay_ns, self._farm_notice(code, text))
@@ -181,87 +169,19 @@ class FaultDesk:
     def _farm_notice(self, code: int, text: str) -> Callable[[], None]:
         return lambda: self._floor.broadcast(code, f"Market data farm connection {text}:usfarm")
 
-    def competing_session(self, *, seconds: float = 10.0) -> None:
-        """Stop market data as when another session of the login takes it (10197)."""
-        self._floor.broadcast(10197, "No market data during competing live session")
+    def competing_session(self, *, seconds: float = 10.0, burst: int = 1) -> None:
+        """Stop market data as when another session of the login takes it: 10197 on every request, in bursts."""
+        for _ in range(max(1, min(burst, 100))):
+            for session, req_id in self._data.requests():
+                self._floor.error(session, req_id, 10197, "No market data during competing live session")
         self.data_stall(seconds=seconds)
-
-    def rollback_order_ids(self, *, client_id: int, by: int = 5) -> None:
-        """Let nextValidId of a client go back, as seen after restarts."""
-        sessions = self._floor.sessions
-        sessions.next_order_ids[int(client_id)] = max(1, sessions.next_order_id(int(client_id)) - int(by))
-
-    def notice(self, *, code: int, text: str = "", client_id: int | None = None, request_id: int = -1) -> None:
-        """Send any error or notice, such as the false alarms 10349, 399 and 2109 on an order's id."""
-        for session in self._floor.sessions.started():
-            if client_id is None or session.client_id == client_id:
-                message = ErrorMessage(int(request_id), int(code), text or f"notice {code}")
-                self._floor.send(session.session, message)
-
-    def correction(self, *, exec_id: str = "", price: str = "") -> None:
-        """Correct an execution (the last one without an id): the same execId with a higher last number is sent."""
-        found = [each for each in self._executions.all if not exec_id or each.exec_id == exec_id]
-        if not found:
-            raise ValueError(f"there is no execution {exec_id!r}")
-        old = found[-1]
-        stem, _, revision = old.exec_id.rpartition(".")
-        new = replace(old, exec_id=f"{stem}.{int(revision) + 1:02d}")
-        if price:
-            new = replace(new, price=type(old.price)(price))
-        self._executions.add(new)
-        floor, config = self._floor, self._floor.config
-        floor.log("correction", exec_id=new.exec_id, corrects=old.exec_id, price=new.price, shares=new.shares)
-        for session in floor.sessions.watchers(old.client_id, config.master_client_id):
-            floor.send_broker(session, new.details(-1, config.time_zone, zone_name=config.execution_zone_name))
-
-    def manual_order(
-        self,
-        *,
-        symbol: str,
-        action: str = "BUY",
-        quantity: str = "100",
-        order_type: str = "MKT",
-        limit: str | None = None,
-        stop: str | None = None,
-        tif: str = "DAY",
-        account: str = "",
-    ) -> None:
-        """Enter an order by hand in TWS, as a person would; no API client owns it."""
-        order = TwsOrder(
-            action=action,
-            total_quantity=_decimal(quantity),
-            order_type=order_type,
-            lmt_price=None if limit is None else _decimal(limit),
-            aux_price=None if stop is None else _decimal(stop),
-            tif=tif,
-            account=account or self._floor.config.accounts[0],
-        )
-        self._orders.place_by_hand(symbol, order)
-
-    def cancel_order(self, *, perm_id: int, reason: str = "Cancelled by the broker.") -> None:
-        """Cancel a working order at the broker, without anybody's request (202)."""
-        order = self._orders.book.by_perm.get(int(perm_id))
-        if order is None or order.is_done:
-            raise ValueError(f"no order with permId {perm_id} works")
-        self._orders.life.cancel_by_broker(order, reason)
 
     def clear(self) -> None:
         """End every fault that lasts."""
-        faults = self._floor.faults
         self._restore(1102)
-        faults.is_hanging = False
-        faults.silent_until_ns = faults.data_silent_until_ns = faults.slow_until_ns = 0
-        faults.commission_delay_ns = 0
-        faults.missing_ends.clear()
+        self._floor.faults.end_all()
         self._floor.sessions.stuck_clients.clear()
-        self._floor.effect(SetListening(on=True))
-
-
-def _decimal(value: object) -> Decimal:
-    try:
-        return decimal_of(str(value))
-    except ValueError as e:
-        raise ValueError(f"{value!r} is not a number") from e
+        self.login()
 
 
 def _ns(seconds: float) -> int:

@@ -5,6 +5,7 @@ Source: ib-facts A.6, A.8 (recorded market order).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from services.simulator.core.account import Account, Summary
@@ -37,7 +38,9 @@ class FillBooker:
         order.fills += 1
         order.working.remaining = order.remaining
         order.status = "Filled" if order.remaining <= 0 else "Submitted"
-        total_fee = order_commission(instrument, order.filled, order.paid * instrument.multiplier)
+        total_fee = order_commission(
+            instrument, order.filled, order.paid * instrument.multiplier, schedule=floor.config.commissions
+        )
         fee = max(ZERO, total_fee - order.commission)
         order.commission += fee
         realized = self._accounts[order.account].apply_fill(
@@ -59,12 +62,42 @@ class FillBooker:
             shares=fill.quantity, price=fill.price, commission=fee, realized=realized,
         )  # fmt: skip
 
+    def correct(self, old: Execution, price: Decimal, shares: Decimal) -> Execution:
+        """Book a correction of an execution: the old trade is taken back, the new one is booked, no fee is charged."""
+        floor = self._floor
+        stem, _, revision = old.exec_id.rpartition(".")
+        instrument = floor.universe.by_id(old.contract.con_id)
+        if instrument is None:
+            raise ValueError(f"the contract of execution {old.exec_id} is not listed any more")
+        account = self._accounts[old.account]
+        account.apply_fill(instrument, -old.side, old.shares, old.price, ZERO)
+        if shares > 0:
+            account.apply_fill(instrument, old.side, shares, price, ZERO)
+        new = replace(
+            old, exec_id=f"{stem}.{int(revision) + 1:02d}", price=price, shares=shares,
+            cum_qty=old.cum_qty + shares - old.shares,
+        )  # fmt: skip
+        self._executions.add(new)
+        floor.log(
+            "correction", exec_id=new.exec_id, corrects=old.exec_id, perm_id=old.perm_id, price=price, shares=shares,
+            order_ref=old.order_ref, account=old.account, con_id=instrument.con_id,
+        )  # fmt: skip
+        config = floor.config
+        for session in floor.sessions.watchers(old.client_id, config.master_client_id, is_manual=old.is_manual):
+            floor.send_broker(session, new.details(-1, config.time_zone, zone_name=config.execution_zone_name))
+        floor.position_changed(old.account, instrument.con_id)
+        return new
+
     def tell(self, order: BrokerOrder) -> None:
         """Send what has been booked on an order since the last call."""
         floor, config = self._floor, self._floor.config
         executions = self._untold.pop(order.perm_id, [])
         watchers = floor.sessions.watchers(order.client_id, config.master_client_id, is_manual=order.is_manual)
+        is_first = floor.faults.commissions_first > 0
+        floor.faults.commissions_first -= is_first
         for session in watchers:
+            if is_first:
+                self._report(session, executions)
             for execution in executions:
                 floor.send_broker(
                     session, execution.details(-1, config.time_zone, zone_name=config.execution_zone_name)
@@ -74,13 +107,17 @@ class FillBooker:
             if order.status == "Filled":
                 message = open_order(order, none_text=config.deltaneutral_none, with_commission=True)
                 floor.send_broker(session, message)
-            delay_ns = floor.faults.commission_delay_ns
-            for execution in executions:
-                if delay_ns:
-                    floor.later(delay_ns, _late(floor, session, execution))
-                else:
-                    floor.send_broker(session, execution.report())
+            if not is_first:
+                self._report(session, executions)
         floor.position_changed(order.account, order.instrument.con_id)
+
+    def _report(self, session: int, executions: list[Execution]) -> None:
+        delay_ns = self._floor.faults.commission_delay_ns
+        for execution in executions:
+            if delay_ns:
+                self._floor.later(delay_ns, _late(self._floor, session, execution))
+            else:
+                self._floor.send_broker(session, execution.report())
 
     def rate(self, currency: str) -> Decimal:
         """Return the base currency per unit of a currency, from the currency pairs listed here."""
@@ -95,15 +132,22 @@ class FillBooker:
 
     def summary(self, account: Account) -> Summary:
         """Return an account's state now."""
-        return account.summary(self._mark, self.rate)
+        return account.summary(self.mark, self.rate)
+
+    def opens_short(self, order: BrokerOrder) -> bool:
+        """Return whether a sale would sell more than is held."""
+        held = self._accounts[order.account].quantity(order.instrument.con_id)
+        return order.instrument.sec_type == "STK" and order.remaining > max(ZERO, held)
 
     def estimated_commission(self, order: BrokerOrder) -> Decimal:
         """Return what an order would cost if it filled at its limit or the market."""
-        price = order.order.lmt_price or self._mark(order.instrument)
+        price = order.order.lmt_price or self.mark(order.instrument)
         quantity = order.order.total_quantity
-        return order_commission(order.instrument, quantity, quantity * price * order.instrument.multiplier)
+        value = quantity * price * order.instrument.multiplier
+        return order_commission(order.instrument, quantity, value, schedule=self._floor.config.commissions)
 
-    def _mark(self, instrument: Instrument) -> Decimal:
+    def mark(self, instrument: Instrument) -> Decimal:
+        """Return the price that a position is valued at."""
         return price_of(self._floor.mark(instrument))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from services.simulator.core.book import Book
 from services.simulator.core.config import ExchangeConfig
@@ -32,6 +33,13 @@ class CloseSession:
 
 
 @dataclass(frozen=True, slots=True)
+class AbandonSession:
+    """Leave a session's connection open without anybody behind it."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
 class SetListening:
     """Refuse new connections at the port, or take them again."""
 
@@ -47,7 +55,7 @@ class Save:
     value: dict[str, Any] | None
 
 
-Effect = CloseSession | SetListening | Save
+Effect = CloseSession | AbandonSession | SetListening | Save
 
 
 @dataclass(slots=True)
@@ -70,9 +78,15 @@ class Floor:
         self.sessions = Sessions()
         self.ledger = Ledger()
         self.faults = Faults()
+        self.hard_to_borrow: dict[str, float] = {}
+        """Symbols of which no shares can be lent at once, with the seconds that finding some takes."""
         self.watch: Callable[[Instrument], None] = lambda _: None
         self.release: Callable[[int], None] = lambda _: None
         self.position_changed: Callable[[str, int], None] = lambda _, __: None
+        self.touched_accounts: set[str] = set()
+        """Accounts whose stored state is older than this one."""
+        self.account_changed: Callable[[str], None] = lambda _: None
+        self.zone = ZoneInfo(config.time_zone)
         self._turn = Turn()
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
         self._timer_seq = 0
@@ -82,13 +96,27 @@ class Floor:
     def send(self, session: int, response: Response) -> None:
         """Send a response to a session in this turn, unless a fault drops or delays it."""
         if self.faults.is_active:
-            verdict = self.faults.on_send(session, response, self.now_ns)
-            if verdict is None:
-                return
-            if verdict > 0:
-                self.later(verdict, lambda: self._put(session, response))
-                return
-        self._put(session, response)
+            self._send_through_faults(session, response)
+            return
+        queue = self._turn.sends.get(session)
+        if queue is not None:
+            queue.append(response)
+        else:
+            self._put(session, response)
+
+    def _send_through_faults(self, session: int, response: Response) -> None:
+        entry = self.sessions.by_session.get(session)
+        verdict = self.faults.on_send(session, entry.client_id if entry else None, response, self.now_ns)
+        if verdict.delay_ns is None:
+            return
+        if verdict.delay_ns > 0:
+            self.later(verdict.delay_ns, lambda: self._put(session, response))
+        else:
+            self._put(session, response)
+        if verdict.again_ns == 0:
+            self._put(session, response)
+        elif verdict.again_ns is not None:
+            self.later(verdict.again_ns, lambda: self._put(session, response))
 
     def send_broker(self, session: int, response: Response) -> None:
         """Send what TWS knows from IB's servers only: held back while their connection is lost."""

@@ -1,27 +1,42 @@
 """Say when an instrument trades, and write its hours as contract details do.
 
-By default the market is always open, so that the demo trades at any hour; with sessions given (by the shell, from an
-exchange calendar) it follows them.
+By default the market is always open, so that the demo trades at any hour; a day then ends at midnight of TWS' zone.
+With sessions given (by the shell, from an exchange calendar) it follows them, and stocks trade before and after the
+regular session for orders that ask for it (outsideRth).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from services.simulator.core.contracts import Instrument
-from services.simulator.core.times import local
+from services.simulator.core.times import local, midnight_ns
 
 NS_PER_S = 1_000_000_000
+QUIET = 0.1
+"""How busy extended hours are."""
 
 
 @dataclass(frozen=True, slots=True)
 class TradingSession:
-    """One regular session of a calendar; Unix nanoseconds."""
+    """One regular session of a calendar, and what surrounds it; Unix nanoseconds.
+
+    `first_ns` and `last_ns` bound the extended hours; 0 where there are none.
+    """
 
     open_ns: int
     close_ns: int
+    first_ns: int = 0
+    last_ns: int = 0
+
+    def bounds(self, *, extended: bool) -> tuple[int, int]:
+        """Return begin and end, with the extended hours if asked for."""
+        if not extended:
+            return self.open_ns, self.close_ns
+        return self.first_ns or self.open_ns, self.last_ns or self.close_ns
 
 
 @dataclass
@@ -29,27 +44,31 @@ class Hours:
     """Trading hours by calendar name; a calendar that is missing is always open."""
 
     calendars: dict[str, list[TradingSession]] = field(default_factory=dict)
+    day_zone: str = "America/New_York"
+    """Where the days of an instrument that always trades end."""
 
-    def is_open(self, instrument: Instrument, at_ns: int) -> bool:
-        """Return whether regular trading goes on."""
+    def is_open(self, instrument: Instrument, at_ns: int, *, extended: bool = False) -> bool:
+        """Return whether trading goes on; the regular session only unless `extended`."""
         sessions = self.calendars.get(instrument.calendar)
         if sessions is None:
             return True
-        index = bisect_right(sessions, at_ns, key=lambda each: each.open_ns) - 1
-        return index >= 0 and at_ns < sessions[index].close_ns
+        wide = extended and instrument.sec_type == "STK"
+        index = bisect_right(sessions, at_ns, key=lambda each: each.bounds(extended=wide)[0]) - 1
+        return index >= 0 and at_ns < sessions[index].bounds(extended=wide)[1]
 
     def covers(self, instrument: Instrument, at_ns: int) -> bool:
         """Return whether the instrument's calendar is known at a time."""
         sessions = self.calendars.get(instrument.calendar)
         return sessions is not None and len(sessions) > 0 and sessions[0].open_ns <= at_ns <= sessions[-1].close_ns
 
-    def next_open_ns(self, instrument: Instrument, at_ns: int) -> int:
-        """Return when regular trading begins next; `at_ns` if it is open."""
-        if self.is_open(instrument, at_ns):
+    def next_open_ns(self, instrument: Instrument, at_ns: int, *, extended: bool = False) -> int:
+        """Return when trading begins next; `at_ns` if it is open."""
+        if self.is_open(instrument, at_ns, extended=extended):
             return at_ns
+        wide = extended and instrument.sec_type == "STK"
         for session in self.calendars[instrument.calendar]:
-            if session.open_ns >= at_ns:
-                return session.open_ns
+            if session.bounds(extended=wide)[0] >= at_ns:
+                return session.bounds(extended=wide)[0]
         return at_ns + 86_400 * NS_PER_S
 
     def of_day(self, instrument: Instrument, day: datetime) -> list[tuple[str, str]]:
@@ -69,9 +88,68 @@ class Hours:
             if f"{local(each.open_ns, zone):%Y%m%d}" == text
         ]
 
-    def text(self, instrument: Instrument, now_ns: int, days: int = 6) -> str:
+    def close_ns(self, instrument: Instrument, at_ns: int, *, extended: bool = False) -> int:
+        """Return when the session that goes on, or else the next one, ends: when DAY orders expire."""
+        wide = extended and instrument.sec_type == "STK"
+        for session in self.calendars.get(instrument.calendar, ()):
+            if session.bounds(extended=wide)[1] > at_ns:
+                return session.bounds(extended=wide)[1]
+        return self.day_end_ns(at_ns)
+
+    def day_end_ns(self, at_ns: int) -> int:
+        """Return the next midnight of the zone in which always-open instruments count their days."""
+        # 26 hours after a midnight is always the next day, also where a day has 25 hours.
+        return midnight_ns(midnight_ns(at_ns, self.day_zone) + 26 * 3600 * NS_PER_S, self.day_zone)
+
+    def next_boundary_ns(self, at_ns: int) -> int:
+        """Return the next moment at which any session begins or ends."""
+        return min([self.day_end_ns(at_ns), *self._boundaries(at_ns)])
+
+    def _boundaries(self, at_ns: int) -> Iterator[int]:
+        for sessions in self.calendars.values():
+            for session in sessions:
+                later = [
+                    each
+                    for each in (session.first_ns, session.open_ns, session.close_ns, session.last_ns)
+                    if each > at_ns
+                ]
+                if later:
+                    yield min(later)
+                    break
+
+    def activity(self, instrument: Instrument, at_ns: int) -> float:
+        """Return how busy trading is, 1 on average: busy after the open and before the close, quiet outside.
+
+        Where no calendar is followed there is no day, and it is always 1.
+        """
+        sessions = self.calendars.get(instrument.calendar)
+        if sessions is None:
+            return 1.0
+        index = bisect_right(sessions, at_ns, key=lambda each: each.open_ns) - 1
+        if index < 0 or at_ns >= sessions[index].close_ns:
+            return QUIET
+        session = sessions[index]
+        from_middle = 2.0 * (at_ns - session.open_ns) / (session.close_ns - session.open_ns) - 1.0
+        return 0.5 + 1.5 * from_middle * from_middle
+
+    def is_opening(self, instrument: Instrument, at_ns: int) -> bool:
+        """Return whether the regular session begins at this moment (midnight where it always trades)."""
+        sessions = self.calendars.get(instrument.calendar)
+        if sessions is None:
+            return midnight_ns(at_ns, self.day_zone) == at_ns
+        return any(session.open_ns == at_ns for session in sessions)
+
+    def is_closing(self, instrument: Instrument, at_ns: int) -> bool:
+        """Return whether the regular session ends at this moment (midnight where it always trades)."""
+        sessions = self.calendars.get(instrument.calendar)
+        if sessions is None:
+            return midnight_ns(at_ns, self.day_zone) == at_ns
+        return any(session.close_ns == at_ns for session in sessions)
+
+    def text(self, instrument: Instrument, now_ns: int, days: int = 6, *, extended: bool = False) -> str:
         """Return the hours of the coming days: `yyyymmdd:hhmm-yyyymmdd:hhmm;yyyymmdd:CLOSED`."""
         zone = instrument.time_zone
+        wide = extended and instrument.sec_type == "STK"
         sessions = self.calendars.get(instrument.calendar)
         today = local(now_ns, zone)
         parts = []
@@ -80,10 +158,11 @@ class Hours:
             if sessions is None:
                 parts.append(f"{day}:0000-{day}:2359")
                 continue
+            bounds = [each.bounds(extended=wide) for each in sessions]
             found = [
-                f"{local(each.open_ns, zone):%Y%m%d:%H%M}-{local(each.close_ns, zone):%Y%m%d:%H%M}"
-                for each in sessions
-                if f"{local(each.open_ns, zone):%Y%m%d}" == day
+                f"{local(opens, zone):%Y%m%d:%H%M}-{local(closes, zone):%Y%m%d:%H%M}"
+                for opens, closes in bounds
+                if f"{local(closes, zone):%Y%m%d}" == day
             ]
             parts.append(",".join(found) or f"{day}:CLOSED")
         return ";".join(parts)

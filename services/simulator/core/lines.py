@@ -112,7 +112,7 @@ def send_first(floor: Floor, line: Line, *, has_quote: bool = True) -> None:
     if book.close:
         send(line.session, rs.TickPrice(req_id, types["close"], book.close))
     if line.instrument.sec_type == "STK":
-        send(line.session, rs.TickGeneric(req_id, HALTED, 0.0))
+        send(line.session, rs.TickGeneric(req_id, HALTED, float(book.is_halted)))
         _send_exchanges(floor, line)
     for tick in generic.standing_ticks(req_id, line.instrument, line.wanted, floor.prices, floor.now_ns):
         send(line.session, tick)

@@ -9,12 +9,16 @@ Invariants:
 The path is a sum of smooth noises whose periods grow by four and whose amplitudes grow by two: over any horizon its
 spread grows like a random walk's. At `REFERENCE_S` every price is its instrument's base price.
 
-Known limits: no intraday pattern and no jumps yet; sizes carry no information.
+News makes prices jump now and then; what a jump did fades over `_JUMP_LIFE_S`. Arrivals follow the exchange's day
+where a calendar is followed: busy after the open and before the close.
+
+Known limit: sizes carry no information.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import heappop, heappush
@@ -31,13 +35,24 @@ _LEVELS = 14
 _FAST_LEVELS = 3
 _SLOW_STEPS = 4
 """Steps a second at which the slow levels are taken."""
+_JUMP_CELL_S = 1800.0
+_JUMP_SHARE = 0.04
+"""The share of half hours in which a price jumps."""
+_JUMP_LIFE_S = 8 * 3600.0
+_JUMP_SIZE = 4.0
+"""The largest jump, in standard deviations of half an hour."""
 _MAX_BACKLOG_NS = NS_PER_S
+_MAX_EVENTS = 1000
+"""Made in one call at most; beyond them a market that is asked for more than it can do conflates to the present."""
 _TRADE_SHARE = 0.3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Quote:
-    """The best bid and offer changed; sizes are in shares or units, `ts_ns` is the exchange's time."""
+    """The best bid and offer changed; sizes are in shares or units, `ts_ns` is the exchange's time.
+
+    Not frozen: one is made per tick, and a frozen one takes three times as long. Nobody changes one.
+    """
 
     con_id: int
     ts_ns: int
@@ -47,9 +62,9 @@ class Quote:
     ask_size: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Trade:
-    """Somebody traded."""
+    """Somebody traded; not frozen, for the reason above."""
 
     con_id: int
     ts_ns: int
@@ -75,7 +90,10 @@ class MarketSource(Protocol):
 class PricePath:
     """The synthetic mid price of one instrument as a function of time."""
 
-    __slots__ = ("_amplitudes", "_at_reference", "_base", "_lattice", "_seed", "_slow", "_slow_step")
+    __slots__ = (
+        "_amplitudes", "_at_reference", "_base", "_jump_cell", "_jump_scale", "_jumps", "_lattice", "_seed", "_slow",
+        "_slow_step",
+    )  # fmt: skip
 
     def __init__(self, seed: int, con_id: int, base: float, volatility: float) -> None:
         self._seed = mix(seed * 1_000_003 + con_id)
@@ -83,6 +101,9 @@ class PricePath:
         self._amplitudes = [volatility * math.sqrt(4.0**level / _YEAR_S) for level in range(_LEVELS)]
         self._lattice: list[tuple[int, float, float]] = [(-1, 0.0, 0.0)] * _LEVELS
         self._slow_step = -1
+        self._jump_cell = -1
+        self._jump_scale = _JUMP_SIZE * volatility * math.sqrt(_JUMP_CELL_S / _YEAR_S)
+        self._jumps: list[tuple[float, float]] = []
         self._slow = 0.0
         self._at_reference = 0.0
         self._at_reference = self._noise(float(REFERENCE_S))
@@ -97,7 +118,27 @@ class PricePath:
         if step != self._slow_step:
             self._slow = self._levels(step / _SLOW_STEPS, _FAST_LEVELS, _LEVELS)
             self._slow_step = step
-        return self._slow + self._levels(at_s, 0, _FAST_LEVELS)
+        return self._slow + self._levels(at_s, 0, _FAST_LEVELS) + self._jumped(at_s)
+
+    def _jumped(self, at_s: float) -> float:
+        """Return what is left of the jumps so far."""
+        cell = int(at_s / _JUMP_CELL_S)
+        if cell != self._jump_cell:
+            first = cell - int(_JUMP_LIFE_S / _JUMP_CELL_S) - 1
+            self._jumps = [self._jump_in(each) for each in range(first, cell + 1) if self._draw(40, each) < _JUMP_SHARE]
+            self._jump_cell = cell
+        total = 0.0
+        for moment_s, size in self._jumps:
+            age_s = at_s - moment_s
+            if 0.0 <= age_s < _JUMP_LIFE_S:
+                total += size * (1.0 - age_s / _JUMP_LIFE_S)
+        return total
+
+    def _jump_in(self, cell: int) -> tuple[float, float]:
+        return (cell + self._draw(41, cell)) * _JUMP_CELL_S, (2.0 * self._draw(42, cell) - 1.0) * self._jump_scale
+
+    def _draw(self, kind: int, cell: int) -> float:
+        return hash_unit(self._seed, (kind << 48) + cell)
 
     def _levels(self, at_s: float, first: int, end: int) -> float:
         total = 0.0
@@ -139,6 +180,7 @@ class Prices:
         self._universe = universe
         self._seed = seed
         self._paths: dict[int, PricePath] = {}
+        self._factors: dict[int, float] = {}
 
     def mid(self, instrument: Instrument, at_ns: int) -> float:
         """Return the mid price at a time."""
@@ -156,7 +198,16 @@ class Prices:
         if path is None:
             path = PricePath(self._seed, _family(instrument), instrument.price, instrument.volatility)
             self._paths[instrument.con_id] = path
-        return path.price(at_ns / NS_PER_S)
+        price = path.price(at_ns / NS_PER_S)
+        return price * self._factors[instrument.con_id] if instrument.con_id in self._factors else price
+
+    def scale(self, con_id: int, factor: float) -> None:
+        """Multiply all prices of an instrument, past ones too, as data vendors do after a split."""
+        self._factors[con_id] = self._factors.get(con_id, 1.0) * factor
+
+    def factor(self, con_id: int) -> float:
+        """Return what the prices of an instrument are multiplied with."""
+        return self._factors.get(con_id, 1.0)
 
     def anchor(self, instrument: Instrument, price: float, at_ns: int) -> None:
         """Shift an instrument's path so that it passes through `price` at a time (history of a replayed symbol)."""
@@ -176,12 +227,17 @@ class SyntheticMarket:
     `tick_rate` is the mean number of events per second and instrument.
     """
 
-    def __init__(self, prices: Prices, seed: int, tick_rate: float) -> None:
+    def __init__(
+        self, prices: Prices, seed: int, tick_rate: float, activity: Callable[[Instrument, int], float] | None = None
+    ) -> None:
         self._prices = prices
+        self._activity = activity or (lambda _, __: 1.0)
         self._seed = seed
         self._mean_ns = NS_PER_S / tick_rate
         self._due: list[tuple[int, int]] = []
         self._active: dict[int, tuple[Instrument, Chance]] = {}
+        self._mids: dict[int, tuple[int, float]] = {}
+        """The last price of each instrument, and the millisecond it was computed for."""
 
     def watch(self, instrument: Instrument, now_ns: int) -> list[MarketEvent]:
         """Start an instrument; return its first quote, or nothing if it runs already."""
@@ -198,6 +254,7 @@ class SyntheticMarket:
 
     def unwatch(self, con_id: int) -> None:
         """Stop an instrument that nobody looks at any more."""
+        self._mids.pop(con_id, None)
         if self._active.pop(con_id, None) is not None:
             self._due = sorted(entry for entry in self._due if entry[1] != con_id)
 
@@ -213,12 +270,17 @@ class SyntheticMarket:
         """Return all events due; what is more than a second late is skipped, as a feed that was held up conflates."""
         events: list[MarketEvent] = []
         due = self._due
+        oldest_ns = now_ns - _MAX_BACKLOG_NS
         while due and due[0][0] <= now_ns:
             at_ns, con_id = heappop(due)
-            at_ns = max(at_ns, now_ns - _MAX_BACKLOG_NS)
+            if at_ns < oldest_ns:
+                at_ns = oldest_ns
+            if len(events) >= _MAX_EVENTS:
+                at_ns = oldest_ns = now_ns
             instrument, chance = self._active[con_id]
             events.append(self._event(instrument, chance, at_ns))
-            heappush(due, (at_ns + max(1, int(chance.wait(self._mean_ns))), con_id))
+            mean_ns = self._mean_ns / self._activity(instrument, at_ns)
+            heappush(due, (at_ns + 1 + int(chance.wait(mean_ns)), con_id))
         return events
 
     def _event(self, instrument: Instrument, chance: Chance, at_ns: int) -> MarketEvent:
@@ -232,8 +294,12 @@ class SyntheticMarket:
         return quote
 
     def _quote(self, instrument: Instrument, chance: Chance, at_ns: int) -> Quote:
-        mid = self._prices.mid(instrument, at_ns)
-        return quote_around(instrument, mid, chance, at_ns)
+        # Prices move once a millisecond: the path is smooth below that, and busy markets are computed in time.
+        step = at_ns // NS_PER_MS
+        known = self._mids.get(instrument.con_id)
+        if known is None or known[0] != step:
+            known = self._mids[instrument.con_id] = (step, self._prices.mid(instrument, step * NS_PER_MS))
+        return quote_around(instrument, known[1], chance, at_ns)
 
 
 def quote_around(instrument: Instrument, mid: float, chance: Chance, at_ns: int) -> Quote:
@@ -242,7 +308,8 @@ def quote_around(instrument: Instrument, mid: float, chance: Chance, at_ns: int)
     for low_edge, increment in instrument.rule.as_floats:
         if mid >= low_edge:
             tick = increment
-    width = max(1, round(instrument.spread_ticks * (0.5 + chance.unit())))
+    for_width, for_bid, for_ask, _ = chance.four()
+    width = int(instrument.spread_ticks * (0.5 + for_width) + 0.5) or 1
     bid_ticks = max(1, math.floor(mid / tick - width / 2 + 0.5))
     lot = 100 if instrument.sec_type == "STK" else 1
     lots = max(1, instrument.size // lot)
@@ -250,7 +317,7 @@ def quote_around(instrument: Instrument, mid: float, chance: Chance, at_ns: int)
         instrument.con_id,
         at_ns,
         round(bid_ticks * tick, 6),
-        float(lot * (1 + chance.below(2 * lots))),
+        float(lot * (1 + int(for_bid * 2 * lots))),
         round((bid_ticks + width) * tick, 6),
-        float(lot * (1 + chance.below(2 * lots))),
+        float(lot * (1 + int(for_ask * 2 * lots))),
     )

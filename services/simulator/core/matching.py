@@ -1,14 +1,15 @@
 """Decide what an order trades when it arrives, when the quote changes, and when others trade.
 
 Invariants:
-1. No fill is worse than the limit; a resting order fills at its limit.
+1. No fill is worse than the limit, slippage included; a resting order fills at its limit.
 2. Fills never exceed what is left of the order, nor what the market shows: size taken at a price is gone until the
    next quote, and a trade's size is shared in time order.
 3. A stop does nothing before it is triggered; a fill-or-kill order fills in whole or not at all.
 
 The model: a marketable order takes the displayed size, then up to `DEPTH_LEVELS` further levels, one tick apart and
 as deep as the top; what is left waits for the next quote. A resting order stands behind the size displayed at its
-price when it came, and moves up as others trade there.
+price when it came, and moves up as others trade there. `Model` says how kind the market is to our orders.
+Pegged orders (REL, MIDPRICE) follow the quote and lose their place in the queue with each move.
 
 Known limit: orders of this exchange's own clients do not meet each other.
 """
@@ -24,6 +25,24 @@ DEPTH_LEVELS = 3
 ADDED, REMOVED = 1, 2
 TRIGGERED_TYPES = frozenset({"STP", "STP LMT", "MIT", "LIT", "TRAIL", "TRAIL LIMIT"})
 LIMIT_TYPES = frozenset({"LMT", "STP LMT", "LIT", "LOC", "TRAIL LIMIT"})
+PEGGED_TYPES = frozenset({"REL", "MIDPRICE"})
+AUCTION_TYPES = frozenset({"MOC", "LOC"})
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """How the market treats our orders.
+
+    `participation` is the share of displayed and traded size that one order may have; `slippage_ticks` is added to the
+    price of everything that removes liquidity; `depth_levels` is how many levels there are behind the top.
+    """
+
+    participation: float = 1.0
+    slippage_ticks: int = 0
+    depth_levels: int = DEPTH_LEVELS
+
+
+KIND = Model()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +75,18 @@ class Working:
     is_resting: bool = False
     queue_ahead: float = 0.0
     all_or_none: bool = False
+    peg: Decimal | None = None
+    """Where a pegged order stands now; None until there was a quote."""
+
+    @property
+    def waits_for_auction(self) -> bool:
+        """Return whether the order trades in the opening (OPG) or closing auction (MOC, LOC) only."""
+        return self.order_type in AUCTION_TYPES or self.tif == "OPG"
+
+    @property
+    def is_pegged(self) -> bool:
+        """Return whether the order follows the quote."""
+        return self.order_type in PEGGED_TYPES
 
     @property
     def waits_for_trigger(self) -> bool:
@@ -65,6 +96,8 @@ class Working:
     @property
     def effective_limit(self) -> Decimal | None:
         """Return the limit that applies now, None for a market order."""
+        if self.order_type in PEGGED_TYPES:
+            return self.peg
         return self.limit if self.order_type in LIMIT_TYPES else None
 
 
@@ -106,12 +139,34 @@ def _follow(order: Working, price: Decimal) -> None:
         order.stop = level
 
 
-def take(order: Working, book: Book, tick: Decimal) -> list[Fill]:
+def reprice(order: Working, book: Book, tick: Decimal) -> bool:
+    """Let a pegged order follow the quote; True if it moved.
+
+    A relative order stands at its own side's best price plus its offset towards the other side, a midprice order in
+    the middle; both never beyond their limit.
+    """
+    if not order.is_pegged or not book.has_quote:
+        return False
+    if order.order_type == "REL":
+        own = price_of(book.bid if order.side > 0 else book.ask)
+        level = own + (order.stop or Decimal(0)) * order.side
+        level = (level / tick).to_integral_value() * tick
+    else:
+        level = (price_of(book.bid) + price_of(book.ask)) / 2
+    if order.limit is not None and order.limit > 0:
+        level = min(level, order.limit) if order.side > 0 else max(level, order.limit)
+    moved, order.peg = level != order.peg, level
+    return moved
+
+
+def take(order: Working, book: Book, tick: Decimal, model: Model = KIND) -> list[Fill]:
     """Let an active order trade against the displayed book; what it takes is gone from the book."""
-    if order.waits_for_trigger or order.remaining <= 0:
+    if order.waits_for_trigger or order.remaining <= 0 or book.is_halted:
         return []
     limit = order.effective_limit
-    levels = _levels(order, book, tick, limit)
+    if order.is_pegged and limit is None:
+        return []
+    levels = _levels(order, book, tick, limit, model)
     needs_all = order.tif == "FOK" or order.all_or_none
     if needs_all and sum((size for _, size, _ in levels), Decimal(0)) < order.remaining:
         return []
@@ -120,7 +175,7 @@ def take(order: Working, book: Book, tick: Decimal) -> list[Fill]:
         quantity = min(order.remaining, size)
         if quantity <= 0:
             break
-        paid = limit if order.is_resting and limit is not None else price
+        paid = limit if order.is_resting and limit is not None else _slipped(order, price, tick, limit, model)
         fills.append(Fill(quantity, paid, ADDED if order.is_resting else REMOVED))
         order.remaining -= quantity
         if is_top:
@@ -130,7 +185,18 @@ def take(order: Working, book: Book, tick: Decimal) -> list[Fill]:
     return fills
 
 
-def _levels(order: Working, book: Book, tick: Decimal, limit: Decimal | None) -> list[tuple[Decimal, Decimal, bool]]:
+def _slipped(order: Working, price: Decimal, tick: Decimal, limit: Decimal | None, model: Model) -> Decimal:
+    if not model.slippage_ticks:
+        return price
+    worse = max(tick, price + tick * model.slippage_ticks * order.side)
+    if limit is None:
+        return worse
+    return min(worse, limit) if order.side > 0 else max(worse, limit)
+
+
+def _levels(
+    order: Working, book: Book, tick: Decimal, limit: Decimal | None, model: Model
+) -> list[tuple[Decimal, Decimal, bool]]:
     if order.side > 0:
         touch, left, shown = book.ask, book.ask_left, book.ask_size
     else:
@@ -139,19 +205,24 @@ def _levels(order: Working, book: Book, tick: Decimal, limit: Decimal | None) ->
         return []
     top = price_of(touch)
     levels: list[tuple[Decimal, Decimal, bool]] = []
-    depth = 1 if order.is_resting else 1 + DEPTH_LEVELS
+    depth = 1 if order.is_resting else 1 + model.depth_levels
+    kept_back = shown * (1.0 - model.participation)
     for number in range(depth):
         price = top + tick * number * order.side
         if price <= 0 or (limit is not None and (price > limit if order.side > 0 else price < limit)):
             break
-        size = _whole(left if number == 0 else shown)
+        if book.is_beyond_limits(float(price)):
+            break
+        available = left if number == 0 else shown
+        size = _part(available, max(0.0, available - kept_back))
         if size > 0:
             levels.append((price, size, number == 0))
     return levels
 
 
-def _whole(size: float) -> Decimal:
-    return Decimal(int(size)) if size >= 1 else price_of(size)
+def _part(size: float, part: float) -> Decimal:
+    """Return a part of a size, in whole units where the size is one unit or more."""
+    return Decimal(int(part)) if size >= 1 else price_of(part)
 
 
 def _consume(book: Book, side: int, quantity: float) -> None:
@@ -180,7 +251,7 @@ def rest(order: Working, book: Book) -> None:
     order.queue_ahead = 0.0 if is_inside else size
 
 
-def on_trade(order: Working, price: float, size_left: float) -> tuple[Fill | None, float]:
+def on_trade(order: Working, price: float, size_left: float, model: Model = KIND) -> tuple[Fill | None, float]:
     """Let a resting order take part in a trade of others; return its fill and what is left of the trade's size."""
     limit = order.effective_limit
     if not order.is_resting or limit is None or order.remaining <= 0 or size_left <= 0:
@@ -192,7 +263,7 @@ def on_trade(order: Working, price: float, size_left: float) -> tuple[Fill | Non
         size_left -= passed
     elif traded > limit if order.side > 0 else traded < limit:
         return None, size_left
-    quantity = min(order.remaining, _whole(size_left))
+    quantity = min(order.remaining, _part(size_left, size_left * model.participation))
     if quantity <= 0 or (order.all_or_none and quantity < order.remaining):
         return None, size_left
     order.remaining -= quantity

@@ -69,6 +69,18 @@ class OrderBook:
             if not working:
                 del self.by_contract[order.instrument.con_id]
 
+    def forget(self, order: BrokerOrder) -> None:
+        """Take an order out of everything, as if it had never come."""
+        self.remove_working(order)
+        self.by_perm.pop(order.perm_id, None)
+        self.dirty.pop(order.perm_id, None)
+        key = (order.client_id, order.order_id)
+        if self._by_client.get(key) is order:
+            del self._by_client[key]
+        for family in (*self._children.values(), *self._oca.values()):
+            if order in family:
+                family.remove(order)
+
     def working(self, con_id: int) -> list[BrokerOrder]:
         """Return the orders of a contract that may trade."""
         return list(self.by_contract.get(con_id, {}).values())

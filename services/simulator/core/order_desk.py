@@ -19,7 +19,7 @@ from decimal import Decimal
 from services.simulator.core import order_rules
 from services.simulator.core.account import Account, order_margin
 from services.simulator.core.binding import bind, binds_future_orders
-from services.simulator.core.contracts import Listing, NotFound
+from services.simulator.core.contracts import Instrument, Listing, NotFound
 from services.simulator.core.executions import Executions
 from services.simulator.core.fills import FillBooker
 from services.simulator.core.floor import Floor
@@ -47,7 +47,7 @@ class OrderDesk:
     def __init__(
         self, floor: Floor, accounts: dict[str, Account], executions: Executions, hours: Hours | None = None
     ) -> None:
-        self._floor = floor
+        self.floor = self._floor = floor
         self._accounts = accounts
         self.book = OrderBook()
         self.fills = FillBooker(floor, accounts, executions)
@@ -70,10 +70,15 @@ class OrderDesk:
             order_type=request.order.order_type, limit=request.order.lmt_price, stop=request.order.aux_price,
             tif=request.order.tif, parent_id=request.order.parent_id, account=request.order.account,
         )  # fmt: skip
-        if floor.config.read_only:
+        if known is None and not request.order.what_if and floor.faults.lose_orders > 0:
+            floor.faults.lose_orders -= 1
+            floor.log("order_lost", client_id=client_id, order_id=request.order_id, order_ref=request.order.order_ref)
+        elif floor.config.read_only:
             self._refuse(session, request, 321, READ_ONLY)
         elif known is None and not 0 <= request.order_id <= MAX_ORDER_ID:
             self._refuse(session, request, 320, f"Error reading request. For input string: {request.order_id}")
+        elif floor.faults.is_link_lost and not floor.faults.keeps_orders:
+            self._refuse(session, request, 10328, "Connection lost, order data could not be resolved.")
         elif known is not None:
             self._modify(session, known, request)
         elif not request.order.what_if and request.order_id < floor.sessions.next_order_id(client_id):
@@ -109,27 +114,23 @@ class OrderDesk:
             if not order.cancel_requested:
                 self.life.request_cancel(order)
 
-    def place_by_hand(self, symbol: str, order: TwsOrder) -> None:
+    def place_by_hand(self, instrument: Instrument, order: TwsOrder, reason: str = "by hand") -> None:
         """Enter an order in TWS itself: it belongs to no API client, and client 0 sees it with order id 0.
 
         Raises:
-            ValueError: the symbol is not listed, or TWS would refuse the order.
+            ValueError: TWS would refuse the order.
         """
         floor = self._floor
-        instrument = floor.universe.by_symbol(symbol)
-        if instrument is None:
-            raise ValueError(f"{symbol!r} is not listed here")
         floor.watch(instrument)
-        context = order_rules.Context(instrument, floor.config.accounts, floor.book(instrument.con_id).mid)
-        complaint = order_rules.check_new(order, context)
+        complaint = order_rules.check_new(order, self._context(instrument))
         if complaint is not None:
             raise ValueError(complaint[1])
-        placed = PlaceOrder(0, instrument.contract(), order)
-        made = self._make(0, placed, Listing(instrument, instrument.route))
+        made = self._make(0, PlaceOrder(0, instrument.contract(), order), Listing(instrument, instrument.route))
         made.is_manual = True
         floor.log(
-            "manual_order", perm_id=made.perm_id, symbol=symbol, action=order.action, quantity=order.total_quantity
-        )
+            "manual_order", perm_id=made.perm_id, symbol=instrument.symbol, action=order.action,
+            quantity=order.total_quantity, reason=reason,
+        )  # fmt: skip
         self.book.add(made)
         if binds_future_orders(floor):
             bind(floor, self.book, made)
@@ -143,8 +144,7 @@ class OrderDesk:
             self._refuse(session, request, 200, found.text)
             return
         floor.watch(found.instrument)
-        context = order_rules.Context(found.instrument, floor.config.accounts, floor.book(found.instrument.con_id).mid)
-        complaint = order_rules.check_new(request.order, context)
+        complaint = order_rules.check_new(request.order, self._context(found.instrument, session.version))
         if complaint is None and request.order.parent_id:
             complaint = self._check_parent(client_id, request.order.parent_id)
         if complaint is not None:
@@ -158,13 +158,21 @@ class OrderDesk:
         self.book.add(order)
         complaint = self._check_limits(order)
         if complaint is not None:
-            self._reject(order, *complaint)
+            self.life.reject(order, *complaint)
             return
         if not request.order.transmit:
             order.is_held = True
-            floor.log("order_state", **self.life.state_facts(order, "Held"))
+            self.life.voice.log(order, "Held")
             return
         self.life.release(order)
+
+    def _context(self, instrument: Instrument, version: int = 176) -> order_rules.Context:
+        floor, config = self._floor, self._floor.config
+        book = floor.book(instrument.con_id)
+        return order_rules.Context(
+            instrument, config.accounts, book.mid, version, config.time_zone, floor.now_ns, config.precaution_percent,
+            config.precaution_size, (book.limit_low, book.limit_high),
+        )  # fmt: skip
 
     def _make(self, client_id: int, request: PlaceOrder, found: Listing) -> BrokerOrder:
         instrument = found.instrument
@@ -238,13 +246,6 @@ class OrderDesk:
         )  # fmt: skip
         self._floor.error(session.session, request.order_id, code, text)
 
-    def _reject(self, order: BrokerOrder, code: int, text: str) -> None:
-        order.status, order.done_ns, order.done_text = "Inactive", self._floor.now_ns, text
-        self.book.remove_working(order)
-        self._floor.log("order_state", **self.life.state_facts(order), code=code)
-        self.life.tell_error(order, code, text)
-        self.life.tell_status(order)
-
     def _answer_what_if(self, session: Session, order: BrokerOrder) -> None:
         summary = self.fills.summary(self._accounts[order.account])
         needed, _ = self._margin(order)
@@ -279,10 +280,14 @@ class OrderDesk:
             self._refuse(session, request, 2102, "Unable to modify this order as it is still being processed.")
             return
         new = replace(new, account=new.account or order.account, what_if=False)
-        context = order_rules.Context(order.instrument, self._floor.config.accounts, 0.0)
-        complaint = order_rules.check_change(order.order, new, order.filled) or order_rules.check_prices(new, context)
+        complaint = order_rules.check_change(order.order, new, order.filled) or order_rules.check_changed(
+            new, self._context(order.instrument, session.version)
+        )
         if complaint is not None:
             self._refuse(session, request, *complaint)
+            return
+        if new.parent_id and self._is_gone(order, new.parent_id):
+            self._refuse(session, request, 135, f"Can't find order with id = {new.parent_id}")
             return
         if order.is_held:
             order.order = new
@@ -290,6 +295,25 @@ class OrderDesk:
             if new.transmit:
                 self.life.release(order)
             return
-        order.order = replace(new, parent_id=order.order.parent_id)
-        self._floor.log("order_state", **self.life.state_facts(order, "Modified"))
+        if self._floor.faults.is_link_lost and self._floor.faults.double_changes > 0:
+            self._double(order, new)
+            return
+        order.change = replace(new, parent_id=order.order.parent_id)
+        self.life.voice.log(order, "Modified")
         self._floor.later(self._floor.config.ack_delay_ns, lambda: self.life.apply_change(order))
+
+    def _double(self, order: BrokerOrder, new: TwsOrder) -> None:
+        """Make a second order of a modify: the first stays live, its owner's ids lead to the second (A.7)."""
+        floor = self._floor
+        floor.faults.double_changes -= 1
+        second = self._make(
+            order.client_id, PlaceOrder(order.order_id, order.contract, new),
+            Listing(order.instrument, order.contract.exchange),
+        )  # fmt: skip
+        floor.log("order_doubled", perm_id=order.perm_id, second_perm_id=second.perm_id, order_ref=new.order_ref)
+        self.book.add(second)
+        self.life.release(second)
+
+    def _is_gone(self, order: BrokerOrder, parent_id: int) -> bool:
+        parent = self.book.of_client(order.client_id, parent_id)
+        return parent is None or parent.is_done

@@ -29,7 +29,8 @@ class BrokerOrder:
     """One order at the broker.
 
     `is_held` is an order whose transmit flag keeps it in TWS; `waits_for_parent` one whose parent has not filled.
-    `is_manual` orders were entered in TWS by hand.
+    `is_manual` orders were entered in TWS by hand; `is_locating` is a short sale whose shares are being looked for.
+    `expires_ns` is when it ends by itself, 0 for never; `starts_ns` when it may begin to work (goodAfterTime).
     """
 
     perm_id: int
@@ -55,6 +56,15 @@ class BrokerOrder:
     done_ns: int = 0
     done_text: str = ""
     fills: int = 0
+    is_locating: bool = False
+    expires_ns: int = 0
+    starts_ns: int = 0
+    change: TwsOrder | None = None
+    """A modify on its way to the exchange; lost if the exchange stops before it arrives."""
+    shown: tuple[TwsOrder, Decimal | None, TwsOrder] | None = None
+    """The order as TWS shows it, with what it was made from: an order has 150 fields and is shown many times."""
+    frame: tuple[TwsOrder, str] | None = None
+    """The order as it is stored, with what it was made from."""
 
     @property
     def remaining(self) -> Decimal:
@@ -84,6 +94,8 @@ class BrokerOrder:
             reasons.append("child")
         if self.working.waits_for_trigger:
             reasons.append("trigger")
+        if self.is_locating:
+            reasons.append("locate")
         return ",".join(reasons) if self.is_active else ""
 
 
@@ -144,8 +156,10 @@ def _as_sent(contract: TwsContract) -> TwsContract:
 
 def as_tws_fills_in(order: BrokerOrder, *, none_text: bool) -> TwsOrder:
     """Return the order with what TWS writes where the client wrote nothing."""
-    own = order.order
-    return replace(
+    own, stop = order.order, order.working.stop
+    if order.shown is not None and order.shown[0] is own and order.shown[1] == stop:
+        return order.shown[2]
+    filled_in = replace(
         own,
         account=order.account,
         tif=own.tif or "DAY",
@@ -156,5 +170,7 @@ def as_tws_fills_in(order: BrokerOrder, *, none_text: bool) -> TwsOrder:
         adjusted_order_type=own.adjusted_order_type or "None",
         dont_use_auto_price_for_hedge=True,
         use_price_mgmt_algo=bool(own.use_price_mgmt_algo),
-        trail_stop_price=order.working.stop if own.order_type in ("TRAIL", "TRAIL LIMIT") else own.trail_stop_price,
+        trail_stop_price=stop if own.order_type in ("TRAIL", "TRAIL LIMIT") else own.trail_stop_price,
     )
+    order.shown = (own, stop, filled_in)
+    return filled_in

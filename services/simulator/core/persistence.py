@@ -19,7 +19,7 @@ from shared.tws.requests import PlaceOrder, decode_request, encode_request
 STORED_VERSION = 176
 _ORDER_FLAGS = (
     "status", "is_held", "waits_for_parent", "cancel_requested", "is_manual", "is_at_exchange", "done_ns", "done_text",
-    "fills", "account", "received_ns", "perm_id", "client_id", "order_id",
+    "fills", "account", "received_ns", "perm_id", "client_id", "order_id", "expires_ns", "starts_ns",
 )  # fmt: skip
 _ORDER_AMOUNTS = ("filled", "paid", "last_price", "commission")
 
@@ -34,10 +34,12 @@ def _number(text: str | None) -> Decimal | None:
 
 def order_to_dict(order: BrokerOrder) -> dict[str, Any]:
     """Return an order as plain values."""
-    frame = encode_request(PlaceOrder(order.order_id, order.contract, order.order), STORED_VERSION)
+    if order.frame is None or order.frame[0] is not order.order:
+        placed = PlaceOrder(order.order_id, order.contract, order.order)
+        order.frame = (order.order, encode_request(placed, STORED_VERSION).decode())
     working = order.working
     return {
-        "frame": frame.decode(),
+        "frame": order.frame[1],
         "exchange": order.contract.exchange,
         **{name: getattr(order, name) for name in _ORDER_FLAGS},
         **{name: str(getattr(order, name)) for name in _ORDER_AMOUNTS},
@@ -83,7 +85,7 @@ def order_from_dict(stored: dict[str, Any], universe: Universe) -> BrokerOrder |
             queue_ahead=parts["queue_ahead"],
             all_or_none=placed.order.all_or_none,
         ),
-        **{name: stored[name] for name in _ORDER_FLAGS},
+        **{name: stored[name] for name in _ORDER_FLAGS if name in stored},
     )
     for name in _ORDER_AMOUNTS:
         setattr(order, name, Decimal(stored[name]))

@@ -59,7 +59,7 @@ class ReferenceDesk:
             category=instrument.category,
             subcategory=instrument.subcategory,
             time_zone_id=instrument.time_zone,
-            trading_hours=hours,
+            trading_hours=self._hours.text(instrument, self._floor.now_ns, extended=True),
             liquid_hours=hours,
             sec_id_list=(TagValue("ISIN", instrument.isin),) if instrument.isin else (),
             agg_group=1,
@@ -177,6 +177,5 @@ REFUSALS: dict[type, tuple[int, str]] = {
     rq.ReqWshEventData: (10276, "News feed is not allowed."),
     rq.RequestFA: (321, "Error validating request.-'cB' : cause - FA data operations ignored for non FA customers."),
     rq.ReplaceFA: (321, "Error validating request.-'cB' : cause - FA data operations ignored for non FA customers."),
-    rq.ExerciseOptions: (322, "Error processing request.-'cC' : cause - There are no options to exercise"),
 }
 """Requests that are answered by an error here, with what TWS says where the service is missing."""

@@ -1,10 +1,11 @@
 """Play recorded quotes and trades at any speed.
 
-The file format is CSV, one file per symbol, `ts_ms,kind,bid_or_price,bid_size_or_size,ask,ask_size`: `Q` rows carry a
+The file format is CSV (or Parquet of the same columns), one file per symbol,
+`ts_ms,kind,bid_or_price,bid_size_or_size,ask,ask_size`: `Q` rows carry a
 quote, `T` rows a trade (the last two columns are empty). Times are Unix milliseconds UTC and never go back.
 
 Invariants:
-1. Every row is checked before the first is played; a bad one is refused with file and line.
+1. Every row is checked before the first is played; a bad one is refused with file, line and column.
 2. Rows keep their order and, divided by the speed, their distances.
 3. A symbol without quotes gets one tick around each trade, so that orders can be matched.
 """
@@ -13,10 +14,11 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.simulator.core.market import NS_PER_MS, NS_PER_S, MarketEvent, Quote, Trade
+from services.simulator.core.contracts import Universe
+from services.simulator.core.market import NS_PER_MS, NS_PER_S, MarketEvent, Prices, Quote, Trade
 from shared.errors import BadInput
 
 HEADER = "ts_ms,kind,bid_or_price,bid_size_or_size,ask,ask_size"
@@ -56,7 +58,7 @@ def parse_recording(name: str, symbol: str, lines: Iterable[str]) -> Recording:
     """Read the lines of one file.
 
     Raises:
-        BadReplayRow: a row that is not of the format, crossed, negative or back in time; names file and line.
+        BadReplayRow: a row that is not of the format, crossed, negative or back in time; names file, line and column.
     """
     recording = Recording(symbol)
     last_ms = 0
@@ -64,36 +66,66 @@ def parse_recording(name: str, symbol: str, lines: Iterable[str]) -> Recording:
         text = line.strip()
         if number == 1:
             if text != HEADER:
-                raise BadReplayRow(f"{name}, line 1: the header must be {HEADER!r}, found {text[:80]!r}")
+                raise BadReplayRow(f"{name}, line 1, column 1: the header must be {HEADER!r}, found {text[:80]!r}")
             continue
         if not text:
             continue
+        cells = text.split(",")
         try:
-            last_ms = _append_row(recording, text.split(","), last_ms)
-        except ValueError as e:
-            raise BadReplayRow(f"{name}, line {number}: {e} (row {text[:80]!r})") from e
+            last_ms = _append_row(recording, cells, last_ms)
+        except _BadCell as e:
+            column = len(",".join(cells[: e.cell])) + (2 if e.cell else 1)
+            raise BadReplayRow(f"{name}, line {number}, column {column}: {e} (row {text[:80]!r})") from e
     if not len(recording):
         raise BadReplayRow(f"{name}: the file has no rows")
     return recording
 
 
+def recording_of_rows(name: str, symbol: str, rows: Iterable[Sequence[object]]) -> Recording:
+    """Read rows of values in the order of `HEADER` (a table of another format, such as Parquet); None is empty.
+
+    Raises:
+        BadReplayRow: as `parse_recording`; names file, row and column.
+    """
+    recording = Recording(symbol)
+    last_ms = 0
+    for number, row in enumerate(rows, start=1):
+        cells = ["" if value is None else str(value) for value in row]
+        try:
+            last_ms = _append_row(recording, cells, last_ms)
+        except _BadCell as e:
+            column = HEADER.split(",")[e.cell]
+            raise BadReplayRow(f"{name}, row {number}, column {column}: {e} (row {','.join(cells)[:80]!r})") from e
+    if not len(recording):
+        raise BadReplayRow(f"{name}: the file has no rows")
+    return recording
+
+
+class _BadCell(ValueError):
+    """A cell that cannot be read, counted from 0."""
+
+    def __init__(self, cell: int, what: str) -> None:
+        super().__init__(what)
+        self.cell = cell
+
+
 def _append_row(recording: Recording, cells: list[str], last_ms: int) -> int:
     if len(cells) != 6:
-        raise ValueError(f"6 columns are needed, there are {len(cells)}")
+        raise _BadCell(0, f"6 columns are needed, there are {len(cells)}")
     ts_ms = _whole(cells[0])
     if ts_ms < last_ms:
-        raise ValueError(f"time goes back from {last_ms} to {ts_ms}")
+        raise _BadCell(0, f"time goes back from {last_ms} to {ts_ms}")
     if cells[1] == "Q":
-        bid, bid_size = _positive(cells[2], "bid"), _size(cells[3], "bid size")
-        ask, ask_size = _positive(cells[4], "ask"), _size(cells[5], "ask size")
+        bid, bid_size = _positive(cells, 2, "bid"), _size(cells, 3, "bid size")
+        ask, ask_size = _positive(cells, 4, "ask"), _size(cells, 5, "ask size")
         if bid >= ask:
-            raise ValueError(f"the quote is crossed or locked: bid {bid}, ask {ask}")
+            raise _BadCell(2, f"the quote is crossed or locked: bid {bid}, ask {ask}")
     elif cells[1] == "T":
-        bid, bid_size, ask, ask_size = _positive(cells[2], "price"), _size(cells[3], "size"), 0.0, 0.0
+        bid, bid_size, ask, ask_size = _positive(cells, 2, "price"), _size(cells, 3, "size"), 0.0, 0.0
         if cells[4] or cells[5]:
-            raise ValueError("a trade has only four values")
+            raise _BadCell(4 if cells[4] else 5, "a trade has only four values")
     else:
-        raise ValueError(f"kind must be Q or T, found {cells[1]!r}")
+        raise _BadCell(1, f"kind must be Q or T, found {cells[1]!r}")
     recording.ts_ms.append(ts_ms)
     recording.is_quote.append(cells[1] == "Q")
     recording.bid.append(bid)
@@ -107,23 +139,23 @@ def _whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a whole number of milliseconds") from None
+        raise _BadCell(0, f"{text!r} is not a whole number of milliseconds") from None
 
 
-def _size(text: str, what: str) -> float:
+def _size(cells: list[str], cell: int, what: str) -> float:
     try:
-        value = float(text)
+        value = float(cells[cell])
     except ValueError:
-        raise ValueError(f"{what} {text!r} is not a number") from None
+        raise _BadCell(cell, f"{what} {cells[cell]!r} is not a number") from None
     if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{what} {text!r} must be a finite number, not negative")
+        raise _BadCell(cell, f"{what} {cells[cell]!r} must be a finite number, not negative")
     return value
 
 
-def _positive(text: str, what: str) -> float:
-    value = _size(text, what)
+def _positive(cells: list[str], cell: int, what: str) -> float:
+    value = _size(cells, cell, what)
     if value <= 0:
-        raise ValueError(f"{what} {text!r} must be positive")
+        raise _BadCell(cell, f"{what} {cells[cell]!r} must be positive")
     return value
 
 
@@ -199,6 +231,36 @@ class ReplayMarket:
         below, above = math.ceil(price / tick - 1e-9) - 1, math.floor(price / tick + 1e-9) + 1
         quote = Quote(con_id, at_ns, round(below * tick, 6), size, round(above * tick, 6), size)
         return [quote, trade]
+
+
+def recordings_by_id(recordings: Mapping[str, Recording], universe: Universe) -> dict[int, Recording]:
+    """Return recordings by conId instead of symbol.
+
+    Raises:
+        BadInput: a symbol is not listed.
+    """
+    found: dict[int, Recording] = {}
+    for symbol, recording in recordings.items():
+        instrument = universe.by_symbol(symbol)
+        if instrument is None:
+            raise BadInput(f"the replayed symbol {symbol!r} is not listed here")
+        found[instrument.con_id] = recording
+    return found
+
+
+def open_replay(
+    played: Mapping[int, Recording], universe: Universe, prices: Prices, now_ns: int, *, speed: float, loop: bool
+) -> ReplayMarket | None:
+    """Return the market of what is played, None if nothing is; history before it leads up to its first prices."""
+    if not played:
+        return None
+    ticks: dict[int, float] = {}
+    for con_id, recording in played.items():
+        instrument = universe.by_id(con_id)
+        if instrument is not None:
+            ticks[con_id] = float(instrument.min_tick)
+            prices.anchor(instrument, recording.first_price(), now_ns)
+    return ReplayMarket(dict(played), ticks, speed=speed, loop=loop, start_ns=now_ns)
 
 
 def duration_s(recording: Recording) -> float:

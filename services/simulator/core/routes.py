@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from services.simulator.core.contracts import NotFound
 from services.simulator.core.market import NS_PER_MS, NS_PER_S
 from services.simulator.core.reference_desk import REFUSALS
 from services.simulator.core.sessions import Session
@@ -14,6 +15,7 @@ from shared.tws import responses as rs
 if TYPE_CHECKING:
     from services.simulator.core.engine import Engine
 
+NOTHING_TO_EXERCISE = "Error processing request.-'cC' : cause - There are no options to exercise"
 Route = Callable[[Session, Any], None]
 
 
@@ -35,6 +37,14 @@ def routes(engine: Engine) -> dict[type, Route]:
     def current_millis(session: Session, _: rq.ReqCurrentTimeInMillis) -> None:
         floor.send(session.session, rs.CurrentTimeInMillis(floor.now_ns // NS_PER_MS))
 
+    def exercise(session: Session, request: rq.ExerciseOptions) -> None:
+        found = floor.universe.resolve(request.contract)
+        account = request.account or floor.config.accounts[0]
+        if isinstance(found, NotFound):
+            floor.error(session.session, request.req_id, 200, found.text)
+        elif request.action == 1 and not engine.events.exercise_for(account, found.instrument, request.quantity):
+            floor.error(session.session, request.req_id, 322, NOTHING_TO_EXERCISE)
+
     table: dict[type, Route] = {
         rq.ReqIds: next_id,
         rq.ReqManagedAccounts: accounts,
@@ -43,6 +53,7 @@ def routes(engine: Engine) -> dict[type, Route]:
         rq.SetServerLogLevel: reference.nothing,
         rq.PlaceOrder: orders.place,
         rq.CancelOrder: orders.cancel,
+        rq.ExerciseOptions: exercise,
         rq.ReqGlobalCancel: lambda session, _: orders.global_cancel(session),
         rq.ReqOpenOrders: lambda session, _: queries.open_orders(session),
         rq.ReqAllOpenOrders: lambda session, _: queries.all_open_orders(session),

@@ -37,6 +37,7 @@ def truth(engine: Engine, *, with_orders: bool = True) -> dict[str, Any]:
         "faults": floor.faults.now(),
     }
     if with_orders:
+        current = {each.exec_id for each in engine.executions.current()}
         answer["orders"] = [_order(each) for each in orders]
         answer["executions"] = [
             {
@@ -46,6 +47,7 @@ def truth(engine: Engine, *, with_orders: bool = True) -> dict[str, Any]:
                 "side": "BOT" if each.side > 0 else "SLD", "shares": str(each.shares), "price": str(each.price),
                 "commission": str(each.commission),
                 "realized": None if each.realized is None else str(each.realized),
+                "is_current": each.exec_id in current,
             }
             for each in engine.executions.all
         ]  # fmt: skip

@@ -23,7 +23,7 @@ RULES = (PENNY, SUB_PENNY, EURO, FOREX, YEN, QUARTER, OPTION)
 
 _STOCK_ORDERS = (
     "ACTIVETIM,AD,ADDONT,ADJUST,ALERT,ALGO,ALLOC,AON,AVGCOST,BASKET,COND,CONDORDER,DAY,DEACT,FOK,GAT,GTC,GTD,GTT,HID,"
-    "IOC,LMT,LOC,MIT,MKT,MOC,MTL,NGCOMB,NODARK,NONALGO,OCA,OPG,PEGBENCH,SCALE,SMARTSTG,SNAPMID,STP,STPLMT,TRAIL,"
+    "IOC,LIT,LMT,LOC,MIDPX,MIT,MKT,MOC,MTL,NGCOMB,NODARK,NONALGO,OCA,OPG,PEGBENCH,REL,SCALE,SMARTSTG,SNAPMID,STP,STPLMT,TRAIL,"
     "TRAILLIT,TRAILLMT,TRAILMIT,WHATIF"
 )
 _PLAIN_ORDERS = "ACTIVETIM,ADJUST,ALERT,COND,DAY,FOK,GTC,GTD,IOC,LMT,MKT,OCA,STP,STPLMT,WHATIF"
@@ -77,16 +77,20 @@ _INDICES: tuple[tuple[str, int, str, str, float, float], ...] = (
     ("NDX", 416843, "NASDAQ", "NASDAQ 100 Stock Index", 20750.0, 0.20),
     ("VIX", 13455763, "CBOE", "CBOE Volatility Index", 16.0, 0.80),
 )
+_OPTIONS = {
+    "SPY": 5, "AAPL": 4, "MSFT": 0, "GOOGL": 1, "AMZN": 2, "META": 3, "TSLA": 6, "NVDA": 7, "QQQ": 8, "IBM": 9,
+}  # fmt: skip
+"""Underlyings that have options, with the number that their conIds begin with."""
+_STRIKES_EACH_SIDE = 8
 _MONTH_CODES = "FGHJKMNQUVXZ"
 
 
 def default_universe(today: date) -> Universe:
     """Return everything listed on `today`."""
     instruments = [*_stocks(), *_others(), *_futures(today)]
-    spy = next(i for i in instruments if i.symbol == "SPY")
-    aapl = next(i for i in instruments if i.symbol == "AAPL")
-    instruments.extend(_options(spy, today, step=5.0))
-    instruments.extend(_options(aapl, today, step=5.0))
+    for symbol, number in _OPTIONS.items():
+        under = next(i for i in instruments if i.symbol == symbol)
+        instruments.extend(_options(under, today, number))
     return Universe(instruments, RULES)
 
 
@@ -136,6 +140,12 @@ def _others() -> Iterator[Instrument]:
             long_name=name, rule=PENNY, price=price, volatility=volatility, size=0, time_zone="US/Central",
         )  # fmt: skip
     yield Instrument(
+        con_id=495759171, symbol="ETH", sec_type="CRYPTO", currency="USD", primary_exchange="",
+        exchanges=("PAXOS", "ZEROHASH"), long_name="Ethereum cryptocurrency", rule=PENNY, price=3400.0,
+        volatility=0.75, spread_ticks=60, size=10, local_symbol="ETH.USD", trading_class="ETH", calendar="24/7",
+        order_types=_PLAIN_ORDERS,
+    )  # fmt: skip
+    yield Instrument(
         con_id=479624278, symbol="BTC", sec_type="CRYPTO", currency="USD", primary_exchange="",
         exchanges=("PAXOS", "ZEROHASH"), long_name="Bitcoin cryptocurrency", rule=QUARTER, price=97000.0,
         volatility=0.60, spread_ticks=40, size=1, local_symbol="BTC.USD", trading_class="BTC", calendar="24/7",
@@ -177,15 +187,16 @@ def _futures(today: date) -> Iterator[Instrument]:
             )  # fmt: skip
 
 
-def _options(under: Instrument, today: date, *, step: float) -> Iterator[Instrument]:
+def _options(under: Instrument, today: date, family: int) -> Iterator[Instrument]:
+    step = 5.0 if under.price >= 100 else 1.0
     centre = round(under.price / step) * step
-    for day in _upcoming(today, tuple(range(1, 13)), 3):
-        for offset in range(-5, 6):
+    for day in _upcoming(today, tuple(range(1, 13)), 4):
+        for offset in range(-_STRIKES_EACH_SIDE, _STRIKES_EACH_SIDE + 1):
             strike = centre + offset * step
             for right in ("C", "P"):
                 number = (day.toordinal() % 4000) * 2000 + int(strike) * 2 % 2000 + (right == "P")
                 yield Instrument(
-                    con_id=800_000_000 + (under.con_id % 7) * 10_000_000 + number, symbol=under.symbol, sec_type="OPT",
+                    con_id=800_000_000 + family * 10_000_000 + number, symbol=under.symbol, sec_type="OPT",
                     currency="USD", primary_exchange="", exchanges=("SMART", "CBOE", "AMEX", "ISE", "PHLX"),
                     long_name=under.long_name, rule=OPTION, price=0.0, volatility=under.volatility, spread_ticks=2.0,
                     size=30, local_symbol=f"{under.symbol:<6}{day:%y%m%d}{right}{round(strike * 1000):08d}",

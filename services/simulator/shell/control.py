@@ -4,8 +4,8 @@
 |---|---|
 | `GET /truth` | the broker's own books as JSON; `?orders=no` leaves the lists out |
 | `GET /truth/ledger` | everything that happened, as JSON lines; `?after=SEQ` for the newer part |
-| `GET /faults` | what can be broken, and what is broken now |
-| `POST /faults/<name>` | break it; parameters as a JSON object |
+| `GET /commands` | every command with its parameters, what is broken now, what was asked for |
+| `POST /commands/<name>` | carry one out; parameters as a JSON object (`/faults` is the same, older name) |
 | `GET /healthz` `/readyz` `/metrics` | as every service |
 
 A request that a browser sent from another page (with an Origin that is not this server) is refused.
@@ -14,6 +14,7 @@ A request that a browser sent from another page (with an Origin that is not this
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -33,6 +34,8 @@ class Control(HttpServer):
         app.router.add_get("/truth/ledger", self._ledger)
         app.router.add_get("/faults", self._faults)
         app.router.add_post("/faults/{name}", self._inject)
+        app.router.add_get("/commands", self._faults)
+        app.router.add_post("/commands/{name}", self._inject)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._healthz)
         app.router.add_get("/metrics", metrics)
@@ -59,7 +62,13 @@ class Control(HttpServer):
             {"name": each.name, "at_ns": each.at_ns, "parameters": each.parameters}
             for each in engine.floor.faults.history
         ]
-        return web.json_response({"faults": engine.faults.names(), "now": now, "history": history}, dumps=_dumps)
+        answer = {
+            "faults": engine.commands.names(),
+            "commands": [asdict(each) for each in engine.commands.help()],
+            "now": now,
+            "history": history,
+        }
+        return web.json_response(answer, dumps=_dumps)
 
     async def _inject(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]

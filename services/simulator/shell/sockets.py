@@ -17,9 +17,10 @@ from collections import deque
 from typing import Any, cast
 
 from services.simulator.core.engine import Engine
-from services.simulator.core.floor import CloseSession, Save, SetListening, Turn
+from services.simulator.core.floor import AbandonSession, CloseSession, Save, SetListening, Turn
 from services.simulator.core.times import zoned_text
 from services.simulator.shell.metrics import LATE, MESSAGES_SENT, REQUESTS_RECEIVED, SESSIONS_CUT
+from services.simulator.shell.quick_ticks import quick_frames
 from services.simulator.shell.store import Store
 from shared.clock import NS_PER_S, Clock
 from shared.errors import ConfigError, InvariantBroken
@@ -46,7 +47,8 @@ class Exchange:
         self._protocols: dict[int, SessionProtocol] = {}
         self._last_session = 0
         self._to_flush: set[int] = set()
-        self._closing: list[CloseSession] = []
+        self._closing: list[CloseSession | AbandonSession] = []
+        self._abandoned: list[SessionProtocol] = []
         self._saves: list[Save] = []
         self._is_flush_due = False
         self._timer: asyncio.TimerHandle | None = None
@@ -109,7 +111,7 @@ class Exchange:
             self._server.close()
             self._server = None
         self._flush()
-        for protocol in list(self._protocols.values()):
+        for protocol in (*self._protocols.values(), *self._abandoned):
             protocol.close(abrupt=False)
         self._store.save(self._saves, self.engine.floor.ledger.take_unsaved())
         self._saves = []
@@ -141,7 +143,7 @@ class Exchange:
         for effect in turn.effects:
             if isinstance(effect, Save):
                 self._saves.append(effect)
-            elif isinstance(effect, CloseSession):
+            elif isinstance(effect, CloseSession | AbandonSession):
                 self._closing.append(effect)
             else:
                 self._set_listening(effect)
@@ -196,7 +198,13 @@ class Exchange:
         closing, self._closing = self._closing, []
         for each in closing:
             protocol = self._protocols.get(each.session)
-            if protocol is not None:
+            if protocol is None:
+                continue
+            if isinstance(each, AbandonSession):
+                self._abandoned.append(protocol)
+                protocol.fall_silent()
+                self.ended(each.session)
+            else:
                 protocol.close(abrupt=each.abrupt)
 
     # -------------------------------------------------------------------------------------------- time
@@ -229,6 +237,7 @@ class SessionProtocol(asyncio.Protocol):
         engine = exchange.engine
         config = engine.floor.config
         self._codec = ServerConnection(zoned_text(exchange.now_ns(), "UTC"), cap=config.max_version)
+        self._out = bytearray()
         self._transport: asyncio.Transport | None = None
         self._session = 0
         self._is_open = False
@@ -296,18 +305,29 @@ class SessionProtocol(asyncio.Protocol):
         self._transport = None
         self._exchange.ended(self._session)
 
+    def fall_silent(self) -> None:
+        """Leave the connection open, never answer it again, and read on into nothing."""
+        self._is_hanging = True
+        self._inbox.clear()
+
     def queue(self, responses: list[Any]) -> None:
         """Encode responses into the output."""
-        if self._codec.state is SessionState.READY:
-            self._codec.send(*responses)
-            MESSAGES_SENT.inc(len(responses))
+        if self._codec.state is not SessionState.READY:
+            return
+        self._out += quick_frames(responses, self._encode)
+        MESSAGES_SENT.inc(len(responses))
+
+    def _encode(self, response: Any) -> bytes:
+        self._codec.send(response)
+        return self._codec.data_to_send()
 
     def flush(self) -> bool:
         """Write the output; False if too much waits for this client already."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return True
-        transport.write(self._codec.data_to_send())
+        data, self._out = self._out, bytearray()
+        transport.write(data)
         return transport.get_write_buffer_size() <= MAX_UNSENT
 
     def close(self, *, abrupt: bool) -> None:

@@ -62,7 +62,7 @@ class RawClient:
     """A client of our own codec on a blocking socket, to see exactly what comes."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self.codec = ClientConnection()
         self.events: list[Any] = []
         self.socket.sendall(self.codec.data_to_send())
@@ -109,7 +109,7 @@ def test_mistakes_at_the_start_are_one_sentence_each(spawn: Spawner, tmp_path: P
     bad.write_text("ts_ms,kind,bid_or_price,bid_size_or_size,ask,ask_size\n1,Q,2,1,1,1\n")
     process = spawn("services.simulator", "--replay", str(bad), "--port", "0", "--http-port", "0")
     assert process.wait(20) == 78
-    assert "line 2: the quote is crossed or locked" in process.output and "Traceback" not in process.output
+    assert "line 2, column 5: the quote is crossed or locked" in process.output and "Traceback" not in process.output
 
     process = spawn("services.simulator", "--replay", str(tmp_path / "missing.csv"))
     assert process.wait(20) == 78 and "there is no file" in process.output
@@ -260,3 +260,60 @@ def test_it_stops_at_once_when_told(running: Running) -> None:
     with pytest.raises(ConnectionError):
         client.until(lambda: False)
     client.close()
+
+
+def test_a_scenario_plays_and_commands_come_from_the_command_line(spawn: Spawner, tmp_path: Path) -> None:
+    night = tmp_path / "night.toml"
+    night.write_text('[[step]]\nafter_s = 0.2\ndo = "deposit"\namount = "25"\n')
+    running = Running(spawn, SIM_SCENARIO=str(night), SIM_STATE_DIR=str(tmp_path / "books"))
+    eventually_sync(lambda: running.get("/truth")["accounts"]["DUSIM0001"]["cash"]["USD"] == "1000025", 10)
+
+    def cq(*words: str) -> tuple[int, str]:
+        process = spawn("services.simulator", *words, env={"SIM_HTTP_PORT": str(running.control_port)})
+        return process.wait(20), process.output
+
+    assert cq("do", "deposit", "amount=5") == (0, "done: deposit\n")
+    status, books = cq("truth", "--no-orders")
+    assert status == 0 and json.loads(books)["accounts"]["DUSIM0001"]["cash"]["USD"] == "1000030"
+    status, lines = cq("ledger")
+    entries = [json.loads(line) for line in lines.splitlines()]
+    assert [each["amount"] for each in entries if each["kind"] == "cash"] == ["25", "5"]
+    assert (tmp_path / "books" / "ledger.jsonl").read_text().splitlines() == lines.splitlines()
+    assert "dividend symbol=required amount=required" in cq("list")[1]
+    assert cq("check", str(night)) == (0, f"{night}: 1 steps, all of them possible\n")
+    status, said = cq("do", "nonsense")
+    assert status == 65 and said.startswith("simulator: there is no command 'nonsense'") and "Traceback" not in said
+    status, said = cq("do", "deposit", "--http-port", str(free_port()))
+    assert status == 69 and "no simulator answers" in said
+    assert "Point a client at the port as if it were TWS" in cq("--help")[1]
+
+    night.write_text('[[step]]\nafter_s = 1\n  do = "rset"\n')
+    process = spawn("services.simulator", "--scenario", str(night), "--port", "0", "--http-port", "0")
+    assert process.wait(20) == 78
+    assert "night.toml, line 3, column 3: there is no command 'rset'" in process.output
+
+
+def test_a_half_open_connection_is_silent_and_its_client_id_is_free(running: Running) -> None:
+    first = RawClient(running.port)
+    first.send(rq.StartApi(5))
+    first.until(lambda: any(isinstance(each, rs.NextValidId) for each in first.events))
+    assert running.post("/commands/half_open", client_id=5)[0] == 200
+    first.send(rq.ReqCurrentTime())
+    first.socket.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        first.until(lambda: any(isinstance(each, rs.CurrentTime) for each in first.events))
+    second = RawClient(running.port)
+    second.send(rq.StartApi(5))
+    second.until(lambda: any(isinstance(each, rs.NextValidId) for each in second.events))
+    first.close()
+    second.close()
+
+
+def test_after_a_lockout_the_port_opens_with_the_login(running: Running) -> None:
+    assert running.post("/commands/login_lockout")[0] == 200
+    eventually_sync(lambda: not running.get("/healthz")["listening"], 5)
+    with pytest.raises(ConnectionError):
+        socket.create_connection(("127.0.0.1", running.port), timeout=2)
+    assert running.post("/commands/login")[0] == 200
+    eventually_sync(lambda: running.get("/healthz")["listening"], 5)
+    RawClient(running.port).close()

@@ -136,7 +136,9 @@ def test_values_have_the_tags_of_ib() -> None:
     )
     assert tags >= set(wanted)
     assert tags >= set(SUMMARY_TAGS) - {"Currency"}
-    by_currency = {(tag, currency): value for tag, value, currency in currency_values(account, summary, rates)}
+    by_currency = {
+        (tag, currency): value for tag, value, currency in currency_values(account, summary, rates, lambda _: D(1))
+    }
     assert by_currency[("CashBalance", "EUR")] == "10.00" and by_currency[("ExchangeRate", "EUR")] == "1.100000"
     assert by_currency[("CashBalance", "BASE")] == "1011.00"
 

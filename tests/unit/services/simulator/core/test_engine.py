@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.simulator.core.fault_desk import BadFault
+from services.simulator.core.commands import BadFault
 from services.simulator.core.floor import CloseSession, SetListening
 from shared.tws import requests as rq
 from shared.tws import responses as rs

@@ -28,6 +28,34 @@ def test_a_calendar_opens_and_closes() -> None:
     assert TOMORROW.text(APPLE, START_NS, 2) == "20261123:1100-20261123:1200;20261124:CLOSED"
 
 
+def test_extended_hours_are_for_stocks() -> None:
+    hour = 3600 * NS
+    wide = Hours({"XNYS": [TradingSession(START_NS, START_NS + hour, START_NS - hour, START_NS + 2 * hour)]})
+    option = next(each for each in default_universe(date(2026, 11, 23)) if each.sec_type == "OPT")
+    assert wide.is_open(APPLE, START_NS - 1, extended=True) and not wide.is_open(APPLE, START_NS - 1)
+    assert not wide.is_open(option, START_NS - 1, extended=True)
+    assert wide.close_ns(APPLE, START_NS) == START_NS + hour
+    assert wide.close_ns(APPLE, START_NS, extended=True) == START_NS + 2 * hour
+    assert wide.text(APPLE, START_NS, 1, extended=True) == "20261123:0900-20261123:1200"
+    assert wide.next_boundary_ns(START_NS - 2 * hour) == START_NS - hour
+    assert wide.next_boundary_ns(START_NS) == START_NS + hour
+
+
+def test_trading_is_busy_at_both_ends_of_the_day() -> None:
+    hour = 3600 * NS
+    hours = Hours({"XNYS": [TradingSession(START_NS, START_NS + 6 * hour)]})
+    first, middle, last = (hours.activity(APPLE, START_NS + each) for each in (0, 3 * hour, 6 * hour - NS))
+    assert first > 3 * middle and last > 3 * middle and hours.activity(APPLE, START_NS - 1) < middle
+    assert Hours().activity(APPLE, START_NS) == 1.0
+
+
+def test_days_end_at_midnight_also_when_the_clocks_change() -> None:
+    for start in (1_793_500_000, 1_772_900_000):  # around 2026-11-01 and 2026-03-08
+        for step in range(0, 48 * 3600, 1800):
+            now_ns = (start + step) * NS
+            assert now_ns < Hours().day_end_ns(now_ns) <= now_ns + 25 * 3600 * NS
+
+
 def test_an_order_in_the_closed_market_waits_for_the_open() -> None:
     driver = Driver()
     driver.engine.hours.calendars.update(TOMORROW.calendars)

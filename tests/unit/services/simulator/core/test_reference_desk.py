@@ -51,7 +51,7 @@ def test_symbols_rules_and_option_parameters(exchange: Driver) -> None:
     exchange.ask(1, rq.ReqMarketRule(9999))
     assert exchange.errors(1) == [(9999, 321)]
     answer = exchange.ask(1, rq.ReqSecDefOptParams(4, "SPY", "", "STK", 756733))
-    assert isinstance(answer[0], rs.SecDefOptParams) and len(answer[0].strikes) == 11
+    assert isinstance(answer[0], rs.SecDefOptParams) and len(answer[0].strikes) == 17
     assert answer[-1] == rs.SecDefOptParamsEnd(4)
 
 

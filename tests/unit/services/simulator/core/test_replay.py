@@ -25,20 +25,20 @@ def recording(rows: list[str] | None = None, symbol: str = "IBM") -> Recording:
 
 
 @pytest.mark.parametrize(
-    ("row", "line"),
+    ("row", "column"),
     [
-        ("x,Q,1,1,2,2", 5),
-        ("1381239004000,Q,1,1,2", 5),
-        ("1381239004000,Z,1,1,2,2", 5),
-        ("1381239004000,Q,2,1,2,2", 5),
-        ("1381239004000,Q,-1,1,2,2", 5),
-        ("1381239004000,T,nan,1,,", 5),
-        ("1381239004000,T,1,1,2,", 5),
-        ("1381238000000,T,1,1,,", 5),
+        ("x,Q,1,1,2,2", 1),
+        ("1381239004000,Q,1,1,2", 1),
+        ("1381239004000,Z,1,1,2,2", 15),
+        ("1381239004000,Q,2,1,2,2", 17),
+        ("1381239004000,Q,-1,1,2,2", 17),
+        ("1381239004000,T,nan,1,,", 17),
+        ("1381239004000,T,1,1,2,", 21),
+        ("1381238000000,T,1,1,,", 1),
     ],
 )
-def test_a_bad_row_names_file_and_line(row: str, line: int) -> None:
-    with pytest.raises(BadReplayRow, match=f"f.csv, line {line}:"):
+def test_a_bad_row_names_file_line_and_column(row: str, column: int) -> None:
+    with pytest.raises(BadReplayRow, match=f"f.csv, line 5, column {column}:"):
         recording([*ROWS, row])
 
 
