@@ -14,7 +14,7 @@ from services.marketdata.metrics import HISTORY_ANSWERED
 from services.marketdata.shell.history import History, HistoryFailed, Wish
 from shared.bus.ports import Bus, Entry, LeaseToken
 from shared.clock import NS_PER_S, Clock
-from shared.errors import BadInput, OutcomeUnknown, PacingRefused, TimedOut, TransientError
+from shared.errors import BadInput, CqError, OutcomeUnknown, PacingRefused, TimedOut, TransientError
 from shared.logs import get_logger
 from shared.messages import decode_fields
 from shared.messages.requests import BarsAnswer, BarsQuery, HistoryBar
@@ -114,6 +114,9 @@ class HistoryDesk:
             return [_failed(query, "TIMED_OUT", str(e))]
         except (TransientError, OutcomeUnknown) as e:
             return [_failed(query, "BUS_AWAY", str(e))]
+        except (CqError, ValueError) as e:  # whatever one query meets, the others are answered
+            get_logger().error("history.query_failed", query_id=query.query_id, error=f"{type(e).__name__}: {e}")
+            return [_failed(query, "HISTORY_FAILED", str(e))]
         return pieces_of(query, bars, f"{self._source}.{token.epoch}.{query.query_id}", self._clock.wall_ns())
 
     async def _reply(self, query: BarsQuery, answers: list[BarsAnswer], token: LeaseToken) -> None:

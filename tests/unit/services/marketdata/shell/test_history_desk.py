@@ -14,7 +14,7 @@ from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
 from shared.bus.ports import LeaseToken
 from shared.clock import SYSTEM_CLOCK
-from shared.errors import PacingRefused
+from shared.errors import BusUnavailable, PacingRefused, TimedOut
 from shared.messages import decode_fields
 from shared.messages.requests import BarsAnswer, BarsPieces, BarsQuery, HistoryBar
 from tests.support import eventually
@@ -106,6 +106,9 @@ def test_pieces_of_two_answerings_are_not_mixed() -> None:
     [
         (HistoryFailed("IB_354", "not subscribed"), "IB_354"),
         (PacingRefused("PACING_HISTORY", "in 300 s"), "PACING_HISTORY"),
+        (TimedOut("still being asked for"), "TIMED_OUT"),
+        (BusUnavailable("Redis is away"), "BUS_AWAY"),
+        (ValueError("what nobody thought of"), "HISTORY_FAILED"),
     ],
 )
 async def test_a_failure_is_an_error_with_its_code(
