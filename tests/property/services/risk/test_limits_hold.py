@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from services.risk.core.exposure import Book
 from services.risk.core.snapshot import load_snapshot, snapshot_of
+from shared.messages.account import ExchangeRate
 from shared.messages.base import Message
 from shared.messages.orders import Fill, Group, Intent, IntentAction, OrderEvent, OrderState
 from tests.risk_desk import (
@@ -40,7 +41,19 @@ from tests.risk_naive import naive_exposure
 CON_IDS = (1, 2)
 POSITION_MAX = 100
 GROSS_MAX = 15_000
+NET_MAX = 12_000
+CURRENCY_MAX = 11_000
+CURRENCIES = {1: "USD", 2: "EUR"}
 ZERO = Decimal(0)
+
+
+def fresh_book() -> Book:
+    """A flat account whose second contract is quoted in another currency."""
+    book = ready_book(CON_IDS)
+    book.apply(ExchangeRate(account=ACCOUNT, currency="EUR", rate=D("1.25")), NOW)
+    for con_id, currency in CURRENCIES.items():
+        book.apply(info(con_id, currency=currency), NOW)
+    return book
 
 
 @dataclass
@@ -71,8 +84,11 @@ class BrokerOrder:
 class Trading(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.limits = limits_with(position_quantity_max=POSITION_MAX, exposure_gross_max=GROSS_MAX)
-        self.book = ready_book(CON_IDS)
+        self.limits = limits_with(
+            position_quantity_max=POSITION_MAX, exposure_gross_max=GROSS_MAX, exposure_net_max=NET_MAX,
+            exposure_currency_max=CURRENCY_MAX,
+        )  # fmt: skip
+        self.book = fresh_book()
         self.history: list[Message] = []
         self.orders: dict[str, BrokerOrder] = {}
         self.events: list[OrderEvent] = []
@@ -98,7 +114,10 @@ class Trading(RuleBasedStateMachine):
             legs = {leg.leg: BrokerLeg(leg.side.sign, leg.quantity, leg.parent_leg) for leg in intent.legs}
             self.orders[intent.intent_id] = BrokerOrder(intent, legs)
         if not verdict.decision.is_reducing:
-            assert self.book.sums.gross_worst <= GROSS_MAX
+            sums = self.book.sums
+            assert sums.gross_worst <= GROSS_MAX
+            assert sums.by_currency.get("EUR", ZERO) <= CURRENCY_MAX
+            assert sums.net_high <= NET_MAX and -sums.net_low <= NET_MAX
 
     @rule(
         con_id=st.sampled_from(CON_IDS), side=st.sampled_from(["BUY", "SELL"]), quantity=st.integers(1, 60),
@@ -276,7 +295,7 @@ class Trading(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """A successor reads the streams: the same book, to the share."""
-        successor = ready_book(CON_IDS)
+        successor = fresh_book()
         successor.take_quotes(self.book)
         for message in self.history:
             successor.apply(message, self.book_time())
@@ -292,7 +311,7 @@ class Trading(RuleBasedStateMachine):
         load_snapshot(successor, msgpack.unpackb(msgpack.packb(snapshot_of(self.book))))
         successor.breakers.set_stage("none", "")
         for con_id in CON_IDS:
-            successor.apply(info(con_id), self.book_time())
+            successor.apply(info(con_id, currency=CURRENCIES[con_id]), self.book_time())
         successor.take_quotes(self.book)
         for book in (self.book, successor):
             book.advance(self.book_time())
@@ -319,6 +338,19 @@ class Trading(RuleBasedStateMachine):
         for con_id in CON_IDS:
             contract = self.book.contract(con_id)
             assert (contract.total, contract.buys, contract.sells) == naive_exposure(self.history, con_id)
+
+    @invariant()
+    def sums_are_the_totals_of_their_contracts(self) -> None:
+        self.book.advance(self.book_time())
+        sums, contracts = self.book.sums, list(self.book.contracts.values())
+        valued = [(one, one.value) for one in contracts if one.value is not None]
+        assert sums.gross_worst == sum((one.worst_quantity * value for one, value in valued), ZERO)
+        assert sums.gross_position == sum((abs(one.total) * value for one, value in valued), ZERO)
+        assert sums.net_high == sum(((one.total + one.buys) * value for one, value in valued), ZERO)
+        assert sums.net_low == sum(((one.total - one.sells) * value for one, value in valued), ZERO)
+        assert sums.by_currency.get("EUR", ZERO) == sum(
+            (one.worst_quantity * value for one, value in valued if one.con_id == CON_IDS[1]), ZERO
+        )
 
     @invariant()
     def each_intent_has_one_answer(self) -> None:
