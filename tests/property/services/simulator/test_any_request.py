@@ -34,7 +34,12 @@ sensible = {
     "end": st.sampled_from(["", "20261120 10:00:00", "00010101 00:00:00", "99991231-23:59:59", "x"]),
     "start": st.sampled_from(["", "20261120 10:00:00", "00010101 00:00:00", "99991231-23:59:59"]),
     "time": st.sampled_from(["", "20261120 10:00:00", "99991231-23:59:59", "x"]),
-    "what_to_show": st.sampled_from(["TRADES", "MIDPOINT", "BID_ASK", "SCHEDULE", "x"]),
+    "what_to_show": st.sampled_from(["TRADES", "MIDPOINT", "BID_ASK", "SCHEDULE", "FEE_RATE", "AGGTRADES", "x"]),
+    "generic_ticks": st.sampled_from(["", "233,165", "100,101,104,106,236,292,375,588", "x"]),
+    "period": st.sampled_from(["1 day", "3 weeks", "90 seconds", "9999 years", "x"]),
+    "scan_code": st.sampled_from(["MOST_ACTIVE", "TOP_PERC_LOSE", "x"]),
+    "instrument": st.sampled_from(["STK", "FUT.US", "x"]),
+    "providers": st.sampled_from(["BRFG+DJNL", "BRFG", "x"]),
     "number_of_ticks": st.integers(-1, 20),
     "tick_type": st.sampled_from(["Last", "BidAsk", "x"]),
     "account": st.sampled_from(["", "DUSIM0001", "x"]),
@@ -71,14 +76,14 @@ def requests(draw: st.DrawFn) -> Any:
     return replace(request, **changes)
 
 
-@given(st.lists(st.tuples(requests(), st.integers(0, 2000)), max_size=15))
+@given(st.lists(st.tuples(requests(), st.integers(0, 2000)), max_size=15), st.sampled_from([157, 170, 176, 186, 200]))
 @settings(max_examples=60)
-def test_any_request_is_answered_or_refused(history) -> None:
+def test_any_request_is_answered_or_refused(history, version) -> None:
     driver = Driver(tick_rate=5.0)
-    session = driver.connect(1)
+    session = driver.connect(1, version)
     for request, wait_ms in history:
-        driver.ask(session, decode_request(encode_request(request, 176), 176))
+        driver.ask(session, decode_request(encode_request(request, version), version))
         driver.run(wait_ms / 1000)
     for each in driver.sent[session]:
-        encode_response(each, 176)
+        encode_response(each, version)
     driver.truth()
