@@ -110,7 +110,7 @@ def test_p4_two_outcomes_and_one_that_the_broker_denies(judge: Judge) -> None:
 
 @pytest.mark.parametrize("state", [OrderState.UNKNOWN, OrderState.CANCELLED])
 def test_p4_a_working_order_must_be_shown_working(judge: Judge, state: OrderState) -> None:
-    commands = {IID: command()}
+    commands = {str(IID): command()}
     judge.outcomes.event(1, event(OrderState.WORKING))
     judge.outcomes.settled(1, [order()], commands, {}, set(), DEP, 0)
     assert promises(judge) == []
