@@ -29,10 +29,12 @@ class Weather:
         self.late = 0.0
         self.late_s = 0.0
         self.is_cut = False
+        self.answers_late_ns = 0
 
     def calm(self) -> None:
         """Be a good network again."""
         self.loss = self.late = 0.0
+        self.answers_late_ns = 0
         self.is_cut = False
 
     def delay_ns(self, world: World) -> int:
@@ -115,7 +117,7 @@ class SimBus:
             if weather.loss and world.chance(weather.loss):
                 world.at(max(world.now, sent_ns + limit_ns), lambda: fail("Redis did not answer"))
                 return
-            delay_ns = weather.delay_ns(world)
+            delay_ns = weather.delay_ns(world) + weather.answers_late_ns
             if world.now + delay_ns - sent_ns > limit_ns and block_ms is None:
                 world.at(max(world.now, sent_ns + limit_ns), lambda: fail("Redis did not answer in time"))
                 return
@@ -214,7 +216,7 @@ def send_renewal(bus: SimBus, token: LeaseToken, limit_ns: int, answer: Callable
         except Exception as e:
             ok, value = False, e
         if not (weather.loss and world.chance(weather.loss)):
-            world.after(weather.delay_ns(world), lambda: finish(ok, value))
+            world.after(weather.delay_ns(world) + weather.answers_late_ns, lambda: finish(ok, value))
 
     world.after(limit_ns, lambda: finish(False, BusUnavailable("no answer to a renewal")))
     if not (weather.is_cut or (weather.loss and world.chance(weather.loss))):

@@ -107,6 +107,12 @@ class OneOrder(Checker):
             self.fail(f"{order.ref} reached the broker as order {before.order_id} and again as {order.order_id}")
         self._seen[order.ref] = order
 
+    def settled(self, orders: list[SimOrder]) -> None:
+        """Judge the end: a second order that IB itself made has been found and cancelled."""
+        for order in orders:
+            if order.is_double and order.is_active and not order.is_held:
+                self.fail(f"{order.ref} works twice at the broker, and the second was not cancelled")
+
 
 @dataclass
 class FillsOnce(Checker):
@@ -335,6 +341,7 @@ class OneOwner(Checker):
     promise = "P9"
     _commits: dict[tuple[int, str], int] = field(default_factory=dict)
     _intents: dict[tuple[int, str], str] = field(default_factory=dict)
+    _names: dict[tuple[int, str], str] = field(default_factory=dict)
 
     def committed(self, life: int, unit: str, number: int) -> None:
         """Judge a commit that a server took."""
@@ -346,6 +353,9 @@ class OneOwner(Checker):
 
     def effect(self, life: int, unit: str, name: str, intent_id: str) -> None:
         """Judge an intent of a unit: what one quote brings about has one intent."""
+        other = self._names.setdefault((life, intent_id), name)
+        if other != name:
+            self.fail(f"unit {unit}: intent {intent_id} answers quote {other} and quote {name}")
         before = self._intents.setdefault((life, f"{unit}/{name}"), intent_id)
         if before != intent_id:
             self.fail(f"unit {unit}: quote {name} was answered by {before} and again by {intent_id}")

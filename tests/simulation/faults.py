@@ -118,6 +118,38 @@ class Nemesis:
 
         self._weather(change, "bus_late")
 
+    def bus_fading(self) -> None:
+        """Let answers take up to half a lease, then cut the process off: its last renewal looks newer than it is."""
+        name = self._any()
+        self._note(f"bus_fading {name}")
+        weather = self._system.weather[name]
+        half_ns = int(self._system.options.lease_ttl_s / 2 * NS)
+        weather.answers_late_ns = int(half_ns * (0.3 + 0.68 * self._world.rng.random()))
+
+        def cut() -> None:
+            weather.is_cut = True
+            self._world.after(self._world.between(1.0, 4.0), weather.calm)
+
+        self._world.after(self._world.between(1.0, 3.0), cut)
+
+    def handover_late(self) -> None:
+        """Kill the leading gateway while its last requests are still on their way, and slow its successor down."""
+        system = self._system
+        leaders = [name for name, gateway in system.gateways.items() if gateway.trading is not None]
+        if not leaders:
+            return
+        self._note(f"handover_late {leaders[0]}")
+        for name in system.gateways:
+            system.weather[name].late, system.weather[name].late_s = 0.8, 5.0
+
+        def end() -> None:
+            for name in system.gateways:
+                system.weather[name].calm()
+
+        self._world.after(self._world.between(0.1, 1.0), system.processes[leaders[0]].crash)
+        self._world.after(5 * NS, end)
+        self._world.after(6 * NS, lambda: system.start(leaders[0]))
+
     def _cut_wire(self, how: Cut) -> None:
         wires = [wire for wire in self._system.wires if wire.is_open]
         if wires:

@@ -39,11 +39,12 @@ from tests.simulation.run import Run
 
 FOCUS: dict[str, dict[str, float]] = {
     "lease_on_the_servers_ttl": {"redis_clock": 0.4, "pause": 0.2},
-    "dedupe_by_order_id": {"cut_off": 0.4, "wire_reset": 0.1},
-    "fence_after_tail": {"bus_late": 0.4, "crash": 0.2, "pause": 0.2},
-    "modify_of_an_order_not_shown": {"broker_restart": 0.2, "cut_off": 0.3, "crash": 0.2},
+    "dedupe_by_order_id": {"cut_off": 0.8},
+    "fence_after_tail": {"handover_late": 0.15},
+    "modify_of_an_order_not_shown": {"wire_reset": 0.6, "wire_half_open": 0.3, "wire_late": 0.3},
     "unit_commit_in_two_steps": {"crash": 0.3, "bus_loss": 0.3, "pause": 0.2},
-    "lease_dated_from_the_reply": {"bus_late": 0.4, "pause": 0.2},
+    "lease_dated_from_the_reply": {"bus_fading": 0.3},
+    "guard_that_polls_redis": {"pause": 0.5, "wire_late": 0.4},
     "no_fencing": {"bus_late": 0.4, "pause": 0.3, "wire_late": 0.2},
 }
 """Mutants that only certain faults can show: their runs have these instead of drawn ones."""
@@ -53,8 +54,8 @@ def options_for(name: str, seed: int) -> Options:
     """Return the run in which a mutant is looked for."""
     options = drawn(seed)
     if name in FOCUS:
-        options.rates, options.gateways = dict(FOCUS[name]), max(2, options.gateways)
-        options.broker["duplicate_on_modify"] = 0.8
+        options.rates, options.gateways, options.has_guard = dict(FOCUS[name]), max(2, options.gateways), True
+        options.broker["duplicate_on_modify"], options.orders_per_s = 0.8, 6.0
     if name == "unit_commit_in_two_steps":
         options.workers = max(1, options.workers)
     return options
@@ -339,15 +340,14 @@ def modify_of_an_order_not_shown(_: Run, patches: Patches) -> None:
 
 @mutant
 def unit_commit_in_two_steps(_: Run, patches: Patches) -> None:
-    """A unit saves its state first, and appends its intents in a second act."""
+    """A unit's intents are appended first, and its state is saved in a second act: a crash in between repeats them."""
 
     async def commit_unit(self: SimBus, token: LeaseToken, commit: Any, *, source: str) -> bool:
+        for intent in commit.intents:
+            await self.call("append", (self.keys.intents, intent), {"source": source})
+        for cancel in commit.cancels:
+            await self.call("append", (self.keys.cancels, cancel), {"source": source})
         saved = await self.call("commit_unit", (token, replace(commit, intents=(), cancels=())), {"source": source})
-        if saved:
-            for intent in commit.intents:
-                await self.call("append", (self.keys.intents, intent), {"source": source})
-            for cancel in commit.cancels:
-                await self.call("append", (self.keys.cancels, cancel), {"source": source})
         return bool(saved)
 
     patches.put(SimBus, "commit_unit", commit_unit)

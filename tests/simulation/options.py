@@ -35,7 +35,16 @@ class Options:
 
 
 PROCESS_FAULTS = ("crash", "pause", "hang")
-NETWORK_FAULTS = ("bus_cut", "bus_loss", "bus_late", "wire_reset", "wire_late", "wire_half_open")
+NETWORK_FAULTS = (
+    "bus_cut",
+    "bus_loss",
+    "bus_late",
+    "bus_fading",
+    "handover_late",
+    "wire_reset",
+    "wire_late",
+    "wire_half_open",
+)
 BROKER_FAULTS = ("cut_off", "broker_restart", "broker_silent", "stuck_id", "midnight", "by_hand")
 REDIS_FAULTS = (
     "redis_restart",

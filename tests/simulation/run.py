@@ -210,6 +210,7 @@ class Run:
         system, judge = self.system, self.judge
         node, broker = system.cluster.master, system.broker
         ids = system.options.trading_ids
+        judge.one_order.settled(broker.orders)
         judge.fills.settled(node.number, broker.executions, broker.day, ids)
         if self._may_stay_unknown():
             return

@@ -185,6 +185,8 @@ class OrderDesk(SessionListener):
             metrics.DUPLICATES.inc()
             get_logger().error("order.duplicated", intent_id=track.intent_id, perm_id=track.perm_id)
             self._odd.append(track)
+        if change.reopened or change.duplicates:
+            self._on_ask("an order is there that should not be")  # what must be cancelled is cancelled with the answer
 
     def take_odd(self) -> list[OrderTrack]:
         """Return the orders that must be cancelled because they should not be there."""

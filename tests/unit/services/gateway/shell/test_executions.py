@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -128,3 +129,11 @@ def test_a_waiting_modify_ends_with_its_refusal(desk: OrderDesk, outbox: Kept) -
     assert (outbox.events[-1].intent_id, outbox.events[-1].state) == ("m" * 20, OrderState.REJECTED)
     track = desk.book.get(REF)
     assert track is not None and track.state is OrderState.WORKING
+
+
+def test_a_second_order_of_one_reference_is_asked_about_at_once(desk: OrderDesk, asked: list[str]) -> None:
+    # Simulation: the cancel of what IB had doubled waited for the next reconciliation, which nothing asked for.
+    desk.order_shown(shown())
+    assert not asked
+    desk.order_shown(replace(shown(), perm_id=100))
+    assert asked and [track.perm_id for track in desk.take_odd()] == [100]
