@@ -102,7 +102,14 @@ def can_bind(port: int) -> bool:
     return True
 
 
-_RESERVATIONS = PortReservations(Path(tempfile.gettempdir()) / f"cq-ports-{os.getuid()}.lock")
+def _lock_file() -> Path:
+    """Return the one lock file of this user, also for processes whose TMPDIR differs."""
+    common = Path("/tmp")  # noqa: S108 - opened without following links, and nothing is written to it
+    folder = common if os.access(common, os.W_OK) else Path(tempfile.gettempdir())
+    return folder / f"cq-ports-{os.getuid()}.lock"
+
+
+_RESERVATIONS = PortReservations(_lock_file())
 
 
 def reserve_ports(count: int) -> list[int]:

@@ -16,6 +16,7 @@ import pytest
 from copilot_quant.local.run_file import read_run_file
 from tests.support import ROOT, SpawnedProcess, Spawner, clean_environment, eventually_sync
 
+pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(240)]
 STRATEGIES = str(ROOT / "strategies" / "strategies.toml")
 
 
@@ -40,10 +41,6 @@ def start_demo(spawn: Spawner, folder: Path, marker: str) -> SpawnedProcess:
     return demo
 
 
-@pytest.mark.process
-@pytest.mark.redis
-@pytest.mark.slow
-@pytest.mark.timeout(240)
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by their environment")
 def test_a_killed_demo_leaves_no_process_and_no_file(spawn: Spawner, tmp_path: Path) -> None:
     marker, folder = f"cq-test-{os.getpid()}", tmp_path / "tmp"
@@ -56,7 +53,7 @@ def test_a_killed_demo_leaves_no_process_and_no_file(spawn: Spawner, tmp_path: P
     eventually_sync(lambda: not processes_with(marker), 60)
     eventually_sync(lambda: not Path(system.run_dir).exists(), 10)
     assert not (tmp_path / ".cq").exists()
-    assert not list(folder.glob("cq-*[!k]")), "only the lock file of the ports is left"
+    assert not list(folder.glob("cq-*"))
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +77,6 @@ def cq(folder: Path, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.process
-@pytest.mark.redis
-@pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_commands_find_the_demo_and_trade_beside_it(running: tuple[SpawnedProcess, Path]) -> None:
     _, folder = running
     looked = cq(folder, "status")
@@ -103,10 +96,6 @@ def test_commands_find_the_demo_and_trade_beside_it(running: tuple[SpawnedProces
     assert cq(folder, "resume", "--reason", "test")["stage"] == "none"
 
 
-@pytest.mark.process
-@pytest.mark.redis
-@pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_a_demo_without_its_supervisor_says_so_and_ends(running: tuple[SpawnedProcess, Path]) -> None:
     """Last in this file: the shared demo ends."""
     demo, folder = running

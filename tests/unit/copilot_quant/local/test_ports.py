@@ -69,6 +69,14 @@ def test_a_port_that_somebody_listens_on_is_passed_over(few: list[int], tmp_path
         assert sorted(PortReservations(tmp_path / "lock").reserve(7)) == sorted(set(few) - {few[3]})
 
 
+def test_processes_with_different_temporary_folders_share_the_locks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = module._lock_file()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert module._lock_file() == before
+
+
 def test_too_few_are_an_error_and_not_an_endless_search(few: list[int], tmp_path: Path) -> None:
     with pytest.raises(CqError, match="no 9 free ports"):
         PortReservations(tmp_path / "lock").reserve(9)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import BadInput, BusUnavailable, ConfigError, CqError, ExitCode, InvariantBroken
+from shared.runtime import run, until_available
+from shared.settings import CommonSettings
+
+
+async def test_what_is_away_is_asked_for_until_it_is_there() -> None:
+    tries: list[int] = []
+
+    async def third_time() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise BusUnavailable("not yet")
+        return "there"
+
+    assert await until_available(third_time, what="redis", longest_s=0.01) == "there"
+    assert len(tries) == 3
+
+
+async def test_what_is_wrong_is_not_asked_for_again() -> None:
+    tries: list[int] = []
+
+    async def wrong() -> None:
+        tries.append(1)
+        raise BadInput("no such thing")
+
+    with pytest.raises(BadInput):
+        await until_available(wrong, what="redis", longest_s=0.01)
+    assert len(tries) == 1
+
+
+@pytest.mark.parametrize(
+    "error, status",
+    [
+        (None, None),
+        (ConfigError("a file is missing"), ExitCode.CONFIG),
+        (BusUnavailable("away"), ExitCode.UNAVAILABLE),
+        (InvariantBroken("a bug"), ExitCode.INTERNAL),
+        (ZeroDivisionError("a bug"), ExitCode.INTERNAL),
+        (ExceptionGroup("loops", [CqError("one of them")]), ExitCode.FAILED),
+        (ExceptionGroup("loops", [ExceptionGroup("inner", [KeyError("x")])]), ExitCode.INTERNAL),
+        (KeyboardInterrupt(), ExitCode.OK),
+    ],
+)
+def test_each_end_has_its_exit_status(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException | None, status: ExitCode | None
+) -> None:
+    monkeypatch.setenv("CQ_MODE", "sim")
+
+    async def main(settings: CommonSettings) -> None:
+        assert settings.mode == "sim"
+        if error is not None:
+            raise error
+
+    if status is None:
+        run("toy", CommonSettings, main)
+        return
+    with pytest.raises(SystemExit) as ended:
+        run("toy", CommonSettings, main)
+    assert ended.value.code == status
+
+
+def test_wrong_settings_refuse_the_start_and_name_each_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CQ_MODE", "rehearsal")
+    monkeypatch.setenv("CQ_LEASE_TTL_S", "-1")
+
+    async def main(settings: CommonSettings) -> None:
+        raise AssertionError("it must not start")
+
+    with pytest.raises(SystemExit) as ended:
+        run("toy", CommonSettings, main)
+    assert ended.value.code == ExitCode.CONFIG
+    said = capsys.readouterr().err
+    assert "CQ_MODE" in said and "CQ_LEASE_TTL_S" in said
