@@ -55,16 +55,16 @@ async def hop(port: int, source: str, target: str) -> None:
             await writing.call("XADD", target, "*", *fields)
 
 
-async def send_and_receive(port: int, seconds: float) -> list[float]:
-    """Send at `RATE` and return the latencies in milliseconds at the end of the third hop."""
+async def send_and_receive(port: int, seconds: float, rate: int) -> list[float]:
+    """Send `rate` a second and return the latencies in milliseconds at the end of the third hop."""
     sending, receiving = await Connection.open(port), await Connection.open(port)
     latencies: list[float] = []
-    count = int(RATE * seconds)
+    count = int(rate * seconds)
 
     async def send() -> None:
         started = time.perf_counter()
         for number in range(count):
-            wait_s = started + number / RATE - time.perf_counter()
+            wait_s = started + number / rate - time.perf_counter()
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
             await sending.call("XADD", "h0", "*", "t", str(time.time_ns()), "body", b"x" * BODY_BYTES)
@@ -83,7 +83,7 @@ async def send_and_receive(port: int, seconds: float) -> list[float]:
     return latencies
 
 
-def measure(seconds: float = PACED_S) -> dict[str, float]:
+def measure(seconds: float = PACED_S, rate: int = RATE) -> dict[str, float]:
     """Return p50, p95 and p99 in milliseconds of one run."""
     with BenchServer() as server:
         hops = [
@@ -92,7 +92,7 @@ def measure(seconds: float = PACED_S) -> dict[str, float]:
         ]
         try:
             time.sleep(1.0)
-            latencies = asyncio.run(send_and_receive(server.port, seconds))
+            latencies = asyncio.run(send_and_receive(server.port, seconds, rate))
         finally:
             for process in hops:
                 process.terminate()

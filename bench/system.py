@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench import hops
 from bench.measuring import percentile
 from copilot_quant.desk import Desk, open_desk
 from copilot_quant.local.books import fetch_truth
@@ -23,6 +24,7 @@ from shared.messages.orders import Intent
 from shared.settings import BrokerSettings, load_settings
 
 STRATEGIES = Path("bench/strategies.toml")
+BESIDE_RATE = 20
 
 
 def memory_mb(pid: int) -> float:
@@ -54,6 +56,12 @@ async def _latencies_ms(desk: Desk, simulator_http: str) -> list[float]:
     return found
 
 
+async def _until_orders_flow(desk: Desk) -> None:
+    async with asyncio.timeout(120):
+        while await desk.bus.stream_length(desk.keys.fills) < 5:
+            await asyncio.sleep(0.2)
+
+
 async def _run(seconds: float, tick_rate: str) -> dict[str, Any]:
     options = LocalOptions(simulator={"SIM_TICK_RATE": tick_rate}, strategies_file=str(STRATEGIES.resolve()))
     system = LocalSystem(options, Path.cwd())
@@ -61,17 +69,19 @@ async def _run(seconds: float, tick_rate: str) -> dict[str, Any]:
         await system.start(lambda _: None)
         os.environ.update({**system.operator_env(), "CQ_ENV_FILE": ""})
         async with open_desk(load_settings(BrokerSettings)) as desk:
-            await asyncio.sleep(seconds)
+            await _until_orders_flow(desk)
+            # The reference beside it: as many messages a second as there are orders, while everything else goes on.
+            beside = await asyncio.to_thread(hops.measure, seconds, BESIDE_RATE)
             rows = await desk.heartbeats()
             latencies = await _latencies_ms(desk, system.simulator_http)
             memory = {info.name: memory_mb(info.pid) for info in system.supervisor.processes() if info.pid}
             starts = {row["instance"]: (row["started_ns"] - started_ns(row["pid"])) / 1e9 for row in rows}
     finally:
         await asyncio.to_thread(system.stop)
-    return {"latencies_ms": latencies, "memory_mb": memory, "start_s": starts}
+    return {"latencies_ms": latencies, "memory_mb": memory, "start_s": starts, "beside": beside}
 
 
-def measure(seconds: float = 60.0, tick_rate: str = "150") -> dict[str, Any]:
+def measure(seconds: float = 60.0, tick_rate: str = "200") -> dict[str, Any]:
     """Return tick-to-order percentiles in milliseconds, megabytes and start seconds of each process."""
     before = time.monotonic()
     found = asyncio.run(_run(seconds, tick_rate))

@@ -33,6 +33,7 @@ _REFUSALS: dict[ClaimResult, tuple[OrderState, str, str]] = {
     ),
 }  # fmt: skip
 
+_NO_IDS = {"order_id": 0, "client_id": 0}
 MODIFY_CODE = "GATEWAY_MODIFY"
 """Code of the claimed event of a MODIFY intent; such an event is no order."""
 
@@ -128,22 +129,28 @@ def claim_request(
         window: the broker's window that has come, or nothing; what adds exposure is then refused with it.
     """
     legs = command.intent.legs
+    if_claimed = tuple(
+        _event(command, leg, deployment_id, now_ns, OrderState.CLAIMED, order_id=order_id, client_id=client_id)
+        for leg, order_id in zip(legs, order_ids, strict=True)
+    )
+    # What cannot come of this claim is not written out: each outcome costs its encoding before an order can go.
+    impossible = {
+        ClaimResult.REFUSED_EXPIRED: now_ns <= command.not_after_ns,
+        ClaimResult.REFUSED_WINDOW: not window,
+    }
+    why = {ClaimResult.REFUSED_EXPIRED: late_reason, ClaimResult.REFUSED_WINDOW: window}
     refused: dict[ClaimResult, tuple[OrderEvent, ...]] = {}
     for result, (state, code, text) in _REFUSALS.items():
-        shown = f"{text}: {late_reason}" if late_reason and result is ClaimResult.REFUSED_EXPIRED else text
-        shown = f"{shown}: {window}" if window and result is ClaimResult.REFUSED_WINDOW else shown
-        refused[result] = tuple(
-            _event(command, leg, deployment_id, now_ns, state, code=code, text=shown) for leg in legs
-        )
+        if impossible.get(result):
+            continue
+        reason = why.get(result, "")
+        said = {"state": state, "code": code, "text": f"{text}: {reason}" if reason else text}
+        refused[result] = tuple(event.model_copy(update={**said, **_NO_IDS}) for event in if_claimed)
     return ClaimRequest(
         intent_id=command.intent.intent_id, legs=len(legs), client_id=client_id, order_ids=tuple(order_ids),
         not_after_ns=command.not_after_ns, now_ns=now_ns, is_reducing=command.is_reducing, made_in=command.incarnation,
         cursor_entry=entry_id, is_in_window=bool(window),
-        if_claimed=tuple(
-            _event(command, leg, deployment_id, now_ns, OrderState.CLAIMED, order_id=order_id, client_id=client_id)
-            for leg, order_id in zip(legs, order_ids, strict=True)
-        ),
-        if_refused=refused,
+        if_claimed=if_claimed, if_refused=refused,
     )  # fmt: skip
 
 

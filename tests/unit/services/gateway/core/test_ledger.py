@@ -53,16 +53,20 @@ def test_ids_exceed_everything_ever_seen_and_never_go_back() -> None:
     assert ids.take(1) == (41,)
 
 
-def test_every_result_has_its_events() -> None:
-    request = claim_request(
-        command(), entry_id="1-1", deployment_id="sim", client_id=101, order_ids=(7,), now_ns=50, late_reason="away"
-    )
-    assert [event.state for event in request.if_claimed] == [OrderState.CLAIMED]
-    assert request.if_claimed[0].order_id == 7 and request.if_claimed[0].is_reducing
-    assert set(request.if_refused) == set(ClaimResult) - {ClaimResult.CLAIMED}
-    assert request.if_refused[ClaimResult.REFUSED_EXPIRED][0].state is OrderState.EXPIRED
-    assert "away" in request.if_refused[ClaimResult.REFUSED_EXPIRED][0].text
-    assert all(event.state.is_final for events in request.if_refused.values() for event in events)
+def test_every_result_that_can_come_of_it_has_its_events() -> None:
+    asked = command()
+    given: dict[str, Any] = {"entry_id": "1-1", "deployment_id": "sim", "client_id": 101, "order_ids": (7,)}
+    late = claim_request(asked, **given, now_ns=asked.not_after_ns + 1, late_reason="away", window="reset")
+    assert [event.state for event in late.if_claimed] == [OrderState.CLAIMED]
+    assert late.if_claimed[0].order_id == 7 and late.if_claimed[0].is_reducing
+    assert set(late.if_refused) == set(ClaimResult) - {ClaimResult.CLAIMED}
+    assert late.if_refused[ClaimResult.REFUSED_EXPIRED][0].state is OrderState.EXPIRED
+    assert "away" in late.if_refused[ClaimResult.REFUSED_EXPIRED][0].text
+    refusals = [event for events in late.if_refused.values() for event in events]
+    assert all(event.state.is_final and (event.order_id, event.client_id) == (0, 0) for event in refusals)
+    in_time = claim_request(asked, **given, now_ns=asked.not_after_ns)
+    impossible = {ClaimResult.CLAIMED, ClaimResult.REFUSED_EXPIRED, ClaimResult.REFUSED_WINDOW}
+    assert set(in_time.if_refused) == set(ClaimResult) - impossible
 
 
 def test_a_window_of_the_broker_is_a_refusal_with_its_name() -> None:
