@@ -11,7 +11,6 @@ from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from shared.clock import NS_PER_S
 from shared.messages.orders import Side
 
 
@@ -134,12 +133,13 @@ class Evidence:
     shows_since_ns: int = 0
 
 
+SECOND_NS = 1_000_000_000
 MIDNIGHT_MARGIN_S = 60
 """How far the clocks of authors, of this machine and of TWS may disagree about when a day began."""
 
 
 def shown_since_ns(now_ns: int, time_zone: str) -> int:
     """Return since when the broker's answers are complete: the last midnight of its zone, and a margin."""
-    moment = datetime.fromtimestamp(now_ns // NS_PER_S - MIDNIGHT_MARGIN_S, ZoneInfo(time_zone))
+    moment = datetime.fromtimestamp(now_ns // SECOND_NS - MIDNIGHT_MARGIN_S, ZoneInfo(time_zone))
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    return (int(midnight.timestamp()) + MIDNIGHT_MARGIN_S) * NS_PER_S
+    return (int(midnight.timestamp()) + MIDNIGHT_MARGIN_S) * SECOND_NS
