@@ -136,12 +136,16 @@ def _note_warnings(limits: Limits) -> None:
         )
 
 
-def check(path: FileArgument = None) -> None:
+def check(path: FileArgument = None, as_json: JsonOption = False) -> None:
     """Check a limits file: every mistake at once with its line, the ceiling, and rules that would only warn."""
     operator_settings()
     draft = read_draft(path, load_settings(RiskSettings))
-    count = len(differences(Limits(base=PROFILES[draft.limits.profile], profile=draft.limits.profile), draft.limits))
-    console.print(f"{draft.source}: fine; profile {draft.limits.profile} with {count} differences")
+    profile = draft.limits.profile
+    found = differences(Limits(base=PROFILES[profile], profile=profile), draft.limits)
+    if as_json:
+        print_json({"source": draft.source, "profile": profile, "differences": found})
+        return
+    console.print(f"{draft.source}: fine; profile {profile} with {len(found)} differences")
     _note_warnings(draft.limits)
 
 

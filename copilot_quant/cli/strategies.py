@@ -19,6 +19,7 @@ from shared.settings import BrokerSettings
 
 strategies_app = typer.Typer(help="Show strategy units; pause, resume, move and reload them.")
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit stream `control`.")]
+NameArgument = Annotated[str, typer.Argument(help="The strategy's name in its TOML file.")]
 COLUMNS = ["unit", "state", "owner", "names", "positions", "lag", "errors", "paused"]
 WAIT_S = 10.0
 
@@ -54,21 +55,26 @@ def _cell(value: object) -> object:
 
 
 @strategies_app.command("pause")
-def pause(
-    name: Annotated[str, typer.Argument(help="The strategy's name in its TOML file.")], reason: ReasonOption = "by hand"
-) -> None:
+def pause(name: NameArgument, reason: ReasonOption = "by hand", as_json: JsonOption = False) -> None:
     """Let a strategy make no further orders; its working orders stay, cancels pass. Survives restarts."""
     with_desk(lambda desk, _: _control(desk, ControlAction.PAUSE_STRATEGY, name, reason))
-    console.print(f"{name} is paused: {reason}", style="bold yellow", highlight=False)
+    told = {"strategy": name, "paused": True, "reason": reason}
+    _tell(told, f"{name} is paused: {reason}", as_json=as_json, style="bold yellow")
 
 
 @strategies_app.command("resume")
-def resume(
-    name: Annotated[str, typer.Argument(help="The strategy's name in its TOML file.")], reason: ReasonOption = "by hand"
-) -> None:
+def resume(name: NameArgument, reason: ReasonOption = "by hand", as_json: JsonOption = False) -> None:
     """Let a paused strategy order again; its errors count anew and gaps are accepted."""
     with_desk(lambda desk, _: _control(desk, ControlAction.RESUME_STRATEGY, name, reason))
-    console.print(f"{name} orders again: {reason}", style="bold green", highlight=False)
+    told = {"strategy": name, "paused": False, "reason": reason}
+    _tell(told, f"{name} orders again: {reason}", as_json=as_json, style="bold green")
+
+
+def _tell(told: dict[str, object], text: str, *, as_json: bool, style: str = "") -> None:
+    if as_json:
+        print_json(told)
+    else:
+        console.print(text, style=style or None, highlight=False)
 
 
 async def _control(desk: Desk, action: ControlAction, name: str, reason: str) -> None:
@@ -89,6 +95,7 @@ async def _control(desk: Desk, action: ControlAction, name: str, reason: str) ->
 def move(
     unit: Annotated[str, typer.Argument(help="A unit as `cq strategies` shows it.")],
     worker: Annotated[str, typer.Argument(help="The worker it shall run on, `-` to let the workers share again.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Move a unit to a worker and keep it there while that one lives; it commits, is given up, and goes on there."""
 
@@ -110,18 +117,19 @@ def move(
         await _until(desk, f"{unit} did not come to {worker}", has_come)
 
     with_desk(act)
-    console.print(f"{unit} runs where the workers' shares say" if worker == "-" else f"{unit} runs on {worker}")
+    text = f"{unit} runs where the workers' shares say" if worker == "-" else f"{unit} runs on {worker}"
+    _tell({"unit": unit, "worker": None if worker == "-" else worker}, text, as_json=as_json)
 
 
 @strategies_app.command("reload")
-def reload() -> None:
+def reload(as_json: JsonOption = False) -> None:
     """Let every worker read the strategies file and its Python files again; only what changed begins anew."""
 
     async def act(desk: Desk, _: BrokerSettings) -> None:
         await desk.bus.hash_set(desk.keys.strategy_directives, {"reload": random_token(12)})
 
     with_desk(act)
-    console.print("asked for; `cq strategies` shows mistakes, and each unit's state", highlight=False)
+    _tell({"asked": True}, "asked for; `cq strategies` shows mistakes, and each unit's state", as_json=as_json)
 
 
 async def _until(desk: Desk, otherwise: str, holds: Callable[[dict[str, Any]], bool]) -> None:

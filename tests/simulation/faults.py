@@ -71,6 +71,23 @@ class Nemesis:
         self._system.processes[name].crash()
         self._world.after(self._world.between(0.1, 5.0), lambda: self._system.start(name))
 
+    def worker_crash(self) -> None:
+        """Kill a strategy worker whose requests are slow, so that it dies between two of them."""
+        names = [name for name in self._system.processes if name.startswith("w")]
+        if not names:
+            return
+        name = self._world.rng.choice(names)
+        self._note(f"worker_crash {name}")
+        weather, process = self._system.weather[name], self._system.processes[name]
+        weather.late, weather.late_s = 1.0, 0.5
+
+        def begin_again() -> None:
+            weather.calm()
+            self._system.start(name)
+
+        self._world.after(self._world.between(0.5, 3.0), process.crash)
+        self._world.after(4 * NS, begin_again)
+
     def pause(self) -> None:
         """Stop a process for less or more than a lease."""
         name, duration = self._any(), self._world.between(0.01, 6.0)
@@ -140,7 +157,8 @@ class Nemesis:
             return
         self._note(f"handover_late {leaders[0]}")
         for name in system.gateways:
-            system.weather[name].late, system.weather[name].late_s = 0.8, 5.0
+            is_old = name == leaders[0]
+            system.weather[name].late, system.weather[name].late_s = (1.0, 5.0) if is_old else (0.5, 1.0)
 
         def end() -> None:
             for name in system.gateways:

@@ -42,9 +42,11 @@ FOCUS: dict[str, dict[str, float]] = {
     "dedupe_by_order_id": {"cut_off": 0.8},
     "fence_after_tail": {"handover_late": 0.15},
     "modify_of_an_order_not_shown": {"wire_reset": 0.6, "wire_half_open": 0.3, "wire_late": 0.3},
-    "unit_commit_in_two_steps": {"crash": 0.3, "bus_loss": 0.3, "pause": 0.2},
+    "unit_commit_in_two_steps": {"worker_crash": 0.3},
     "lease_dated_from_the_reply": {"bus_fading": 0.3},
-    "guard_that_polls_redis": {"pause": 0.5, "wire_late": 0.4},
+    "guard_that_polls_redis": {"redis_split": 0.2, "pause": 0.2},
+    "halt_acknowledged_at_redis": {"halt": 0.3, "guard_pause": 0.4},
+    "resend_on_unknown": {"cut_off": 0.5, "broker_silent": 0.3},
     "no_fencing": {"bus_late": 0.4, "pause": 0.3, "wire_late": 0.2},
 }
 """Mutants that only certain faults can show: their runs have these instead of drawn ones."""
@@ -255,7 +257,8 @@ def halt_acknowledged_at_redis(_: Run, patches: Patches) -> None:
 def fence_after_tail(_: Run, patches: Patches) -> None:
     """A new leader reads the streams first and raises its fence then: what comes in between is never read.
 
-    The scripts compare the lease as well, which hides this; they look at the fence alone here.
+    The scripts compare the lease as well, which hides this; they look at the fence alone here. No seed has shown it
+    yet: `make mutants` says so.
     """
 
     def check(self: NodeBus, token: LeaseToken) -> Any:

@@ -15,11 +15,19 @@ PER_TEST = 6
 KEPT = [int(line.split("#")[0]) for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()
         if line.split("#")[0].strip()]  # fmt: skip
 CAUGHT_BY = {
-    "no_fencing": 0,
-    "lease_dated_from_the_reply": 1,
-    "lease_on_the_servers_ttl": 0,
+    "no_fencing": 1,
+    "lease_dated_from_the_reply": 0,
+    "lease_on_the_servers_ttl": 1,
     "dedupe_by_order_id": 1,
+    "guard_that_polls_redis": 4,
+    "halt_acknowledged_at_redis": 1,
+    "resend_on_unknown": 2,
+    "claim_after_send": 1,
+    "working_released_on_status": 0,
+    "claim_refusal_not_final": 0,
+    "no_incarnation_check": 5,
     "modify_of_an_order_not_shown": 9,
+    "unit_commit_in_two_steps": 6,
 }
 """A seed that catches each mutant; `make mutants` counts how many it takes from 0 on."""
 
