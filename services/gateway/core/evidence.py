@@ -104,6 +104,24 @@ class BrokerPosition:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerWhatIf:
+    """What an order would do, as the openOrder of a what-if shows it; amounts in the account's base currency."""
+
+    status: str
+    init_margin_before: Decimal | None = None
+    init_margin_after: Decimal | None = None
+    maint_margin_before: Decimal | None = None
+    maint_margin_after: Decimal | None = None
+    equity_with_loan_before: Decimal | None = None
+    equity_with_loan_after: Decimal | None = None
+    commission: Decimal | None = None
+    min_commission: Decimal | None = None
+    max_commission: Decimal | None = None
+    commission_currency: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BrokerError:
     """One error message: `req_id` is an order id, a request id, or -1 for the session."""
 
@@ -133,13 +151,13 @@ class Evidence:
     shows_since_ns: int = 0
 
 
-SECOND_NS = 1_000_000_000
+NS_PER_S = 1_000_000_000
 MIDNIGHT_MARGIN_S = 60
 """How far the clocks of authors, of this machine and of TWS may disagree about when a day began."""
 
 
 def shown_since_ns(now_ns: int, time_zone: str) -> int:
     """Return since when the broker's answers are complete: the last midnight of its zone, and a margin."""
-    moment = datetime.fromtimestamp(now_ns // SECOND_NS - MIDNIGHT_MARGIN_S, ZoneInfo(time_zone))
+    moment = datetime.fromtimestamp(now_ns // NS_PER_S - MIDNIGHT_MARGIN_S, ZoneInfo(time_zone))
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    return (int(midnight.timestamp()) + MIDNIGHT_MARGIN_S) * SECOND_NS
+    return (int(midnight.timestamp()) + MIDNIGHT_MARGIN_S) * NS_PER_S
