@@ -35,8 +35,16 @@ VERSIONS = (
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 ints = st.integers(-(2**31) + 1, 2**31 - 2)
-floats = st.floats(-1e12, 1e12, allow_nan=False)
-decimals = st.decimals(-(10**9), 10**9, allow_nan=False, places=4)
+UNSET = frozenset({2**31 - 1, -(2**31)})
+"""Whole numbers that TWS writes for "not set", wherever one stands: no size is ever one of them."""
+
+
+def is_set(value: Any) -> bool:
+    return value not in UNSET
+
+
+floats = st.floats(-1e12, 1e12, allow_nan=False).filter(is_set)
+decimals = st.decimals(-(10**9), 10**9, allow_nan=False, places=4).filter(is_set)
 flags = st.booleans()
 tags = st.text("abcXYZ019", min_size=1, max_size=5)
 tag_values = st.lists(st.builds(TagValue, tags, tags), max_size=3).map(tuple)
@@ -50,7 +58,7 @@ _BY_WIRE: dict[int, st.SearchStrategy[Any]] = {
     id(wires.OPT_BOOL): st.none() | flags,
     id(wires.FLOAT): floats,
     id(wires.SIZE): floats,
-    id(wires.SHARES): st.integers(0, 10**12).map(float),
+    id(wires.SHARES): st.integers(0, 10**12).filter(is_set).map(float),
     id(wires.OPT_FLOAT): st.none() | floats,
     id(wires.MAX_FLOAT): st.none() | floats,
     id(wires.DECIMAL): decimals,
