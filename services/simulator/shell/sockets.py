@@ -169,6 +169,7 @@ class Exchange:
             BadFault: unknown name or parameters.
         """
         self.apply(self.engine.inject_fault(name, parameters, self.now_ns()))
+        self._flush()  # what a command does is done when it is answered
 
     def ended(self, session: int) -> None:
         """Take note that a connection is gone."""
