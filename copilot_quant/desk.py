@@ -20,7 +20,7 @@ from shared.bus.redis_client import open_bus
 from shared.clock import NS_PER_MS, NS_PER_S, SYSTEM_CLOCK, random_token
 from shared.contracts import parse_contract
 from shared.errors import BadInput, DecodeError, Refused, TimedOut, UnknownContract
-from shared.ids import MANUAL, deployment_tag, intent_id
+from shared.ids import MANUAL, intent_id
 from shared.messages import decode_fields
 from shared.messages.account import PositionReport
 from shared.messages.base import Message
@@ -560,10 +560,6 @@ class Desk:
                 return status
             await SYSTEM_CLOCK.sleep(0.05)
         raise TimedOut(f"no gateway confirmed within {limit_s:g} s: `cq status` shows whether one leads")
-
-    async def own_tag(self) -> str:
-        """Return the tag that marks this deployment's orders at the broker."""
-        return deployment_tag((await self.identity()).get("id", ""))
 
 
 _ENDED = frozenset(state.value for state in OrderState if state.is_final)

@@ -24,8 +24,6 @@ from decimal import Decimal, InvalidOperation
 from shared.errors import UnknownContract
 from shared.ids import ConId
 
-SEC_TYPES = ("STK", "CASH", "FUT", "OPT", "IND", "CRYPTO")
-
 _SYMBOL = r"[A-Z0-9][A-Z0-9./\- ]*?"
 _EXCHANGE = r"[A-Z][A-Z0-9.]*"
 _CURRENCY = r"[A-Z]{3}"

@@ -90,7 +90,6 @@ def histogram(
     return Histogram(name, text, labels, buckets=tuple(buckets))
 
 
-STREAM_LAG = gauge("cq_stream_lag_entries", "entries behind the end of a stream, by reader", ["stream", "reader"])
 DEAD_LETTERS = counter("cq_dead_letters_total", "entries written to dead-letter by this process", ["stream"])
 LEASE_CHANGES = counter("cq_lease_changes_total", "leases this process won or lost", ["role", "change"])
 LEASE_EPOCH = gauge("cq_lease_epoch", "epoch of the lease this process holds, 0 without one", ["role"])

@@ -108,8 +108,16 @@ def up(
         workers=workers,
         passthrough={f"IB_{mode}_CLIENT_ID": str(settings.client_id)},
         data_dir=None if is_sim else Path.cwd() / ".cq" / settings.deployment,
+        env_file=_env_file(),
     )
     asyncio.run(_run_until_stopped(options))
+
+
+def _env_file() -> Path | None:
+    """Return the file of settings that this command itself has read, if there is one."""
+    named = os.environ.get("CQ_ENV_FILE", ".env")
+    path = Path(named).resolve()
+    return path if named and path.is_file() else None
 
 
 async def _run_until_stopped(options: LocalOptions) -> None:

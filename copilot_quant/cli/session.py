@@ -28,7 +28,7 @@ def operator_settings() -> BrokerSettings:
     """
     system = running_system()
     if system is not None:
-        os.environ.update({**system.env, "CQ_ENV_FILE": ""})
+        os.environ.update({"CQ_ENV_FILE": "", **system.env})
     return load_settings(BrokerSettings)
 
 

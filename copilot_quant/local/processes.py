@@ -33,8 +33,9 @@ class LocalPlan:
     """What to run and where.
 
     `redis_urls` has one URL per role (with that role's password); ports are on loopback. What must outlive a stop is in
-    `state_dir` (default `run_dir`). `simulator` is None when a real TWS or IB Gateway at `broker_host:broker_port` is
-    used. `passthrough` settings go to every process.
+    `state_dir` (default `run_dir`). `env_file` holds the person's own settings; what stands here wins over it.
+    `simulator` is None when a real TWS or IB Gateway at `broker_host:broker_port` is used. `passthrough` settings go to
+    every process.
     """
 
     mode: Mode
@@ -48,6 +49,7 @@ class LocalPlan:
     broker_host: str
     broker_port: int
     state_dir: str = ""
+    env_file: str = ""
     simulator: Mapping[str, str] | None = None
     strategies_file: str = ""
     limits_file: str = ""
@@ -92,7 +94,7 @@ def _common(plan: LocalPlan, instance: str, *, role: str | None = None) -> dict[
     role = role or instance.split("-")[0]
     env = {
         **plan.passthrough,
-        "CQ_ENV_FILE": "",
+        "CQ_ENV_FILE": plan.env_file,
         "CQ_MODE": plan.mode.value,
         "CQ_DEPLOYMENT": plan.deployment,
         "CQ_INSTANCE": instance,
@@ -129,5 +131,5 @@ def _gateway_env(plan: LocalPlan, number: int) -> dict[str, str]:
         "GATEWAY_GUARD_HTTP": f"http://127.0.0.1:{plan.guard_http_port}",
         "GATEWAY_GUARD_TOKEN": plan.guard_token,
         "GATEWAY_TRADING_CLIENT_IDS": str(TRADING_CLIENT_ID),
-        "GATEWAY_STATE_DIR": f"{plan.run_dir}/gateway",
+        "GATEWAY_STATE_DIR": f"{plan.state_dir or plan.run_dir}/gateway",
     }

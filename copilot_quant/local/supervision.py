@@ -132,10 +132,6 @@ class Supervisor:
                 return info.pid
         return 0
 
-    def start_process(self, name: str) -> None:
-        """Start a process that is stopped."""
-        self._call("startProcess", name)
-
     def stop_process(self, name: str) -> None:
         """Stop one process in an orderly way and keep it stopped."""
         self._call("stopProcess", name)

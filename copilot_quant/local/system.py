@@ -35,7 +35,8 @@ class LocalOptions:
     """What a person chose.
 
     `simulator` is None for a real broker at `broker_host:broker_port`; else the simulator's own settings (`SIM_…`).
-    `data_dir` is where Redis and the guard keep what must outlive a stop; None: in the run directory, which goes.
+    `data_dir` is where Redis, the guard and the gateways keep what must outlive a stop; None: in the run directory,
+    which goes. `env_file` is a file of settings (`.env`) for every service; None: there is none.
     """
 
     mode: Mode = Mode.SIM
@@ -52,6 +53,7 @@ class LocalOptions:
     passthrough: Mapping[str, str] = field(default_factory=dict)
     keep_files: bool = False
     data_dir: Path | None = None
+    env_file: Path | None = None
 
 
 def lock_directory(directory: Path) -> IO[str]:
@@ -106,6 +108,7 @@ class LocalSystem:
             redis_urls=self.redis_urls,
             run_dir=str(self.run_dir),
             state_dir=str(data_dir),
+            env_file=self._settings_as_they_are_now(),
             guard_port=self.guard_port,
             guard_http_port=self.guard_http_port,
             monitoring_port=self.monitoring_port,
@@ -127,6 +130,15 @@ class LocalSystem:
         redis = Process("redis", (self.redis.path, str(config)), 10)
         self._services = services_of(self.plan)
         self.supervisor = Supervisor(self.run_dir, [redis, *self._services], directory, keep_files=options.keep_files)
+
+    def _settings_as_they_are_now(self) -> str:
+        """Copy the file of settings: a service that is restarted reads what the others read, not a later edit."""
+        if self.options.env_file is None:
+            return ""
+        copy = self.run_dir / "settings.env"
+        shutil.copyfile(self.options.env_file, copy)
+        copy.chmod(0o600)
+        return str(copy)
 
     @property
     def status_page(self) -> str:
@@ -153,6 +165,7 @@ class LocalSystem:
             f"IB_{self.options.mode.upper()}_HOST": "127.0.0.1",
             f"IB_{self.options.mode.upper()}_PORT": str(self.guard_port),
             "CQ_WEB_TOKEN": self.web_token,
+            "CQ_ENV_FILE": self.plan.env_file,
         }
 
     async def start(self, progress: Progress) -> None:

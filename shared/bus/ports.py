@@ -1,6 +1,6 @@
 """What services may ask of the bus: entries, appends, readers, leases and the fenced scripts.
 
-`redis_client.py`, `scripts.py` (Redis) and `memory.py` (in memory) implement these and pass one conformance suite.
+`redis_client.py` with `writer.py` (Redis) and `memory.py` (in memory) implement these and pass one conformance suite.
 
 Invariants of every fenced act:
 1. It happens only if the lease key holds the token's owner, epoch and incarnation, the fence equals its epoch, and the

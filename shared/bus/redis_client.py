@@ -1,7 +1,7 @@
 """The bus on Redis: appends, readers, snapshots, leases and the fenced scripts of one deployment.
 
 `open_bus` opens it; nothing is connected before the first call, so that a service may start before its Redis.
-Reads block on a connection of their own out of the pool, in slices, and are never cancelled half-way by us.
+A read that blocks has a connection of its own, for a slice of time; all other calls share one (`redis_link.py`).
 """
 
 from __future__ import annotations

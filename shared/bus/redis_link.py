@@ -1,7 +1,8 @@
-"""Talk to Redis (or Valkey): alone imports the library, and turns its errors into ours.
+"""Talk to Redis (or Valkey) over our own connections, and turn its errors into ours.
 
 Three outcomes, everywhere: done; `BusUnavailable`, nothing was written; `OutcomeUnknown`, a write was sent and its
-reply did not come. The library never repeats anything by itself: a repeated append is a second entry.
+reply did not come. Nothing is repeated here: a repeated append is a second entry. The redis library serves the lease's
+own thread (`BlockingLink`), where one call waits for another anyway.
 
 Known limit: order flow lives on one server, or on the master that Sentinels name; ticks may live elsewhere.
 """

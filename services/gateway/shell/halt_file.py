@@ -1,11 +1,13 @@
 """Keep the halt on this machine's disk too: written whole, synced, replaced in one step.
 
-Gateways of one deployment may share the directory: the later word wins, and what they write says the same.
+Gateways of one deployment may share the directory: the later word wins, and what they write says the same. In
+containers they have the same process id, so that files in the making are named after the host, too.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 from services.gateway.core.halt_memory import DAMAGED, HaltMemory, memory_of, newer
@@ -24,12 +26,13 @@ class HaltFile:
         """
         self._path = directory / f"halt-{deployment}.json"
         self._known: HaltMemory | None = None
+        self._writer = f"{socket.gethostname()}-{os.getpid()}"
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._known = self.load()
-            probe = directory / f".probe-{os.getpid()}"
+            probe = directory / f".probe-{self._writer}"
             probe.write_text("")
-            probe.unlink()
+            probe.unlink(missing_ok=True)
         except OSError as e:
             raise ConfigError(
                 f"GATEWAY_STATE_DIR: {str(directory)!r} cannot be used ({e.strerror}): choose another"
@@ -60,7 +63,7 @@ class HaltFile:
         self._known = kept
 
     def _write(self, text: str) -> None:
-        temporary = self._path.with_suffix(f".new-{os.getpid()}")
+        temporary = self._path.with_suffix(f".new-{self._writer}")
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

@@ -13,8 +13,8 @@ Effects are carried out in their order and without a pause between them; that or
 
 Known limits: bytes that the broker's machine has received of a cut session may still be read by it; the trading client
 id being in use (326) is the fence behind this one. What a session offers is cut down to the server versions whose
-layouts are known here (157 to 178): a frame that could not be read could hide an order. Clients that speak only newer
-ones (rust-ibapi 3) cannot come through a guard.
+layouts are known here (157 to 200): a frame that could not be read could hide an order. Clients that speak only newer
+ones (protobuf, from 201: rust-ibapi 3) cannot come through a guard.
 
 Source: architecture §4 (the guard, halt), ib-facts A.1, A.4, B.1.
 """

@@ -15,7 +15,6 @@ START_API = 71
 PLACE_ORDER = 3
 CANCEL_ORDER = 4
 REQ_OPEN_ORDERS = 5
-GLOBAL_CANCEL = 58
 
 READ_REQUESTS: frozenset[int] = frozenset(
     {1, 2, 59}  # quotes

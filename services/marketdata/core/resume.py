@@ -1,4 +1,4 @@
-"""Go on after a restart or a takeover without losing or doubling a bar.
+"""Go on after a restart or a take-over without losing or doubling a bar.
 
 Bars follow from ticks alone, so a new leader reads ticks again from a while before the last bars on the bus and builds
 them anew; what is on the bus already, equal in its numbers, is not published again.

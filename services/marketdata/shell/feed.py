@@ -1,7 +1,7 @@
 """Ticks in, bars and last prices out, while this process leads.
 
 One task does it all in turn, so that order needs no locks: read what came, build, publish under the lease, and a few
-times a second write the last prices. After a restart, a takeover, another incarnation or a publish whose outcome is
+times a second write the last prices. After a restart, a take-over, another incarnation or a publish whose outcome is
 unknown it starts over from the streams (`core/resume.py`): bars are a function of ticks.
 
 Bounds: one read takes at most `READ_ENTRIES` batches a stream; while more than that waits, bars are closed by trades

@@ -229,10 +229,6 @@ class DataDesk:
         """Return how many contracts are subscribed."""
         return len(self._by_contract)
 
-    def has_subscribers(self, con_id: int) -> bool:
-        """Return whether anybody takes this contract's data."""
-        return con_id in self._by_contract
-
     # -------------------------------------------------------------------------------------------- admission
     def _admit(
         self,

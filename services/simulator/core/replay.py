@@ -174,7 +174,6 @@ class ReplayMarket:
         self._loop = loop
         self._start_ns = start_ns
         self._first_ms = min(recording.ts_ms[0] for recording in recordings.values())
-        self._last_ms = max(recording.ts_ms[-1] for recording in recordings.values())
         self._positions = [0] * len(self._recordings)
         self.rows_played = 0
         self.loops_done = 0

@@ -94,6 +94,19 @@ def test_up_opens_with_mode_account_port_and_then_the_status(world: World, syste
     assert done.status == 1 and "process supervisor ended" in done.err and FakeSystem.stopped
 
 
+def test_up_gives_the_services_the_settings_it_has_read(
+    world: World, systems: list[LocalOptions], cq: Cq, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world.beat("gateway", role="leader", epoch=3, link="READY")
+    file = tmp_path / "my.env"
+    file.write_text("MAX_POSITION_SIZE=7\n")
+    monkeypatch.setenv("CQ_ENV_FILE", str(file))
+    cq("up", "--strategies", STRATEGIES)
+    monkeypatch.setenv("CQ_ENV_FILE", "")
+    cq("up", "--strategies", STRATEGIES)
+    assert [options.env_file for options in systems] == [file, None]
+
+
 @pytest.mark.parametrize("answer", ["y\n", "U0000000\n", ""])
 def test_up_in_live_asks_for_the_account(world: World, systems: list[LocalOptions], cq: Cq, answer: str) -> None:
     world.mode = Mode.LIVE

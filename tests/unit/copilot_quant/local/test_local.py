@@ -18,7 +18,7 @@ from copilot_quant.local.processes import LocalPlan, Process, services_of
 from copilot_quant.local.redis_process import find_redis, write_redis_config
 from copilot_quant.local.run_file import RunningSystem, read_run_file, remove_run_file, write_run_file
 from copilot_quant.local.supervision import ProcessInfo, Supervisor
-from copilot_quant.local.system import lock_directory
+from copilot_quant.local.system import LocalOptions, LocalSystem, lock_directory
 from copilot_quant.local.view import Frame, render
 from shared.bus.acl import ROLES
 from shared.errors import ConfigError, CqError
@@ -70,9 +70,21 @@ def test_what_must_outlive_a_stop_is_kept_apart_from_the_run(tmp_path: Path) -> 
     data_dir.mkdir()
     text = write_redis_config(run_dir, 7000, [], data_dir=data_dir).read_text()
     assert f"dir {data_dir}/redis" in text and (data_dir / "redis").is_dir()
-    guard = services_of(a_plan(state_dir=str(data_dir)))[1]
+    guard, gateway = services_of(a_plan(state_dir=str(data_dir)))[1:3]
+    assert gateway.env["GATEWAY_STATE_DIR"] == f"{data_dir}/gateway"
     assert guard.env["GUARD_STATE_DIR"] == f"{data_dir}/guard"
     assert services_of(a_plan())[1].env["GUARD_STATE_DIR"] == "/run/guard"
+
+
+def test_every_service_reads_the_settings_as_they_were_at_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "my.env"
+    file.write_text("MAX_POSITION_SIZE=7\n")
+    system = LocalSystem(LocalOptions(env_file=file), tmp_path)
+    file.write_text("MAX_POSITION_SIZE=7000\n")
+    paths = {process.env["CQ_ENV_FILE"] for process in services_of(system.plan)}
+    assert [Path(path).read_text() for path in paths] == ["MAX_POSITION_SIZE=7\n"]
+    assert {process.env["CQ_ENV_FILE"] for process in services_of(a_plan())} == {""}
+    system.stop()
 
 
 def test_one_deployment_runs_once(tmp_path: Path) -> None:

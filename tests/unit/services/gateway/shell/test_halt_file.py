@@ -22,6 +22,24 @@ def test_what_is_kept_is_there_for_the_next_process_and_another_gateway(tmp_path
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["halt-sim.json"]
 
 
+def test_two_containers_with_one_process_id_do_not_write_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    replace = Path.replace
+
+    def noted(path: Path, target: Path) -> Path:
+        made.append(path.name)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    for number, host in enumerate(("4f1c.example", "9a02")):
+        monkeypatch.setattr("socket.gethostname", lambda name=host: name)
+        HaltFile(tmp_path, "sim").keep(HaltMemory(is_halted=True, at_ns=number + 1))
+    assert len(set(made)) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["halt-sim.json"]
+
+
 def test_a_damaged_file_is_a_halt_until_a_word_is_kept(tmp_path: Path) -> None:
     (tmp_path / "halt-sim.json").write_bytes(b"\xff\xfe")
     file = HaltFile(tmp_path, "sim")
