@@ -20,6 +20,7 @@ from services.gateway.core.ledger import (
     claimed_modify,
     failed_events,
     keep_known,
+    may_be_at_broker,
     modify_request,
     was_claimed_now,
     why_not_modify,
@@ -38,6 +39,7 @@ from shared.messages.codec import decode_fields, encode_body
 from shared.messages.orders import CancelCommand, Command, IntentAction
 
 BLOCK_MS = 500
+READY_S = 30.0
 REPEATED_CANCELS = 500
 
 
@@ -111,6 +113,7 @@ class Commands:
     async def _place(self, command: Command, entry: Entry) -> None:
         legs = len(command.intent.legs)
         await self._make_known(command.intent.con_id)
+        await self._wait_for_evidence(command)
         lane = Lane.REDUCING if command.is_reducing else Lane.ORDER
         late_reason = await self._wait_for_turn(command, lane, legs)
         async with self.sending:
@@ -164,6 +167,11 @@ class Commands:
                     await self._contracts.get(con_id)
             except (CqError, TimeoutError) as e:
                 get_logger().warning("contract.unknown", con_id=con_id, error=str(e))  # the broker will say so itself
+
+    async def _wait_for_evidence(self, command: Command) -> None:
+        """Let the broker tell what it has of a command whose claim Redis may have lost: then `keep_known` sees it."""
+        while may_be_at_broker(command, self._token.incarnation) and not await self._trading.wait_ready(READY_S):
+            get_logger().warning("order.evidence_awaited", intent_id=command.intent.intent_id)
 
     async def _wait_for_turn(self, command: Command, lane: Lane, cost: int) -> str:
         """Wait for a READY session and for room in the budget, at most until the command is too old; say why not."""
