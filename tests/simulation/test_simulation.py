@@ -18,6 +18,7 @@ CAUGHT_WITHIN = {
     "claim_after_send": 20,
     "claim_refusal_not_final": 20,
     "dedupe_by_order_id": 20,
+    "fence_after_tail": 40,
     "guard_that_polls_redis": 10,
     "halt_acknowledged_at_redis": 10,
     "lease_dated_from_the_reply": 20,
