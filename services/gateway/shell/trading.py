@@ -226,6 +226,7 @@ class Trading:
                 self.session_number += 1
                 self.desk.session_number, self.desk.client_id = self.session_number, self.client_id
                 self._closing = ""
+                self.link.dialing()
                 await session.open(host, port, limit_s=settings.connect_limit_s)
                 complaint = self._check_accounts(session.accounts)
                 if complaint:
