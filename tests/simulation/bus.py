@@ -30,11 +30,14 @@ class Weather:
         self.late_s = 0.0
         self.is_cut = False
         self.answers_late_ns = 0
+        self.writes_late_s = 0.0
+        """How long a write may be on its way, at least half of it; reads and renewals are not late by it."""
 
     def calm(self) -> None:
         """Be a good network again."""
         self.loss = self.late = 0.0
         self.answers_late_ns = 0
+        self.writes_late_s = 0.0
         self.is_cut = False
 
     def delay_ns(self, world: World) -> int:
@@ -101,7 +104,10 @@ class SimBus:
             world.after(limit_ns, lambda: fail("Redis did not answer"))
             return
         sent_ns = world.now
-        world.after(weather.delay_ns(world) + node.slow_ns, lambda: self._arrive(
+        way_ns = weather.delay_ns(world) + node.slow_ns
+        if weather.writes_late_s and not is_read:
+            way_ns += world.between(weather.writes_late_s / 2, weather.writes_late_s)
+        world.after(way_ns, lambda: self._arrive(
             node, name, args, kwargs, block_ms, finish, fail, sent_ns, limit_ns))  # fmt: skip
 
     def _arrive(

@@ -150,15 +150,18 @@ class Nemesis:
         self._world.after(self._world.between(1.0, 3.0), cut)
 
     def handover_late(self) -> None:
-        """Kill the leading gateway while its last requests are still on their way, and slow its successor down."""
+        """Kill the leading gateway while its last writes are still on their way, and let its successor's be late too.
+
+        Only writes are: who reads late has nothing to claim, and a late renewal would end the leadership beforehand.
+        """
         system = self._system
         leaders = [name for name, gateway in system.gateways.items() if gateway.trading is not None]
         if not leaders:
             return
         self._note(f"handover_late {leaders[0]}")
         for name in system.gateways:
-            is_old = name == leaders[0]
-            system.weather[name].late, system.weather[name].late_s = (1.0, 5.0) if is_old else (0.5, 1.0)
+            leases = 2.5 if name == leaders[0] else 0.5
+            system.weather[name].writes_late_s = leases * system.options.lease_ttl_s
 
         def end() -> None:
             for name in system.gateways:

@@ -14,22 +14,23 @@ FIRST_SEED = 1000
 PER_TEST = 6
 KEPT = [int(line.split("#")[0]) for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()
         if line.split("#")[0].strip()]  # fmt: skip
-CAUGHT_BY = {
-    "no_fencing": 1,
-    "lease_dated_from_the_reply": 0,
-    "lease_on_the_servers_ttl": 1,
-    "dedupe_by_order_id": 1,
-    "guard_that_polls_redis": 4,
-    "halt_acknowledged_at_redis": 1,
-    "resend_on_unknown": 2,
-    "claim_after_send": 1,
-    "working_released_on_status": 0,
-    "claim_refusal_not_final": 0,
-    "no_incarnation_check": 5,
-    "modify_of_an_order_not_shown": 9,
-    "unit_commit_in_two_steps": 6,
+CAUGHT_WITHIN = {
+    "claim_after_send": 20,
+    "claim_refusal_not_final": 20,
+    "dedupe_by_order_id": 20,
+    "fence_after_tail": 40,
+    "guard_that_polls_redis": 10,
+    "halt_acknowledged_at_redis": 10,
+    "lease_dated_from_the_reply": 20,
+    "lease_on_the_servers_ttl": 10,
+    "modify_of_an_order_not_shown": 30,
+    "no_fencing": 20,
+    "no_incarnation_check": 40,
+    "resend_on_unknown": 20,
+    "unit_commit_in_two_steps": 20,
+    "working_released_on_status": 20,
 }
-"""A seed that catches each mutant; `make mutants` counts how many it takes from 0 on."""
+"""In how many seeds from 0 on each mutant must show itself; it took 1 to 8 when this was written (`make mutants`)."""
 
 
 def failed(options: Options) -> str:
@@ -58,7 +59,10 @@ def test_a_seed_runs_the_same_way_twice() -> None:
     assert first.steps == second.steps and first.trace == second.trace
 
 
-@pytest.mark.parametrize("name", sorted(CAUGHT_BY))
+@pytest.mark.parametrize("name", sorted(CAUGHT_WITHIN))
 def test_a_broken_system_is_noticed(name: str) -> None:
-    assert run(options_for(name, CAUGHT_BY[name])).is_clean
-    assert not run(options_for(name, CAUGHT_BY[name]), patch=MUTANTS[name]).is_clean
+    seeds = range(CAUGHT_WITHIN[name])
+    caught_by = next((seed for seed in seeds if not run(options_for(name, seed), patch=MUTANTS[name]).is_clean), None)
+    assert caught_by is not None, f"{name} broke nothing in {len(seeds)} seeds"
+    # What the mutant is blamed for must not be there without it.
+    assert failed(options_for(name, caught_by)) == ""

@@ -76,6 +76,10 @@ class OrderBook:
         """Return what is not final."""
         return list(self._open.values())
 
+    def odd_tracks(self) -> list[OrderTrack]:
+        """Return what is open and should not be at the broker."""
+        return [track for track in self._open.values() if track.is_odd]
+
     def get(self, key: str) -> OrderTrack | None:
         """Return a track by orderRef, or by permId as text."""
         return self._tracks.get(key)
@@ -121,6 +125,10 @@ class OrderBook:
             track.executions, track.shown_in = known.executions, known.shown_in
             track.sent_ns, track.is_echoed, track.doubted_ns = known.sent_ns, known.is_echoed, known.doubted_ns
             track.reported = max(track.reported, known.reported)
+            track.cancel_sent_ns = known.cancel_sent_ns
+        # A predecessor may have seen it and died before it was cancelled.
+        is_double, is_reopened = track.is_external and bool(track.intent_id), track.previous in _NEVER_THERE
+        track.is_odd = is_double or (is_reopened and track.is_open) or (known is not None and known.is_odd)
         self.put(track)
 
     def restore_fill(self, message: Fill | Commission) -> None:
@@ -249,6 +257,7 @@ class OrderBook:
         if known is not None:
             return known
         track = self._adopted(order, "", first.intent_id, first.leg, first.strategy)
+        track.is_odd = True
         change.duplicates.append(track)
         return track
 
@@ -356,6 +365,7 @@ class OrderBook:
             change.events.append(track.event(now_ns))
         change.events += self._watch_modify(track, now_ns)
         if state_before in _NEVER_THERE and track.is_open:
+            track.is_odd = True
             change.reopened.append(track)
         return change
 

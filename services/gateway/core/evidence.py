@@ -157,7 +157,10 @@ MIDNIGHT_MARGIN_S = 60
 
 
 def shown_since_ns(now_ns: int, time_zone: str) -> int:
-    """Return since when the broker's answers are complete: the last midnight of its zone, and a margin."""
-    moment = datetime.fromtimestamp(now_ns // NS_PER_S - MIDNIGHT_MARGIN_S, ZoneInfo(time_zone))
+    """Return since when the broker's answers are complete: the last midnight of its zone, and a margin.
+
+    A midnight that is less than the margin away counts as past: by the broker's clock it may be.
+    """
+    moment = datetime.fromtimestamp(now_ns // NS_PER_S + MIDNIGHT_MARGIN_S, ZoneInfo(time_zone))
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     return (int(midnight.timestamp()) + MIDNIGHT_MARGIN_S) * NS_PER_S

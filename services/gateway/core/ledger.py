@@ -180,6 +180,14 @@ def modify_request(
     return replace(request, if_claimed=(event,))
 
 
+def may_be_at_broker(command: Command, incarnation: str) -> bool:
+    """Return whether a command may have been sent though its claim is not known: it is of before a loss of Redis.
+
+    What the broker has of it is asked before it is refused: the book of a new leader may lack the order as well.
+    """
+    return command.incarnation != incarnation
+
+
 def keep_known(request: ClaimRequest, known: KnownOrders) -> ClaimRequest:
     """Return the claim with the last word repeated, instead of a refusal, for legs that are known to be at the broker.
 

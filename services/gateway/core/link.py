@@ -80,12 +80,20 @@ class Link:
         """Return the data farms that are down now."""
         return list(self._farms)
 
-    def connected(self, now_ns: int) -> None:
-        """Note a session that the broker accepted."""
-        self._is_connected, self._is_synced, self._is_cut, self._is_silent = True, False, False, False
-        self._heard_ns = self._probed_ns = now_ns
+    def dialing(self) -> None:
+        """Note that a session is being opened: what is told from here on is of the new one, not of the last."""
+        self._is_cut = self._is_silent = False
         self._farms.clear()
-        self.reason, self.code = "connected, asking what happened meanwhile", 0
+
+    def connected(self, now_ns: int) -> None:
+        """Note a session that the broker accepted.
+
+        During an outage TWS says so in the same breath as it accepts, before this is called: what it told stays.
+        """
+        self._is_connected, self._is_synced, self._is_silent = True, False, False
+        self._heard_ns = self._probed_ns = now_ns
+        if not self._is_cut:
+            self.reason, self.code = "connected, asking what happened meanwhile", 0
 
     def synced(self) -> None:
         """Note that everything is known and published."""

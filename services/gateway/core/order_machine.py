@@ -123,7 +123,8 @@ class OrderTrack:
 
     `order_ref` is empty and `is_external` set for orders not ours. `perm_id` 0 means the broker never showed it.
     `shown_in` is the number of the trading session that showed it open: only that session may change it (architecture
-    §4). `sent_ns` is on the monotonic clock of the process that sent it, 0 if another process did or nobody.
+    §4). `sent_ns` is on the monotonic clock of the process that sent it, 0 if another process did or nobody. `is_odd`
+    says that it should not be at the broker (a double, or declared absent before): it is cancelled until it has ended.
     """
 
     order_ref: str
@@ -161,6 +162,7 @@ class OrderTrack:
     is_echoed: bool = False
     doubted_ns: int = 0
     cancel_sent_ns: int = 0
+    is_odd: bool = False
 
     @property
     def key(self) -> str:

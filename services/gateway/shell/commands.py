@@ -20,6 +20,7 @@ from services.gateway.core.ledger import (
     claimed_modify,
     failed_events,
     keep_known,
+    may_be_at_broker,
     modify_request,
     was_claimed_now,
     why_not_modify,
@@ -35,9 +36,10 @@ from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.errors import BadInput, BrokerUnavailable, CqError, Fenced, OutcomeUnknown, Refused, TransientError
 from shared.logs import get_logger
 from shared.messages.codec import decode_fields, encode_body
-from shared.messages.orders import CancelCommand, Command, IntentAction
+from shared.messages.orders import CancelCommand, CancelRequest, Command, IntentAction
 
 BLOCK_MS = 500
+READY_S = 30.0
 REPEATED_CANCELS = 500
 
 
@@ -63,6 +65,8 @@ class Commands:
         self.sending = asyncio.Lock()
         """Held from a claim to the write of its orders: who holds it knows that nothing is in between."""
         self._cancels_wanted: dict[str, str] = {}
+        self._cancels_unmet: dict[str, CancelRequest] = {}
+        """Intent → its cancel, when no order of it was known: one whose claim Redis lost may still be shown."""
         self._cancels_sent: dict[str, tuple[int, str]] = {}
         """Order → (session, reason) of the last cancel: one that a lost session may have swallowed is sent again."""
         trading.desk.on_shown = self._shown
@@ -111,6 +115,7 @@ class Commands:
     async def _place(self, command: Command, entry: Entry) -> None:
         legs = len(command.intent.legs)
         await self._make_known(command.intent.con_id)
+        await self._wait_for_evidence(command)
         lane = Lane.REDUCING if command.is_reducing else Lane.ORDER
         late_reason = await self._wait_for_turn(command, lane, legs)
         async with self.sending:
@@ -164,6 +169,11 @@ class Commands:
                     await self._contracts.get(con_id)
             except (CqError, TimeoutError) as e:
                 get_logger().warning("contract.unknown", con_id=con_id, error=str(e))  # the broker will say so itself
+
+    async def _wait_for_evidence(self, command: Command) -> None:
+        """Let the broker tell what it has of a command whose claim Redis may have lost: then `keep_known` sees it."""
+        while may_be_at_broker(command, self._token.incarnation) and not await self._trading.wait_ready(READY_S):
+            get_logger().warning("order.evidence_awaited", intent_id=command.intent.intent_id)
 
     async def _wait_for_turn(self, command: Command, lane: Lane, cost: int) -> str:
         """Wait for a READY session and for room in the budget, at most until the command is too old; say why not."""
@@ -291,11 +301,17 @@ class Commands:
                 if not tracks:
                     # Closed first. A claim that comes later writes the outcomes, for only it knows the terms.
                     await self._retry(lambda: self._close_first(cancel.intent_id, cancel.leg or 0, entry.entry_id))
+                    self._remember_unmet(cancel)
         if tracks:
             await self._retry(lambda: self._skip("cancel-commands", entry.entry_id))
         for track in tracks:
             if track.is_open:
                 await self.cancel(track, cancel.reason)
+
+    def _remember_unmet(self, cancel: CancelRequest) -> None:
+        self._cancels_unmet[cancel.intent_id] = cancel
+        while len(self._cancels_unmet) > REPEATED_CANCELS:
+            del self._cancels_unmet[next(iter(self._cancels_unmet))]
 
     async def _close_first(self, intent_id: str, leg: int, entry_id: str) -> str:
         await self._bus.cancel_first(
@@ -343,6 +359,9 @@ class Commands:
             self._cancels_sent.pop(track.key, None)
             return
         reason = self._cancels_wanted.pop(track.key, None)
+        unmet = self._cancels_unmet.get(track.intent_id)
+        if reason is None and unmet is not None and unmet.leg in (None, track.leg) and not track.cancel_sent_ns:
+            reason = unmet.reason
         sent = self._cancels_sent.get(track.key)
         if reason is None and sent is not None and sent[0] != self._trading.session_number:
             reason = sent[1]

@@ -6,7 +6,6 @@ order comes from its claimed event, which the book keeps and which a successor r
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from services.gateway import metrics
@@ -58,7 +57,6 @@ class OrderDesk(SessionListener):
         self._on_ask = on_ask
         self._on_closed = on_closed
         self._commissions: dict[str, BrokerCommission] = {}
-        self._odd: deque[OrderTrack] = deque(maxlen=1000)
         self.on_shown: Callable[[OrderTrack], None] = lambda _track: None
 
     # -- the listener
@@ -166,7 +164,7 @@ class OrderDesk(SessionListener):
     # -- publishing
 
     def publish(self, change: Change) -> None:
-        """Queue what a change brings, and remember what must be cancelled."""
+        """Queue what a change brings; have the broker asked where something is there that should not be."""
         for fill in change.fills:
             self._outbox.put_fill(fill)
             self._release_commission(fill.exec_id)
@@ -180,19 +178,11 @@ class OrderDesk(SessionListener):
         for track in change.reopened:
             metrics.REOPENED.inc()
             get_logger().error("order.reopened", order_ref=track.order_ref, perm_id=track.perm_id)
-            self._odd.append(track)
         for track in change.duplicates:
             metrics.DUPLICATES.inc()
             get_logger().error("order.duplicated", intent_id=track.intent_id, perm_id=track.perm_id)
-            self._odd.append(track)
         if change.reopened or change.duplicates:
             self._on_ask("an order is there that should not be")  # what must be cancelled is cancelled with the answer
-
-    def take_odd(self) -> list[OrderTrack]:
-        """Return the orders that must be cancelled because they should not be there."""
-        odd = list(self._odd)
-        self._odd.clear()
-        return odd
 
     def _acknowledged(self, track: OrderTrack) -> None:
         if track.sent_ns and not track.is_echoed:

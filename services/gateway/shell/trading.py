@@ -34,6 +34,7 @@ from shared.messages.orders import Command, OrderState
 from shared.tws.hello import TradingClaim
 
 TURN_S = 0.2
+ODD_EVERY_S = 5.0
 ROUNDS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Pauses between further questions while something stays in doubt."""
 
@@ -225,6 +226,7 @@ class Trading:
                 self.session_number += 1
                 self.desk.session_number, self.desk.client_id = self.session_number, self.client_id
                 self._closing = ""
+                self.link.dialing()
                 await session.open(host, port, limit_s=settings.connect_limit_s)
                 complaint = self._check_accounts(session.accounts)
                 if complaint:
@@ -367,7 +369,7 @@ class Trading:
 
     def _schedule(self, findings: Findings) -> None:
         """Come back while something is in doubt, less and less often."""
-        if not findings.in_doubt and not self._book.modifies:
+        if not findings.in_doubt and not self._book.modifies and not self._book.odd_tracks():
             self._in_doubt_round, self._next_round_ns = 0, 0
             return
         pause_s = ROUNDS_S[min(self._in_doubt_round, len(ROUNDS_S) - 1)] + 0.5
@@ -375,10 +377,18 @@ class Trading:
         self._next_round_ns = self._clock.monotonic_ns() + int(pause_s * NS_PER_S)
 
     def _cancel_odd(self, session: IbSession) -> None:
-        """Cancel what should not be there: an order declared absent, or a second one of an intent."""
-        for track in self.desk.take_odd():
-            if track.order_id and track.client_id == session.client_id and session.is_open:
+        """Cancel what should not be there, until it has ended: an order declared absent, or a second one of an intent.
+
+        The cancel may be lost with a session, or come while IB is away. It is not repeated while the broker works on
+        it, nor at once: a double carries the order id of the first, which is meant to stay.
+        """
+        now_ns = self._clock.monotonic_ns()
+        for track in self._book.odd_tracks():
+            is_shown = track.shown_in == self.session_number and track.client_id == session.client_id
+            is_asked = track.cancel_sent_ns and now_ns - track.cancel_sent_ns < ODD_EVERY_S * NS_PER_S
+            if is_shown and not is_asked and track.state is not OrderState.CANCEL_PENDING and session.is_open:
                 session.cancel(track.order_id)
+                track.cancel_sent_ns = now_ns
                 get_logger().error("order.odd_cancelled", order_id=track.order_id, perm_id=track.perm_id)
 
     def _announce(self, findings: Findings, started_ns: int) -> None:

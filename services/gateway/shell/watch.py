@@ -163,6 +163,7 @@ class Watch:
         while True:
             session = IbSession(settings.client_id, self.desk, time_zone=settings.tws_time_zone)
             self._closing = ""
+            self.link.dialing()
             try:
                 await session.open(host, port, limit_s=settings.connect_limit_s)
                 complaint = self._check_accounts(session.accounts)

@@ -99,6 +99,26 @@ def test_a_second_perm_id_is_a_second_order(book: OrderBook) -> None:
     assert [track.perm_id for track in change.duplicates] == [100]
     assert change.events[0].strategy == "demo" and change.events[0].is_external
     assert not book.shown(shown(perm_id=100), 7, session=1).duplicates
+    assert [track.perm_id for track in book.odd_tracks()] == [100]
+    book.shown(shown("Cancelled", perm_id=100), 8, session=1)
+    assert not book.odd_tracks()
+
+
+def test_a_successor_knows_what_should_not_be_there(book: OrderBook) -> None:
+    # A leader that died between the event of a double, or of a reopened order, and its cancel left it working.
+    track = book.get(REF)
+    assert track is not None
+    told = book.told(track, OrderFact.NEVER_SENT, 5).events
+    told += book.shown(shown(is_listed=True), 6, session=1).events
+    told += book.shown(shown(perm_id=100), 7, session=1).events
+    told += book.shown(shown("PendingCancel"), 8, session=1).events
+    successor = OrderBook(DEP, "DU1")
+    for each in told:
+        successor.restore(each)
+    assert sorted(track.perm_id for track in successor.odd_tracks()) == [99, 100]
+    ended = book.shown(shown("Cancelled"), 9, session=1).events
+    successor.restore(ended[0])
+    assert [track.perm_id for track in successor.odd_tracks()] == [100]
 
 
 def test_what_was_declared_absent_and_appears_is_reopened(book: OrderBook) -> None:
@@ -107,6 +127,7 @@ def test_what_was_declared_absent_and_appears_is_reopened(book: OrderBook) -> No
     book.told(track, OrderFact.NEVER_SENT, 5)
     change = book.shown(shown(is_listed=True), 6, session=1)
     assert change.reopened == [track] and track.state is OrderState.WORKING
+    assert book.odd_tracks() == [track]
 
 
 def test_our_order_without_a_memory_of_it_is_adopted() -> None:

@@ -10,6 +10,7 @@ from services.gateway.core.ledger import (
     claimed,
     claimed_modify,
     keep_known,
+    may_be_at_broker,
     modify_request,
     was_claimed_now,
     why_not_modify,
@@ -126,6 +127,12 @@ def test_a_modify_that_cannot_be_sent_ends_in_its_claim() -> None:
     modify = command(modifies="m" * 20)
     request = modify_request(modify, None, refusal="gone", entry_id="1-1", deployment_id="sim", now_ns=5)
     assert request.if_claimed[0].state is OrderState.REFUSED
+
+
+def test_a_command_of_before_a_loss_may_be_at_the_broker() -> None:
+    # Simulation, seed 5101: a bracket whose claim Redis had lost was refused before the broker had told how it ended.
+    assert may_be_at_broker(command(), "y")
+    assert not may_be_at_broker(command(), "x")
 
 
 def test_a_refusal_repeats_the_last_word_on_an_order_that_is_at_the_broker() -> None:

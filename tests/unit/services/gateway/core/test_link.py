@@ -36,6 +36,26 @@ def test_lost_connectivity_degrades_and_its_return_asks_again() -> None:
     assert link.told(1101, "back, data lost") == [LinkAct.RECONCILE, LinkAct.RESUBSCRIBE]
 
 
+def test_an_outage_told_while_connecting_is_not_forgotten() -> None:
+    # Simulation, seed 5546: an order that TWS held was declared not sent by a session that began during the outage.
+    link = Link()
+    link.dialing()
+    link.told(1100, "lost")
+    link.connected(0)
+    link.synced()
+    assert state(link) is LinkState.DEGRADED and not link.is_undisturbed and link.code == 1100
+    assert link.told(1102, "back") == [LinkAct.RECONCILE] and link.is_undisturbed
+
+
+def test_an_outage_of_the_last_session_says_nothing_of_the_next() -> None:
+    link = ready()
+    link.told(1100, "lost")
+    link.closed("gone")
+    link.dialing()
+    link.connected(0)
+    assert state(link) is LinkState.RECONCILING and link.is_undisturbed
+
+
 def test_2110_heals_with_the_next_good_farm() -> None:
     link = ready()
     link.told(2110, "broken")

@@ -87,8 +87,13 @@ def test_an_order_of_before_the_brokers_midnight_stays_unknown(book: OrderBook) 
 def test_answers_are_complete_since_a_minute_after_the_last_midnight_of_the_zone() -> None:
     noon = parse_iso_utc("2026-11-26T17:00:00Z")
     assert shown_since_ns(noon, "America/New_York") == parse_iso_utc("2026-11-26T05:01:00Z")
-    just_after = parse_iso_utc("2026-11-26T05:00:30Z")
-    assert shown_since_ns(just_after, "America/New_York") == parse_iso_utc("2026-11-25T05:01:00Z")
+    # Simulation, seed 5193: what yesterday brought was taken for complete in the first minute of the new day.
+    for about_midnight in ("2026-11-26T05:00:30Z", "2026-11-26T04:59:30Z"):
+        assert shown_since_ns(parse_iso_utc(about_midnight), "America/New_York") == parse_iso_utc(
+            "2026-11-26T05:01:00Z"
+        )
+    before = parse_iso_utc("2026-11-26T04:58:30Z")
+    assert shown_since_ns(before, "America/New_York") == parse_iso_utc("2026-11-25T05:01:00Z")
 
 
 def test_what_the_broker_once_showed_is_never_not_sent(book: OrderBook) -> None:

@@ -136,4 +136,4 @@ def test_a_second_order_of_one_reference_is_asked_about_at_once(desk: OrderDesk,
     desk.order_shown(shown())
     assert not asked
     desk.order_shown(replace(shown(), perm_id=100))
-    assert asked and [track.perm_id for track in desk.take_odd()] == [100]
+    assert asked and [track.perm_id for track in desk.book.odd_tracks()] == [100]

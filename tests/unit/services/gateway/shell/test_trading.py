@@ -1,0 +1,108 @@
+"""What the trading session does about orders that should not be there."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, cast
+
+import pytest
+
+from services.gateway.core.book import OrderBook
+from services.gateway.core.evidence import BrokerOrder
+from services.gateway.core.takeover import Takeover
+from services.gateway.core.tws_codes import CodeTable
+from services.gateway.core.windows import Windows
+from services.gateway.settings import GatewaySettings
+from services.gateway.shell.trading import ODD_EVERY_S, Trading
+from shared.bus.ports import LeaseToken
+from shared.clock import NS_PER_S
+from shared.ids import IntentId, order_ref
+from shared.messages.orders import OrderEvent, OrderState, Side
+
+IID = IntentId("abcdefghij234567abcd")
+
+
+class Clock:
+    """A clock that is set."""
+
+    def __init__(self) -> None:
+        self.now_ns = NS_PER_S
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def wall_ns(self) -> int:
+        return self.now_ns
+
+
+class Session:
+    """A session that keeps what it is asked to cancel."""
+
+    client_id = 101
+    is_open = True
+
+    def __init__(self) -> None:
+        self.cancelled: list[int] = []
+
+    def cancel(self, order_id: int) -> None:
+        self.cancelled.append(order_id)
+
+
+@pytest.fixture
+def trading() -> Trading:
+    settings = GatewaySettings(**cast(Any, {"CQ_MODE": "sim", "IB_SIM_ACCOUNT": "DUSIM0001"}))
+    book = OrderBook(settings.deployment_id, "DUSIM0001")
+    ref = order_ref(settings.deployment_id, IID, 0)
+    book.restore(
+        OrderEvent(
+            intent_id=IID, order_ref=ref, state=OrderState.CLAIMED, strategy="demo", account="DUSIM0001", con_id=1,
+            side=Side.BUY, quantity=Decimal(10), order_type="LMT", order_id=7, client_id=101,
+        )
+    )  # fmt: skip
+    made = Trading(
+        settings, cast(Any, None), book, cast(Any, None), CodeTable({}), Takeover(), LeaseToken("gateway", "g", 1, "i"),
+        lambda: True, lambda _: "", Windows((), lead_s=0, grace_s=0, began_ns=0), began_ns=0, clock=cast(Any, Clock()),
+    )  # fmt: skip
+    made.session_number = 1
+    return made
+
+
+def show(trading: Trading, perm_id: int, status: str = "Submitted") -> None:
+    ref = order_ref(trading._settings.deployment_id, IID, 0)
+    order = BrokerOrder(
+        "DUSIM0001", 1, Side.BUY, Decimal(10), "LMT", perm_id, ref, order_id=7, client_id=101, status=status
+    )
+    trading._book.shown(order, 5, session=trading.session_number)
+
+
+def test_a_double_is_cancelled_until_it_has_ended(trading: Trading) -> None:
+    # Simulation: a cancel that was lost with its session, or refused, left the double working for ever.
+    session = Session()
+    show(trading, 99)
+    show(trading, 100)
+    clock = cast(Clock, trading._clock)
+    trading._cancel_odd(cast(Any, session))
+    trading._cancel_odd(cast(Any, session))
+    assert session.cancelled == [7]  # not twice in a row: the first order carries the same id
+    clock.now_ns += int(ODD_EVERY_S * NS_PER_S)
+    trading._cancel_odd(cast(Any, session))
+    assert session.cancelled == [7, 7]
+    show(trading, 100, "PendingCancel")
+    clock.now_ns += int(ODD_EVERY_S * NS_PER_S)
+    trading._cancel_odd(cast(Any, session))
+    assert session.cancelled == [7, 7]  # the broker works on it
+    show(trading, 100, "Cancelled")
+    trading._cancel_odd(cast(Any, session))
+    assert session.cancelled == [7, 7] and not trading._book.odd_tracks()
+
+
+def test_only_what_this_session_shows_is_cancelled(trading: Trading) -> None:
+    session = Session()
+    show(trading, 99)
+    show(trading, 100)
+    trading.session_number = 2
+    trading._cancel_odd(cast(Any, session))
+    assert session.cancelled == []
+    show(trading, 100)
+    trading._cancel_odd(cast(Any, session))
+    assert session.cancelled == [7]
