@@ -17,7 +17,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from bench.simulator import Client, cpu_s, frames_in, free_port
+from bench.simulator import Client, cpu_s, frames_in
+from copilot_quant.local.ports import reserve_ports
 from services.simulator.shell.files import read_recordings
 from shared.tws import requests as rq
 from shared.tws.contract import TwsContract
@@ -32,7 +33,7 @@ def run(files: list[str], speed: float) -> dict[str, Any]:
     first_ms = min(each.ts_ms[0] for each in recordings.values())
     last_ms = max(each.ts_ms[-1] for each in recordings.values())
     due_s = (last_ms - first_ms) / 1000 / speed
-    port, control_port = free_port(), free_port()
+    port, control_port = reserve_ports(2)
     command = [
         sys.executable, "-m", "services.simulator", "--once", "--speed", str(speed), "--port", str(port),
         "--http-port", str(control_port),

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from bench import feed
 from bench.measuring import Row
+from copilot_quant.local.ports import reserve_ports
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.connection import ClientConnection, ServerHello
@@ -37,18 +38,10 @@ AAPL = TwsContract(symbol="AAPL", sec_type="STK", exchange="SMART", currency="US
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def simulator(tick_rate: float) -> Iterator[tuple[int, int]]:
     """Run a simulator without any limits of its own; yield its port and process id."""
-    port, control_port = free_port(), free_port()
+    port, control_port = reserve_ports(2)
     settings = {
         "SIM_PORT": port, "SIM_HTTP_PORT": control_port, "SIM_TICK_RATE": tick_rate, "SIM_PACING": "off",
         "SIM_LATENCY_MS": 0, "SIM_FILL_LATENCY_MS": 0, "SIM_MAX_ORDERS_PER_SIDE": 1_000_000, "SIM_CASH": 10**12,
