@@ -1,0 +1,39 @@
+"""Make the options of a local system from the settings of `.env`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from copilot_quant.local.system import LocalOptions
+from shared.settings import BrokerSettings, Mode
+
+
+def options_of(
+    settings: BrokerSettings,
+    directory: Path,
+    *,
+    strategies_file: str = "",
+    limits_file: str = "",
+    gateways: int = 2,
+    workers: int = 2,
+) -> LocalOptions:
+    """Return the options of a system on the broker that the settings name; in sim mode with a simulator of its own.
+
+    What a paper or live deployment knows is kept in `.cq/<deployment>` of `directory`.
+    """
+    is_sim = settings.mode is Mode.SIM
+    return LocalOptions(
+        mode=settings.mode,
+        deployment=settings.deployment,
+        account=settings.account,
+        simulator={} if is_sim else None,
+        broker_host=settings.broker_host,
+        broker_port=settings.broker_port,
+        strategies_file=strategies_file,
+        limits_file=limits_file,
+        lease_ttl_s=1.0 if is_sim else settings.lease_ttl_s,
+        gateways=gateways,
+        workers=workers,
+        passthrough={f"IB_{settings.mode.upper()}_CLIENT_ID": str(settings.client_id)},
+        data_dir=None if is_sim else directory / ".cq" / settings.deployment,
+    )
