@@ -222,7 +222,7 @@ async def _resume_first_start(desk: Desk, mode: Mode) -> None:
     status = await desk.halt_status()
     if mode is not Mode.PAPER or status.get("stage") == HaltStage.NONE:
         return
-    last_ids = [await desk.bus.last_id(stream) for stream in (desk.keys.control, desk.keys.orders)]
+    last_ids = [await desk.bus.last_id(stream) for stream in (desk.keys.control, desk.keys.intents)]
     if status.get("who") not in ("gateway", "guard") or set(last_ids) != {NOTHING_EVER}:
         log.warning("it is halted (%s): orders are refused until `cq resume --reason …`", status.get("reason", ""))
         return
