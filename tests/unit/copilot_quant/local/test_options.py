@@ -20,3 +20,14 @@ def test_a_simulated_system_has_its_own_exchange_and_keeps_nothing(monkeypatch: 
     monkeypatch.setenv("CQ_MODE", "sim")
     options = options_of(load_settings(BrokerSettings), Path("/home"))
     assert (options.mode, options.simulator, options.data_dir, options.lease_ttl_s) == (Mode.SIM, {}, None, 1.0)
+
+
+def test_limits_of_the_env_file_reach_the_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "my.env"
+    file.write_text(
+        "IB_PAPER_ACCOUNT=DUB267514\nMAX_POSITION_SIZE=5   # shares\nMAX_TOTAL_EXPOSURE=9\nREDIS_URL=redis://h:1/0\n"
+    )
+    monkeypatch.setenv("CQ_ENV_FILE", str(file))
+    monkeypatch.setenv("MAX_TOTAL_EXPOSURE", "7")  # the environment wins, and is inherited as it is
+    options = options_of(load_settings(BrokerSettings), Path("/home"))
+    assert options.passthrough == {"MAX_POSITION_SIZE": "5", "IB_PAPER_CLIENT_ID": "1"}
