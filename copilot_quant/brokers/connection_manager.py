@@ -190,6 +190,7 @@ class IBKRConnectionManager:
             raise BrokerUnavailable(f"every client id for tools is in use at {host}:{port}: end some of them")
         self._check_accounts(settings)
         self._session = {
+            "mode": mode.value,
             "host": host,
             "port": port,
             "client_id": client_id,

@@ -171,7 +171,7 @@ class IBKRLiveDataFeed:
 
     async def _watch(self, desk: Desk) -> None:
         """Keep asking for what is subscribed, and tell what is new."""
-        renewed_ns = SYSTEM_CLOCK.monotonic_ns()
+        renewed_ns, is_away = SYSTEM_CLOCK.monotonic_ns(), False
         while True:
             try:
                 if SYSTEM_CLOCK.monotonic_ns() - renewed_ns > RENEW_S * NS_PER_S:
@@ -179,8 +179,12 @@ class IBKRLiveDataFeed:
                     renewed_ns = SYSTEM_CLOCK.monotonic_ns()
                 for symbol, (info, since_ns) in list(self._subscribed.items()):
                     self._take(symbol, quote_of(await desk.last_price(info.con_id), since_ns))
+                is_away = False
             except BusUnavailable as e:
-                log.warning("no prices at the moment: %s", e)
+                if not is_away:
+                    log.warning("no prices at the moment: %s", e)
+                is_away = True
+                await SYSTEM_CLOCK.sleep(1.0)
             await SYSTEM_CLOCK.sleep(LOOK_EVERY_S)
 
     def _take(self, symbol: str, quote: dict[str, float] | None) -> None:

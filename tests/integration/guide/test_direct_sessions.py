@@ -41,7 +41,8 @@ def test_a_session_reads_everything(manager: IBKRConnectionManager) -> None:
     (found,) = ib.reqContractDetails(Stock("AAPL", "SMART", "USD"))
     assert len(ib.reqHistoricalData(found.contract, "", "10 D", "1 day", "TRADES", True)) > 4
     status = manager.status()
-    assert status["connected"] and status["client_id"] >= 11 and status["accounts"] == ["DUB267514"]
+    assert status["connected"] and status["mode"] == "paper"
+    assert status["client_id"] >= 11 and status["accounts"] == ["DUB267514"]
     assert manager.health()["healthy"] is True
     with pytest.raises(BadInput, match="connection manager"):
         ib.connect()
