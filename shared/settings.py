@@ -234,8 +234,8 @@ ClientIds = Annotated[tuple[int, ...], NoDecode, BeforeValidator(_client_ids)]
 """A comma separated variable of one or more different client ids."""
 
 
-def load_settings(settings_class: type[S]) -> S:
-    """Read settings of a class from the environment and the `.env` file.
+def load_settings(settings_class: type[S], **chosen: str) -> S:
+    """Read settings of a class from the environment and the `.env` file; `chosen` variables win over both.
 
     Raises:
         ConfigError: one sentence per wrong setting, each with the variable's name; never with a secret's value.
@@ -246,7 +246,7 @@ def load_settings(settings_class: type[S]) -> S:
     if path is not None and named != ".env" and not path.is_file():
         raise ConfigError(f"CQ_ENV_FILE: there is no file {named!r}")
     try:
-        return settings_class(_env_file=path, _env_file_encoding="utf-8")
+        return settings_class(_env_file=path, _env_file_encoding="utf-8", **chosen)  # type: ignore[arg-type]
     except ValidationError as e:
         raise ConfigError([_sentence(settings_class, error) for error in e.errors(include_url=False)]) from e
 

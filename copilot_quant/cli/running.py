@@ -15,6 +15,7 @@ from copilot_quant.cli.looking import print_status, read_status
 from copilot_quant.cli.output import console
 from copilot_quant.desk import open_desk
 from copilot_quant.local.demo import DemoOptions, run_demo
+from copilot_quant.local.options import options_of
 from copilot_quant.local.system import LocalOptions, LocalSystem
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
 from shared.errors import ConfigError, CqError
@@ -92,32 +93,15 @@ def up(
         typed = typer.prompt("LIVE trades real money: type the account to go on")
         if typed.strip() != settings.account:
             raise ConfigError("the account typed is another one than IB_LIVE_ACCOUNT: nothing was started")
-    mode = settings.mode.upper()
-    is_sim = settings.mode is Mode.SIM
-    options = LocalOptions(
-        mode=settings.mode,
-        deployment=settings.deployment,
-        account=settings.account,
-        simulator={} if is_sim else None,
-        broker_host=settings.broker_host,
-        broker_port=settings.broker_port,
+    options = options_of(
+        settings,
+        Path.cwd(),
         strategies_file=_strategies_file(strategies),
         limits_file=str(Path(limits).resolve()) if limits else "",
-        lease_ttl_s=1.0 if is_sim else settings.lease_ttl_s,
         gateways=gateways,
         workers=workers,
-        passthrough={f"IB_{mode}_CLIENT_ID": str(settings.client_id)},
-        data_dir=None if is_sim else Path.cwd() / ".cq" / settings.deployment,
-        env_file=_env_file(),
     )
     asyncio.run(_run_until_stopped(options))
-
-
-def _env_file() -> Path | None:
-    """Return the file of settings that this command itself has read, if there is one."""
-    named = os.environ.get("CQ_ENV_FILE", ".env")
-    path = Path(named).resolve()
-    return path if named and path.is_file() else None
 
 
 async def _run_until_stopped(options: LocalOptions) -> None:
