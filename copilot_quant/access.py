@@ -2,9 +2,9 @@
 
 1. One `Access` per mode and process; its desk lives on the background loop.
 2. A system started here runs until this process ends, however it ends, or until `stop_started()`; others are left.
-3. A new paper deployment starts halted until a person resumes it. Where a script starts the deployment itself, and
-   nobody ever resumed or ordered anything in it, that start counts as the person's resume: on paper, once, audited in
-   `control`. Any other halt stays, and live is never resumed here.
+3. A new paper deployment starts halted until a person resumes it. Where a script makes the deployment itself (there is
+   no `.cq/<deployment>` yet), that start counts as the person's resume: on paper, once, audited in `control`. One that
+   was there before and lost its Redis stays halted, as does any other halt, and live is never resumed here.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ atexit.register(_at_exit)
 
 async def _open(mode: Mode) -> tuple[Access, AsyncExitStack]:
     """Find or start the system of a mode and open a desk on it."""
-    system = None
+    system, is_new = None, False
     running = running_system(mode)
     if running is not None:
         settings = settings_of_system(running)
@@ -143,7 +143,9 @@ async def _open(mode: Mode) -> tuple[Access, AsyncExitStack]:
         settings = broker_settings(mode)
         if "redis_url" not in settings.model_fields_set:
             check_may_order(mode)  # nobody's feed starts a live system by the way
-            system = LocalSystem(options_of(settings, Path.cwd(), gateways=1, workers=0), Path.cwd())
+            options = options_of(settings, Path.cwd(), gateways=1, workers=0)
+            is_new = options.data_dir is not None and not options.data_dir.exists()
+            system = LocalSystem(options, Path.cwd())
             settings = BrokerSettings(_env_file=None, **dict(system.operator_env()))  # type: ignore[arg-type]
     resources = AsyncExitStack()
     try:
@@ -158,7 +160,10 @@ async def _open(mode: Mode) -> tuple[Access, AsyncExitStack]:
         desk = await resources.enter_async_context(open_desk(settings, client_name="cq-front"))
         await _until_ready(desk)
         if system is not None:
-            await _resume_first_start(desk, mode)
+            if is_new:
+                await _resume_first_start(desk, mode)
+            elif (await desk.halt_status()).get("stage") != HaltStage.NONE:
+                log.warning("it is halted: orders are refused until `cq resume --reason …`")
             log.warning("it is ready; status page %s, logs %s/logs", system.status_page, system.run_dir)
     except BaseException as e:
         await resources.aclose()

@@ -76,6 +76,11 @@ def newer(known: HaltMemory | None, found: HaltMemory) -> HaltMemory:
     return replace(later, epoch=max(known.epoch, found.epoch))
 
 
+NEVER_STORED = "no halt state was ever stored: look at the account, then resume"
+"""Why a new paper or live deployment is halted."""
+LOST = "Redis has lost the halt state that this gateway knows: look at the account, then resume"
+
+
 def recalled(stored: HaltMemory | None, disk: HaltMemory | None, *, is_sim: bool, redis_epoch: int) -> HaltMemory:
     """Return the state a new leader begins with.
 
@@ -90,9 +95,7 @@ def recalled(stored: HaltMemory | None, disk: HaltMemory | None, *, is_sim: bool
             return disk
         if is_sim:
             return HaltMemory(is_halted=False)
-        return HaltMemory(
-            is_halted=True, who="gateway", reason="no halt state was stored: look at the account, then resume"
-        )
+        return HaltMemory(is_halted=True, who="gateway", reason=NEVER_STORED if disk is None else LOST)
     if stored.is_halted or disk is None:
         return stored
     if disk.is_halted and disk.at_ns > stored.at_ns:
