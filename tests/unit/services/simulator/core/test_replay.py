@@ -107,11 +107,3 @@ def test_files_plain_and_packed(tmp_path: Path) -> None:
     packed.write_bytes(b"not gzip")
     with pytest.raises(BadInput, match="cannot be read"):
         read_recordings((str(packed),))
-
-
-def test_a_real_day_is_read_whole() -> None:
-    path = Path("/work/shared/data/IBM_20131008.csv.gz")
-    if not path.exists():
-        pytest.skip(f"{path} is not on this machine")
-    found = read_recordings((str(path),))["IBM"]
-    assert len(found) == 45_814 and found.has_quotes and found.ts_ms[0] == 1381239003268
