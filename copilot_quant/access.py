@@ -16,7 +16,7 @@ import threading
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from copilot_quant.background import BACKGROUND
 from copilot_quant.desk import Desk, open_desk
@@ -24,7 +24,7 @@ from copilot_quant.front_settings import broker_settings, check_may_order, mode_
 from copilot_quant.local.options import options_of
 from copilot_quant.local.system import LocalSystem
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
-from shared.errors import BusUnavailable, CqError, TimedOut
+from shared.errors import BrokerUnavailable, BusUnavailable, CqError, TimedOut
 from shared.messages.control import ControlAction, HaltStage
 from shared.settings import BrokerSettings, Mode
 
@@ -57,6 +57,50 @@ class Access:
             TimedOut: it took longer than `limit_s`.
         """
         return BACKGROUND.run(work, limit_s=limit_s)
+
+
+class Joined:
+    """What joins a system with `connect` and lets go of it with `disconnect`; also as a `with` block."""
+
+    def __init__(self) -> None:
+        self.last_error = ""
+        self._access: Access | None = None
+
+    def connect(self) -> bool:
+        """Join; False with the reason in `last_error` when it did not work."""
+        raise NotImplementedError
+
+    def disconnect(self) -> None:
+        """Let go."""
+        raise NotImplementedError
+
+    def is_connected(self) -> bool:
+        """Say whether `connect` worked and `disconnect` was not called since."""
+        return self._access is not None
+
+    def __enter__(self) -> Self:
+        """Connect.
+
+        Raises:
+            BrokerUnavailable: it did not work.
+        """
+        if not self.connect():
+            raise BrokerUnavailable(self.last_error)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.disconnect()
+
+    @property
+    def access(self) -> Access:
+        """Return what `connect` opened.
+
+        Raises:
+            BrokerUnavailable: it did not, or was not called.
+        """
+        if self._access is None:
+            raise BrokerUnavailable(f"not connected: {self.last_error or 'call connect() first'}")
+        return self._access
 
 
 class _Opened:

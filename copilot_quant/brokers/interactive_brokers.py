@@ -17,16 +17,16 @@ import concurrent.futures
 import logging
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any
 
-from copilot_quant.access import Access, open_access
+from copilot_quant.access import Joined, open_access
 from copilot_quant.background import BACKGROUND
 from copilot_quant.brokers.rows import Number, balance_of, fill_row, order_row, position_row, receipt, ticket_of
 from copilot_quant.desk import Desk, OrderResult, OrderTicket
 from copilot_quant.frames import frame
 from copilot_quant.front_settings import sentence
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
-from shared.errors import BrokerUnavailable, BusUnavailable, CqError, DecodeError
+from shared.errors import BusUnavailable, CqError, DecodeError
 from shared.ids import MANUAL
 from shared.messages import decode_fields
 from shared.messages.market import ContractInfo
@@ -39,7 +39,7 @@ POSITION_LIMIT_S = 3.0
 PRICE_RETRIES = 2
 
 
-class IBKRBroker:
+class IBKRBroker(Joined):
     """One account through the system; with no system running, `connect` starts one and says so.
 
     Args:
@@ -48,8 +48,7 @@ class IBKRBroker:
 
     def __init__(self, paper_trading: bool = True) -> None:  # noqa: FBT001, FBT002 - the guide's signature
         self.paper_trading = paper_trading
-        self.last_error = ""
-        self._access: Access | None = None
+        super().__init__()
         self._watching: concurrent.futures.Future[None] | None = None
         self._order_callbacks: list[Callable[[dict[str, Any]], object]] = []
         self._fill_callbacks: list[Callable[[dict[str, Any]], object]] = []
@@ -74,34 +73,6 @@ class IBKRBroker:
         if watching is not None:
             watching.cancel()
         self._access = None
-
-    def is_connected(self) -> bool:
-        """Say whether `connect` worked and `disconnect` was not called since."""
-        return self._access is not None
-
-    def __enter__(self) -> Self:
-        """Connect.
-
-        Raises:
-            BrokerUnavailable: it did not work.
-        """
-        if not self.connect():
-            raise BrokerUnavailable(self.last_error)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.disconnect()
-
-    @property
-    def access(self) -> Access:
-        """Return what `connect` opened.
-
-        Raises:
-            BrokerUnavailable: it did not, or was not called.
-        """
-        if self._access is None:
-            raise BrokerUnavailable(f"not connected: {self.last_error or 'call connect() first'}")
-        return self._access
 
     # -- account
 

@@ -18,16 +18,16 @@ import concurrent.futures
 import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Self
+from typing import Any
 
-from copilot_quant.access import Access, open_access
+from copilot_quant.access import Joined, open_access
 from copilot_quant.background import BACKGROUND
 from copilot_quant.desk import FRESH_S, WATCH_S, Desk
 from copilot_quant.frames import bars_frame
 from copilot_quant.front_settings import sentence
 from shared.bar_sizes import parse_bar_size, parse_span_s
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, parse_iso_utc
-from shared.errors import BadInput, BrokerUnavailable, BusUnavailable, CqError
+from shared.errors import BadInput, BusUnavailable, CqError
 from shared.messages.market import ContractInfo
 
 log = logging.getLogger("copilot_quant.data")
@@ -39,7 +39,7 @@ RENEW_S = WATCH_S / 3
 NUMBERS = ("bid", "bid_size", "ask", "ask_size", "last", "last_size")
 
 
-class IBKRLiveDataFeed:
+class IBKRLiveDataFeed(Joined):
     """Prices and bars; with no system running, `connect` starts one and says so.
 
     Args:
@@ -48,8 +48,7 @@ class IBKRLiveDataFeed:
 
     def __init__(self, paper_trading: bool = True) -> None:  # noqa: FBT001, FBT002 - the guide's signature
         self.paper_trading = paper_trading
-        self.last_error = ""
-        self._access: Access | None = None
+        super().__init__()
         self._watching: concurrent.futures.Future[None] | None = None
         self._subscribed: dict[str, tuple[ContractInfo, int]] = {}
         self._latest: dict[str, dict[str, float]] = {}
@@ -75,34 +74,6 @@ class IBKRLiveDataFeed:
         self._latest.clear()
         self._callbacks.clear()
         self._access = None
-
-    def is_connected(self) -> bool:
-        """Say whether `connect` worked and `disconnect` was not called since."""
-        return self._access is not None
-
-    def __enter__(self) -> Self:
-        """Connect.
-
-        Raises:
-            BrokerUnavailable: it did not work.
-        """
-        if not self.connect():
-            raise BrokerUnavailable(self.last_error)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.disconnect()
-
-    @property
-    def access(self) -> Access:
-        """Return what `connect` opened.
-
-        Raises:
-            BrokerUnavailable: it did not, or was not called.
-        """
-        if self._access is None:
-            raise BrokerUnavailable(f"not connected: {self.last_error or 'call connect() first'}")
-        return self._access
 
     # -- prices
 
