@@ -4,7 +4,7 @@ They are nobody's dependency: they collide with each other (two ship `eventkit`,
 other licences, so they live in `.cache/peers/<name>` and only processes of the tests see them. Each is pinned with the
 hashes of its files in `requirements/peers/<name>.txt`; what a peer shares with us (numpy, tzdata) comes from `.venv`.
 
-Usage: .venv/bin/python -m tools.peers [--lock]   install what is missing; or first resolve the pins anew
+Usage: .venv/bin/python -m tools.peers [--bench] [--lock]   install what is missing; or first resolve the pins anew
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ WANTED = {
     "ibapi-stable": "ibapi-stable==10.50.2",
     "ibapi-9.81": "ibapi==9.81.1.post1",
 }
+MEASURED = {
+    "backtrader": "backtrader==1.9.78.123",
+    "nautilus_trader": "nautilus_trader==1.221.0",
+}
+"""Programs that `bench/` measures ours beside; no test needs them."""
 OURS = ("numpy", "tzdata")
 OPTIONAL = ("ibapi-9.81",)
 """Is built from source, which a machine without a compiler's usual surroundings may refuse."""
-HEAD = (
-    "# {name}: a client library that the simulator is tested with, apart from our own packages.\n"
-    "# Written by `python -m tools.peers --lock`.\n"
-)
+HEAD = "# {name}: {what}, apart from our own packages.\n# Written by `python -m tools.peers --lock`.\n"
 
 
 def stamp_of(name: str) -> str:
@@ -66,23 +68,27 @@ def lock(name: str) -> None:
     """Resolve one peer and write its pins."""
     source, answer = CACHE / f"{name}.in", CACHE / f"{name}.txt"
     CACHE.mkdir(parents=True, exist_ok=True)
-    source.write_text(WANTED[name] + "\n")
+    source.write_text((WANTED | MEASURED)[name] + "\n")
     flags = ["--generate-hashes", "--allow-unsafe", "--strip-extras", "--no-header", "--no-annotate", "-q"]
     quiet = ["--no-emit-index-url", "--no-emit-trusted-host", "--no-emit-find-links"]
     program = str(Path(sys.executable).with_name("pip-compile"))
     subprocess.run([program, *flags, *quiet, "--output-file", str(answer), str(source)], check=True)
     blocks = re.findall(r"^[a-z].*?(?=^\S|\Z)", answer.read_text(), re.MULTILINE | re.DOTALL)
+    what = "a client library that the simulator is tested with"
+    if name in MEASURED:
+        what = "a program that ours is measured beside"
     kept = [block for block in blocks if not block.startswith(tuple(f"{ours}==" for ours in OURS))]
-    (PINS / f"{name}.txt").write_text(HEAD.format(name=name) + "".join(kept))
+    (PINS / f"{name}.txt").write_text(HEAD.format(name=name, what=what) + "".join(kept))
 
 
 def main() -> int:
     """Install what is missing."""
+    peers = MEASURED if "--bench" in sys.argv[1:] else WANTED
     if "--lock" in sys.argv[1:]:
-        for name in WANTED:
+        for name in peers:
             lock(name)
     failed = 0
-    for name in WANTED:
+    for name in peers:
         if is_installed(name):
             continue
         print(f"peers: installing {name} into {CACHE.relative_to(ROOT) / name}", flush=True)
