@@ -134,6 +134,11 @@ class FillBooker:
         """Return an account's state now."""
         return account.summary(self.mark, self.rate)
 
+    def cushion(self, name: str) -> float:
+        """Return an account's excess liquidity as percent of what it is worth."""
+        now = self.summary(self._accounts[name])
+        return float(now.excess_liquidity / now.net_liquidation * 100) if now.net_liquidation > 0 else 0.0
+
     def opens_short(self, order: BrokerOrder) -> bool:
         """Return whether a sale would sell more than is held."""
         held = self._accounts[order.account].quantity(order.instrument.con_id)

@@ -19,6 +19,7 @@ from decimal import Decimal
 from services.simulator.core import order_rules
 from services.simulator.core.account import Account, order_margin
 from services.simulator.core.binding import bind, binds_future_orders
+from services.simulator.core.conditions import check_conditions
 from services.simulator.core.contracts import Instrument, Listing, NotFound
 from services.simulator.core.executions import Executions
 from services.simulator.core.fills import FillBooker
@@ -145,6 +146,7 @@ class OrderDesk:
             return
         floor.watch(found.instrument)
         complaint = order_rules.check_new(request.order, self._context(found.instrument, session.version))
+        complaint = complaint or check_conditions(request.order, floor.universe, floor.config.time_zone)
         if complaint is None and request.order.parent_id:
             complaint = self._check_parent(client_id, request.order.parent_id)
         if complaint is not None:
