@@ -37,7 +37,7 @@ SETS = {
     "demo": (("demo", "build"), "the system with its simulator and an embedded Valkey (make demo)"),
     "runtime": ((), "what a worker needs, and no more (the container images)"),
 }
-# Wanted only where no machine that resolves is: on early patch releases, such as Debian 12's Python 3.11.2, and on macOS.
+# Wanted only where no machine that resolves is: on early patch releases, such as Debian 12's 3.11.2, and on macOS.
 ELSEWHERE: dict[str, tuple[str, tuple[str, ...]]] = {
     "async-timeout": ('python_full_version < "3.11.3"', ("3.11",)),
     "appnope": ('platform_system == "Darwin"', PYTHONS),
