@@ -5,7 +5,7 @@ BIN := .venv/bin
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest -m "not bench and not docker"
 
-.PHONY: help demo test setup setup-dev peers fmt lint types imports check simulate mutants chaos handover bench up down doctor docs lock fuzz clean
+.PHONY: help demo test setup setup-dev peers fmt lint types imports check simulate mutants chaos handover bench up down doctor docs lock fuzz guide clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ handover: setup-dev ## kill, stop, add and drain strategy workers while ticks fl
 
 fuzz: setup-dev ## feed bad bytes to the TWS codec and to a running exchange, and count [SECONDS=60]
 	$(BIN)/python -m tests.fuzz.codec $(if $(SECONDS),--seconds $(SECONDS))
+
+guide: setup-dev ## run every block and command of a guide at simulators on 7497 and 7496 [GUIDE=docs/guide.md] [JSON=1]
+	@$(BIN)/python -m tests.guide $(if $(GUIDE),"$(GUIDE)") $(if $(JSON),--json)
 
 bench: setup-dev ## measure this machine and write the report
 	$(BIN)/python -m bench

@@ -36,6 +36,7 @@ async def open_exchange(
             speed=settings.speed,
             loop=settings.loop,
             keeps_state=bool(settings.state_dir),
+            writes_ticks=True,
             hours=exchange_hours(now_ns) if settings.follow_calendar else None,
         )
     except BadInput as e:

@@ -80,16 +80,17 @@ class Engine:
         hours: Hours | None = None,
         universe: Universe | None = None,
         keeps_state: bool = True,
+        writes_ticks: bool = False,
     ) -> None:
         """Open the exchange at `now_ns`; recordings are by symbol and begin to play at once.
 
-        Without `keeps_state` nothing is asked to be stored.
+        Without `keeps_state` nothing is asked to be stored. With `writes_ticks` usual market data is sent as text.
 
         Raises:
             BadInput: a recording's symbol is not listed.
         """
         listed = universe or default_universe(datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date())
-        self.floor = floor = Floor(config, listed, now_ns)
+        self.floor = floor = Floor(config, listed, now_ns, writes_ticks=writes_ticks)
         self.hours = hours or Hours()
         self.hours.day_zone = config.time_zone
         self.accounts = {name: Account(name, config.currency) for name in config.accounts}
@@ -113,7 +114,8 @@ class Engine:
         self.scanner = ScannerDesk(floor)
         self.events = AccountEvents(self.orders, self.accounts)
         self.commands = self._open_commands()
-        self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate, self.hours.activity)
+        busy = self.hours.activity if self.hours.calendars else None
+        self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate, busy)
         played = recordings_by_id(recordings or {}, listed)
         self._replay = open_replay(played, listed, floor.prices, now_ns, speed=speed, loop=loop)
         self._replayed = set(played)
