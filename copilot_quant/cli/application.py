@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from copilot_quant.cli import (
+    audit,
     control,
     history,
     limits,
@@ -28,6 +29,18 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for module in (
-    running, making, trial, looking, strategies, history, replay, trading, control, limits, troubleshooting, preflight,
-):  # fmt: skip
+    running,
+    making,
+    trial,
+    looking,
+    strategies,
+    history,
+    replay,
+    trading,
+    control,
+    limits,
+    audit,
+    troubleshooting,
+    preflight,
+):
     module.add_to(app)
