@@ -93,6 +93,8 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "cancels",
         "strategies",
         "strategy-workers",
+        "strategy-quarantine",
+        "strategy-failures",
         "queries",
         "history-queries",
         "answers:*",
@@ -108,6 +110,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "paused",
         "strategies",
         "strategy-directives",
+        "strategy-quarantine",
         "watches",
     ),
 }
