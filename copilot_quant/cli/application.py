@@ -10,6 +10,7 @@ from copilot_quant.cli import (
     limits,
     looking,
     making,
+    preflight,
     replay,
     running,
     strategies,
@@ -26,5 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (running, making, trial, looking, strategies, history, replay, trading, control, limits, troubleshooting):
+for module in (
+    running, making, trial, looking, strategies, history, replay, trading, control, limits, troubleshooting, preflight,
+):  # fmt: skip
     module.add_to(app)

@@ -228,6 +228,11 @@ class DataDesk:
         for line in subscribers.lines.values() if subscribers else ():
             self._floor.send(line.session, rs.TickGeneric(line.req_id, 49, float(is_halted)))
 
+    def release_unused(self, con_id: int) -> None:
+        """Let a contract's market rest if nobody takes its data."""
+        if con_id not in self._by_contract:
+            self._floor.release(con_id)
+
     def subscribed_contracts(self) -> int:
         """Return how many contracts are subscribed."""
         return len(self._by_contract)

@@ -99,6 +99,7 @@ class Engine:
             account.previous_equity = config.cash
         self.executions = Executions()
         self.orders = OrderDesk(floor, self.accounts, self.executions, self.hours)
+        self._conditional = self.orders.life.conditions.by_contract
         self.days = OrderDays(floor, self.hours, self.orders.life)
         self.queries = QueryDesk(floor, self.orders.book, self.executions)
         pacing = HistoryPacing()
@@ -126,6 +127,7 @@ class Engine:
         self._saved_ids: dict[int, int] = {}
         floor.watch = self._watch
         floor.release = self._release
+        floor.unneeded = self.data.release_unused
         self.days.arm()
         self._arm_midnight()
 
@@ -273,6 +275,8 @@ class Engine:
             self.data.on_market(event)
         if con_id in self.orders.book.by_contract:
             self.orders.life.on_market(event)
+        if con_id in self._conditional:
+            self.orders.life.conditions.on_market(con_id)
 
     def _is_open(self, con_id: int, at_ns: int) -> bool:
         instrument = self.floor.universe.by_id(con_id)
@@ -313,7 +317,8 @@ class Engine:
 
     def _release(self, con_id: int) -> None:
         is_held = any(account.quantity(con_id) for account in self.accounts.values())
-        if is_held or self.orders.book.by_contract.get(con_id) or con_id in self._replayed:
+        is_ordered = con_id in self.orders.book.by_contract or con_id in self._conditional
+        if is_held or is_ordered or con_id in self._replayed:
             return
         self._synthetic.unwatch(con_id)
         self.floor.books.pop(con_id, None)
