@@ -97,6 +97,8 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "cancels",
         "strategies",
         "strategy-workers",
+        "strategy-quarantine",
+        "strategy-failures",
         "queries",
         "history-queries",
         "answers:*",
@@ -112,6 +114,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "paused",
         "strategies",
         "strategy-directives",
+        "strategy-quarantine",
         "watches",
     ),
 }

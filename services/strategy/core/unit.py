@@ -440,8 +440,13 @@ class Unit:
         watched.calls += 1
         self._is_behind = True
         begun_ns = watched.clock() if watched.clock is not None else 0
+        if watched.mark is not None:
+            watched.mark.begin(watched.unit, event)
+        debugged_ns = watched.debugged_ns
         try:
             handler(*arguments)
+            if watched.debugged_ns != debugged_ns:
+                self.outbox.prolong(mark, watched.debugged_ns - debugged_ns)
         except Exception as e:  # noqa: BLE001 - user code: anything may come out, and nothing else may stop (P10)
             watched.unit = ""
             self._failed(event, e, mark)
@@ -451,6 +456,8 @@ class Unit:
             self.pause(f"{event} blocked: {self.recent_errors[-1].where}")
         finally:
             watched.unit = ""
+            if watched.mark is not None:
+                watched.mark.end()
             if watched.clock is not None:
                 unit = self.identity.unit
                 watched.spent_ns[unit] = watched.spent_ns.get(unit, 0) + watched.clock() - begun_ns
