@@ -9,11 +9,13 @@ from copilot_quant.cli import (
     history,
     limits,
     looking,
+    making,
     preflight,
     replay,
     running,
     strategies,
     trading,
+    trial,
     troubleshooting,
 )
 
@@ -25,5 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (running, looking, strategies, history, replay, trading, control, limits, troubleshooting, preflight):
+for module in (
+    running, making, trial, looking, strategies, history, replay, trading, control, limits, troubleshooting, preflight,
+):  # fmt: skip
     module.add_to(app)

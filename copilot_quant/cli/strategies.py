@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 from copilot_quant.cli.output import JsonOption, console, print_json, print_table
 from copilot_quant.cli.session import with_desk
 from copilot_quant.desk import Desk
+from copilot_quant.local.unit_rows import rows_of
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, random_token
 from shared.errors import BadInput, TimedOut
 from shared.messages.control import ControlAction
@@ -27,12 +27,6 @@ WAIT_S = 10.0
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.add_typer(strategies_app, name="strategies")
-
-
-async def rows_of(desk: Desk) -> list[dict[str, Any]]:
-    """Return the rows that the workers write, sorted by unit."""
-    stored = await desk.bus.hash_get_all(desk.keys.strategies)
-    return [json.loads(text) for _, text in sorted(stored.items())]
 
 
 @strategies_app.callback(invoke_without_command=True)

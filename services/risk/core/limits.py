@@ -135,10 +135,16 @@ class Limits:
     stage: Stage = Stage.ARMED
     mistakes: tuple[str, ...] = ()
     _merged: dict[tuple[str, int, bool], LimitSet] = field(default_factory=dict)
+    has_tables: bool = field(init=False)
+    """Whether any order's limits may differ from the base."""
+
+    def __post_init__(self) -> None:
+        """Note, once, what each decision asks."""
+        self.has_tables = bool(self.strategies or self.contracts or self.asset_classes)
 
     def for_order(self, strategy: str, con_id: int, info: ContractInfo | None) -> LimitSet:
         """Return the limits of one order; `info` is the contract's definition, None while it is not known."""
-        if not self.strategies and not self.contracts and not self.asset_classes:
+        if not self.has_tables:
             return self.base
         key = (strategy, con_id, info is None)
         merged = self._merged.get(key)

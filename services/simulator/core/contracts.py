@@ -81,6 +81,8 @@ class Instrument:
     initial_margin: Decimal = Decimal(0)
     """Per contract, for futures."""
     maintenance_margin: Decimal = Decimal(0)
+    legs: tuple[tuple[Instrument, int], ...] = ()
+    """Of a combination: each leg, and how many of it one combination buys (below 0: sells)."""
 
     @property
     def min_tick(self) -> Decimal:

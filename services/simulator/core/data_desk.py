@@ -20,6 +20,7 @@ from services.simulator.core.lines import DELAYED, LIVE, Line, send_first, send_
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, Trade
 from services.simulator.core.sessions import Session
 from services.simulator.core.subscriptions import BarLine, Subscribers, Tape, into_bar
+from services.simulator.core.tick_text import heads, is_plain, write_quote, write_trade
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 
@@ -71,6 +72,8 @@ class DataDesk:
         if types is None:
             return
         line = Line(session.session, request.req_id, listing.instrument, request.snapshot, wanted, types)
+        if floor.writes_ticks and is_plain(line):
+            line.heads = heads(line)
         instrument = listing.instrument
         self._subscribers(instrument.con_id).lines[(line.session, line.req_id)] = line
         self._where[(line.session, line.req_id)] = instrument.con_id
@@ -225,6 +228,11 @@ class DataDesk:
         for line in subscribers.lines.values() if subscribers else ():
             self._floor.send(line.session, rs.TickGeneric(line.req_id, 49, float(is_halted)))
 
+    def release_unused(self, con_id: int) -> None:
+        """Let a contract's market rest if nobody takes its data."""
+        if con_id not in self._by_contract:
+            self._floor.release(con_id)
+
     def subscribed_contracts(self) -> int:
         """Return how many contracts are subscribed."""
         return len(self._by_contract)
@@ -291,14 +299,22 @@ class DataDesk:
         subscribers = self._by_contract.get(event.con_id)
         if subscribers is None:
             return
+        floor, lines = self._floor, subscribers.lines.values()
+        is_text = floor.writes_ticks and not floor.faults.is_active
         if isinstance(event, Quote):
-            for line in subscribers.lines.values():
-                send_quote(self._floor, line, event)
+            if lines and not (is_text and write_quote(floor, lines, event)):
+                for line in lines:
+                    send_quote(floor, line, event)
+        elif lines and not (is_text and write_trade(floor, lines, event)):
+            for line in lines:
+                send_trade(floor, line, event)
+        if subscribers.has_more:
+            self._tell_others(subscribers, event)
+
+    def _tell_others(self, subscribers: Subscribers, event: MarketEvent) -> None:
+        if isinstance(event, Quote):
             for depth in subscribers.depths.values():
                 send_depth(self._floor, depth, event)
-        else:
-            for line in subscribers.lines.values():
-                send_trade(self._floor, line, event)
         for tape in subscribers.tapes.values():
             self._tape(tape, event)
         for bars in subscribers.bars.values():

@@ -80,16 +80,17 @@ class Engine:
         hours: Hours | None = None,
         universe: Universe | None = None,
         keeps_state: bool = True,
+        writes_ticks: bool = False,
     ) -> None:
         """Open the exchange at `now_ns`; recordings are by symbol and begin to play at once.
 
-        Without `keeps_state` nothing is asked to be stored.
+        Without `keeps_state` nothing is asked to be stored. With `writes_ticks` usual market data is sent as text.
 
         Raises:
             BadInput: a recording's symbol is not listed.
         """
         listed = universe or default_universe(datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date())
-        self.floor = floor = Floor(config, listed, now_ns)
+        self.floor = floor = Floor(config, listed, now_ns, writes_ticks=writes_ticks)
         self.hours = hours or Hours()
         self.hours.day_zone = config.time_zone
         self.accounts = {name: Account(name, config.currency) for name in config.accounts}
@@ -98,6 +99,7 @@ class Engine:
             account.previous_equity = config.cash
         self.executions = Executions()
         self.orders = OrderDesk(floor, self.accounts, self.executions, self.hours)
+        self._conditional = self.orders.life.conditions.by_contract
         self.days = OrderDays(floor, self.hours, self.orders.life)
         self.queries = QueryDesk(floor, self.orders.book, self.executions)
         pacing = HistoryPacing()
@@ -113,7 +115,8 @@ class Engine:
         self.scanner = ScannerDesk(floor)
         self.events = AccountEvents(self.orders, self.accounts)
         self.commands = self._open_commands()
-        self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate, self.hours.activity)
+        busy = self.hours.activity if self.hours.calendars else None
+        self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate, busy)
         played = recordings_by_id(recordings or {}, listed)
         self._replay = open_replay(played, listed, floor.prices, now_ns, speed=speed, loop=loop)
         self._replayed = set(played)
@@ -124,6 +127,7 @@ class Engine:
         self._saved_ids: dict[int, int] = {}
         floor.watch = self._watch
         floor.release = self._release
+        floor.unneeded = self.data.release_unused
         self.days.arm()
         self._arm_midnight()
 
@@ -271,6 +275,8 @@ class Engine:
             self.data.on_market(event)
         if con_id in self.orders.book.by_contract:
             self.orders.life.on_market(event)
+        if con_id in self._conditional:
+            self.orders.life.conditions.on_market(con_id)
 
     def _is_open(self, con_id: int, at_ns: int) -> bool:
         instrument = self.floor.universe.by_id(con_id)
@@ -311,7 +317,8 @@ class Engine:
 
     def _release(self, con_id: int) -> None:
         is_held = any(account.quantity(con_id) for account in self.accounts.values())
-        if is_held or self.orders.book.by_contract.get(con_id) or con_id in self._replayed:
+        is_ordered = con_id in self.orders.book.by_contract or con_id in self._conditional
+        if is_held or is_ordered or con_id in self._replayed:
             return
         self._synthetic.unwatch(con_id)
         self.floor.books.pop(con_id, None)

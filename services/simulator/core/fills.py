@@ -14,7 +14,9 @@ from services.simulator.core.contracts import Instrument
 from services.simulator.core.executions import Execution, Executions
 from services.simulator.core.floor import Floor
 from services.simulator.core.matching import Fill, price_of
+from services.simulator.core.order_book import OrderBook
 from services.simulator.core.orders import BrokerOrder, open_order, order_status
+from services.simulator.core.reserve import Claims
 
 ZERO = Decimal(0)
 
@@ -22,8 +24,9 @@ ZERO = Decimal(0)
 class FillBooker:
     """Turn fills into bookings and messages."""
 
-    def __init__(self, floor: Floor, accounts: dict[str, Account], executions: Executions) -> None:
+    def __init__(self, floor: Floor, accounts: dict[str, Account], executions: Executions, book: OrderBook) -> None:
         self._floor = floor
+        self._orders = book
         self._accounts = accounts
         self._executions = executions
         self._untold: dict[int, list[Execution]] = {}
@@ -132,7 +135,16 @@ class FillBooker:
 
     def summary(self, account: Account) -> Summary:
         """Return an account's state now."""
-        return account.summary(self.mark, self.rate)
+        return account.summary(self.mark, self.rate, self.claims(account).total(self.mark, self.rate))
+
+    def claims(self, account: Account) -> Claims:
+        """Return what the working orders of an account claim."""
+        return Claims(account, (each for orders in self._orders.by_contract.values() for each in orders.values()))
+
+    def cushion(self, name: str) -> float:
+        """Return an account's excess liquidity as percent of what it is worth."""
+        now = self.summary(self._accounts[name])
+        return float(now.excess_liquidity / now.net_liquidation * 100) if now.net_liquidation > 0 else 0.0
 
     def opens_short(self, order: BrokerOrder) -> bool:
         """Return whether a sale would sell more than is held."""

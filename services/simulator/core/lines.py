@@ -8,7 +8,7 @@ Source: ib-facts A.12, B.5, E.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.simulator.core import generic_ticks as generic
 from services.simulator.core.book import Book
@@ -51,6 +51,8 @@ class Line:
     last_second: int = 0
     greeks_second: int = 0
     exchanges: str = ""
+    heads: dict[str, str] = field(default_factory=dict)
+    """How its messages begin, where they are written as text; empty where they go as objects."""
 
 
 def send_quote(floor: Floor, line: Line, quote: Quote) -> None:

@@ -166,8 +166,6 @@ def _attributes(order: TwsOrder, context: Context) -> Complaint | None:  # noqa:
         return 10270, "The 'NbboPriceCap' order attribute is not supported."
     if order.what_if and not order.transmit:
         return 413, "The What-If order should have transmit flag set to true."
-    if order.conditions:
-        return 201, "Order rejected - reason:Conditional orders are not simulated by this exchange."
     return None
 
 

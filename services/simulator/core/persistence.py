@@ -20,6 +20,7 @@ STORED_VERSION = 176
 _ORDER_FLAGS = (
     "status", "is_held", "waits_for_parent", "cancel_requested", "is_manual", "is_at_exchange", "done_ns", "done_text",
     "fills", "account", "received_ns", "perm_id", "client_id", "order_id", "expires_ns", "starts_ns",
+    "are_conditions_met",
 )  # fmt: skip
 _ORDER_AMOUNTS = ("filled", "paid", "last_price", "commission")
 

@@ -57,6 +57,11 @@ class Subscribers:
     bars: dict[tuple[int, int], BarLine] = field(default_factory=dict)
     depths: dict[tuple[int, int], DepthLine] = field(default_factory=dict)
 
+    @property
+    def has_more(self) -> bool:
+        """Return whether anybody takes something else than ticks."""
+        return bool(self.tapes or self.bars or self.depths)
+
     def is_empty(self) -> bool:
         """Return whether nobody takes this contract's data."""
         return not (self.lines or self.tapes or self.bars or self.depths)

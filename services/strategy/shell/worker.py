@@ -372,11 +372,10 @@ class Worker:
                 for stream in running.streams:
                     if running.unit.cursors[stream] != self._cursors[stream]:
                         running.unit.advance(stream, self._cursors[stream])
-            if not running.unit.is_urgent:
-                if slow >= SLOW_COMMITS_PER_TURN:
-                    continue
-                slow += 1
-            await self._save_one(running, token)
+            is_urgent, before = running.unit.is_urgent, running.unit.last_commit
+            if is_urgent or slow < SLOW_COMMITS_PER_TURN:
+                await self._save_one(running, token)
+                slow += not is_urgent and running.unit.last_commit != before
 
     async def _save_one(self, running: RunningUnit, token: LeaseToken, *, force: bool = False) -> bool:
         """Save a unit's commit if one is due, again and again until the server's answer is known.

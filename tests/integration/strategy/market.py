@@ -30,6 +30,14 @@ class Counter(Strategy):
         self.buy(quote.contract, 1, reason=str(number))
 
 
+class Silent(Strategy):
+    class State(BaseModel):
+        seen: int = 0
+
+    def on_quote(self, quote: Quote) -> None:
+        self.state.seen += 1
+
+
 class Raises(Strategy):
     def on_quote(self, quote: Quote) -> None:
         raise RuntimeError("by design")
