@@ -14,7 +14,7 @@ from collections.abc import Callable
 from services.simulator.core.contracts import Instrument, Listing, NotFound
 from services.simulator.core.depth import MAKERS, MAX_ROWS, DepthLine, send_depth
 from services.simulator.core.floor import Floor
-from services.simulator.core.generic_ticks import legal_text, parse_generic_ticks
+from services.simulator.core.generic_ticks import NEWS, legal_text, parse_generic_ticks
 from services.simulator.core.history_pacing import HistoryPacing
 from services.simulator.core.lines import DELAYED, LIVE, Line, send_first, send_quote, send_trade
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, Trade
@@ -229,6 +229,11 @@ class DataDesk:
     def requests(self) -> list[tuple[int, int]]:
         """Return session and request id of every subscription."""
         return list(self._where)
+
+    def news_takers(self, con_id: int) -> list[tuple[int, int]]:
+        """Return session and request id of the subscriptions that take a contract's headlines."""
+        subscribers = self._by_contract.get(con_id)
+        return [key for key, line in subscribers.lines.items() if NEWS in line.wanted] if subscribers else []
 
     def tell_halted(self, con_id: int, *, is_halted: bool) -> None:
         """Tell a contract's subscribers of a trading halt or its end (tick 49)."""

@@ -110,7 +110,7 @@ class Engine:
         self.data.is_extended = lambda instrument: self.hours.is_open(instrument, floor.now_ns, extended=True)
         self.account_desk = AccountDesk(floor, self.accounts, self.orders.fills)
         self.reference = ReferenceDesk(floor, self.hours)
-        self.news = NewsDesk(floor)
+        self.news = NewsDesk(floor, self.data.news_takers)
         self.scanner = ScannerDesk(floor)
         self.reports = ReportsDesk(floor)
         self.advisor = AdvisorDesk(floor)
@@ -143,6 +143,7 @@ class Engine:
                 "orders": order_faults.acts(),
                 "accounts": self.events.acts(),
                 "markets": MarketEvents(self.floor, self.data).acts(),
+                "news": self.news.acts(),
             },
         )
 
@@ -164,6 +165,7 @@ class Engine:
             self.history.forget(session)
             self.scanner.forget(session)
             self.reports.forget(session)
+            self.news.forget(session)
             self._pacing.forget(session)
             self.floor.log("session_closed", session=session, client_id=entry.client_id)
         return self._finish()

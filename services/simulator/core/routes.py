@@ -108,7 +108,7 @@ def routes(engine: Engine) -> dict[type, Route]:
         rq.ReqHistoricalNews: news.headlines,
         rq.ReqNewsArticle: news.article,
         rq.ReqNewsBulletins: news.bulletins,
-        rq.CancelNewsBulletins: reference.nothing,
+        rq.CancelNewsBulletins: news.cancel_bulletins,
         rq.ReqFundamentalData: reports.fundamentals,
         rq.CancelFundamentalData: reference.nothing,
         rq.ReqWshMetaData: reports.calendar_meta,

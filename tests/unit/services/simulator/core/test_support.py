@@ -41,5 +41,5 @@ def test_every_request_has_a_route_and_one_word_about_it() -> None:
 def test_the_page_has_a_row_for_every_message() -> None:
     rows = [line for line in support_page().splitlines() if line.startswith("| ") and line[2].isdigit()]
     assert len(rows) == len(rq.REQUESTS.classes) + len(rs.RESPONSES.classes)
-    assert "| 3 | PlaceOrder |  | yes |  |" in rows
+    assert "| 4 | CancelOrder |  | yes |  |" in rows
     assert all(row.count("|") == 6 for row in rows)
