@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from copilot_quant.cli import (
+    again,
     control,
     history,
     limits,
@@ -28,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for module in (
-    running, making, trial, looking, strategies, history, replay, trading, control, limits, troubleshooting, preflight,
+    running, making, trial, looking, strategies, history, replay, again, trading, control, limits, troubleshooting,
+    preflight,
 ):  # fmt: skip
     module.add_to(app)
