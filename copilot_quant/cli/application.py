@@ -6,6 +6,7 @@ import typer
 
 from copilot_quant.cli import (
     again,
+    audit,
     control,
     history,
     limits,
@@ -29,7 +30,19 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for module in (
-    running, making, trial, looking, strategies, history, replay, again, trading, control, limits, troubleshooting,
+    running,
+    making,
+    trial,
+    looking,
+    strategies,
+    history,
+    replay,
+    again,
+    trading,
+    control,
+    limits,
+    audit,
+    troubleshooting,
     preflight,
-):  # fmt: skip
+):
     module.add_to(app)

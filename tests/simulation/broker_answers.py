@@ -8,8 +8,7 @@ from typing import Any
 from services.gateway.core.evidence import BrokerError, BrokerOrder, BrokerOrderStatus, BrokerPosition
 from shared.errors import DecodeError
 from shared.tws import requests as q
-from shared.tws.requests import decode_request
-from tests.simulation.broker_records import VERSION, SimExecution, SimOrder
+from tests.simulation.broker_records import VERSION, SimExecution, SimOrder, seen_request
 from tests.simulation.wire import End
 
 
@@ -35,7 +34,7 @@ class BrokerSide:
             self.tell("version", VERSION)
             return
         try:
-            request = decode_request(payload, VERSION)
+            request = seen_request(payload, VERSION)
         except DecodeError as e:
             self.broker.undecodable.append(str(e))
             return

@@ -22,6 +22,12 @@ from tests.simulation.redis_model import Node
 from tests.simulation.system import ACCOUNT, CON_IDS, DEPLOYMENT_ID, POSITION_MAX, System, inside
 
 LOOK_EVERY_NS = NS // 4
+CALM_NS = 3 * NS // 2
+"""Everybody has begun and leads by then; trading goes on from here to the end of `AFTERWARDS_NS`."""
+AFTERWARDS_NS = 4 * NS
+"""How long trading goes on once everything is mended."""
+QUIET_NS = 3 * NS // 2
+"""How long the last fills and commissions may take to be published."""
 MAX_STEPS = 3_000_000
 
 
@@ -133,8 +139,7 @@ class Run:
         world, options, system = self.world, self.options, self.system
         system.start_all()
         system.declare("people", self.people.run)
-        calm_until = world.now + 3 * NS
-        if not self._until(calm_until):
+        if not self._until(world.now + CALM_NS):
             return
         self.nemesis.begin()
         if "by_hand" in options.rates:
@@ -142,7 +147,7 @@ class Run:
         if not self._until(world.now + int(options.rage_s * NS)):
             return
         self.nemesis.heal()
-        self._until(world.now + 8 * NS)
+        self._until(world.now + AFTERWARDS_NS)
         self.people.is_trading = False
         give_up = world.now + int(options.settle_s * NS)
         why = "it never began"
@@ -156,24 +161,20 @@ class Run:
             self.judge.violations.append(Violation("liveness", why, world.now))
         if not self.judge.violations:
             system.broker.is_quiet = True
-            self._until(world.now + 3 * NS)
+            self._until(world.now + QUIET_NS)
             self._judge_end()
 
     def _until(self, when_ns: int) -> bool:
         """Go on until a time; False once something is wrong."""
         world, violations = self.world, self.judge.violations
-        step = world.step
-        while world.now < when_ns:
-            step()
-            if violations:
-                return False
-            if world.failures or self.system.crashes:
-                self._note_crashes()
-                return False
-            if world.steps > MAX_STEPS:
-                violations.append(Violation("liveness", "too many steps: something spins", world.now))
-                return False
-        return True
+        alarms = (violations, world.failures, self.system.crashes)
+        if world.run_until(when_ns, alarms, MAX_STEPS):
+            return True
+        if not violations and (world.failures or self.system.crashes):
+            self._note_crashes()
+        elif not violations:
+            violations.append(Violation("liveness", "too many steps: something spins", world.now))
+        return False
 
     def _note_crashes(self) -> None:
         for name, error in [*self.world.failures, *self.system.crashes]:

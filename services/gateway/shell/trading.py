@@ -242,6 +242,7 @@ class Trading:
             self._undisturbed_since_ns = self._clock.monotonic_ns()
             self.link.connected(self._undisturbed_since_ns)
             self._takeover.connected()
+            self._takeover.note(Step.CONNECT, self._undisturbed_since_ns)
             get_logger().info("link.connected", client_id=session.client_id, next_valid_id=session.next_valid_id)
             self._show()
             return session
@@ -326,6 +327,7 @@ class Trading:
             self._closing = f"the broker did not answer: {e}"
             return False
         started_ns = evidence.asked_ns
+        self._takeover.note(Step.ASK, self._clock.monotonic_ns())
         findings = self._apply(evidence)
         self._cancel_odd(session)
         await self._outbox.flushed()
@@ -334,6 +336,7 @@ class Trading:
         for part in Part:
             self._takeover.answered(part)
         self._takeover.published()
+        self._takeover.note(Step.PUBLISH, self._clock.monotonic_ns())
         self.rounds += 1
         self._schedule(findings)
         if must_announce:
@@ -403,7 +406,10 @@ class Trading:
         self._outbox.put(self._bus.keys.broker_status, message)
         if self._began_ns:
             metrics.TAKEOVER_SECONDS.observe((now_ns - self._began_ns) / NS_PER_S)
-            get_logger().info("takeover.finished", took_ms=(now_ns - self._began_ns) // NS_PER_MS, unknown=unknown)
+            get_logger().info(
+                "takeover.finished", took_ms=(now_ns - self._began_ns) // NS_PER_MS, unknown=unknown,
+                phases_ms=self._takeover.times_ms(self._began_ns),
+            )  # fmt: skip
             self._began_ns = 0
 
     def _show(self) -> None:

@@ -11,7 +11,7 @@ Source: ib-facts B.5 (contractDetails), A.13 (market rules); conIds as IB publis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -113,7 +113,7 @@ class Instrument:
             last_trade_date=self.expiry,
             strike=self.strike,
             right=self.right,
-            multiplier="" if self.sec_type in ("STK", "CASH", "IND", "CRYPTO") else format(self.multiplier, "f"),
+            multiplier="" if self.sec_type in ("STK", "CASH", "IND", "CRYPTO", "BAG") else format(self.multiplier, "f"),
             exchange=exchange or self.route,
             primary_exchange=self.primary_exchange,
             currency=self.currency,
@@ -145,6 +145,9 @@ class Universe:
 
     def __init__(self, instruments: Iterable[Instrument], rules: Iterable[MarketRule]) -> None:
         self._by_id: dict[int, Instrument] = {}
+        self._combos: dict[int, Instrument] = {}
+        self.combine: Callable[[Universe, TwsContract], Listing | NotFound] = lambda *_: NotFound(NO_DEFINITION)
+        """Makes combinations; set by who offers them (`combos.py`)."""
         self._by_symbol: dict[str, list[Instrument]] = {}
         self._by_kind: dict[tuple[str, str], list[Instrument]] = {}
         for instrument in instruments:
@@ -159,7 +162,14 @@ class Universe:
 
     def by_id(self, con_id: int) -> Instrument | None:
         """Return the instrument with this conId."""
-        return self._by_id.get(con_id)
+        return self._by_id.get(con_id) or self._combos.get(con_id)
+
+    def add_combo(self, combo: Instrument, most: int) -> bool:
+        """List a combination under its conId; False if there are `most` of them."""
+        if len(self._combos) >= most:
+            return False
+        self._combos[combo.con_id] = combo
+        return True
 
     def by_symbol(self, symbol: str, sec_type: str = "STK", currency: str = "USD") -> Instrument | None:
         """Return the first instrument of this symbol, type and currency."""
@@ -196,6 +206,8 @@ class Universe:
 
     def resolve(self, wanted: TwsContract) -> Listing | NotFound:
         """Return the one listing for an order or a data request, or why there is none."""
+        if wanted.sec_type == "BAG":
+            return self.combine(self, wanted)
         found = self.find(wanted)
         ids = {listing.instrument.con_id: listing for listing in found}
         if not ids:

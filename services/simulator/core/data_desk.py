@@ -115,7 +115,9 @@ class DataDesk:
     def _is_tape_refused(self, session: Session, request: rq.ReqTickByTick, instrument: Instrument) -> bool:
         """Check IB's limits on tick-by-tick data: kinds of contract, number, and repeats."""
         floor, kind = self._floor, request.tick_type
-        has_none = instrument.sec_type == "OPT" or (instrument.sec_type in ("CASH", "IND") and kind in TAPE_KINDS[:2])
+        has_none = instrument.sec_type in ("OPT", "BAG") or (
+            instrument.sec_type in ("CASH", "IND") and kind in TAPE_KINDS[:2]
+        )
         key = (instrument.con_id, kind)
         is_repeat = (
             floor.config.history_pacing and floor.now_ns - self._tape_times.get(key, -TAPE_REPEAT_NS) < TAPE_REPEAT_NS
@@ -183,7 +185,7 @@ class DataDesk:
             return
         instrument = listing.instrument
         is_everywhere = (request.contract.exchange or instrument.route) == "SMART"
-        if instrument.sec_type in ("IND", "OPT") or (is_everywhere and not request.is_smart_depth):
+        if instrument.sec_type in ("IND", "OPT", "BAG") or (is_everywhere and not request.is_smart_depth):
             floor.error(session.session, number, 10092, NO_DEPTH)
             return
         running = sum(len(each.depths) for each in self._by_contract.values())

@@ -194,6 +194,9 @@ class Prices:
                 0.01,
                 option_price(self.mid(under, at_ns), instrument.strike, years, instrument.volatility, instrument.right),
             )
+        if instrument.legs:
+            total = sum(self.mid(leg, at_ns) * ratio * float(leg.multiplier) for leg, ratio in instrument.legs)
+            return total / float(instrument.multiplier)
         path = self._paths.get(instrument.con_id)
         if path is None:
             path = PricePath(self._seed, _family(instrument), instrument.price, instrument.volatility)

@@ -212,7 +212,7 @@ class OrderLife:
                 self._match(order)
 
     def _on_quotes(self, order: BrokerOrder) -> bool:
-        return order.instrument.sec_type == "CASH"
+        return order.instrument.sec_type in ("CASH", "BAG")
 
     def _after_fill(self, order: BrokerOrder) -> None:
         if order.remaining <= 0:

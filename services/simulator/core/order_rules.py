@@ -202,7 +202,7 @@ def _precautions(order: TwsOrder, context: Context) -> Complaint | None:
     low, high = context.limits
     if kind in LIMIT_TYPES and order.lmt_price is not None:
         price = float(order.lmt_price)
-        if price < low or (high and price > high):
+        if 0 < price < low or (high and price > high):
             return 201, f"Order rejected - reason:The price is outside the day's price limits {low:g} to {high:g}."
     if order.override_percentage_constraints:
         return None
@@ -218,9 +218,11 @@ def _precautions(order: TwsOrder, context: Context) -> Complaint | None:
     return None
 
 
-def _needed_prices(order: TwsOrder, context: Context) -> Complaint | None:  # noqa: ARG001 - one shape for all checks
+def _needed_prices(order: TwsOrder, context: Context) -> Complaint | None:
     kind = normalised_type(order.order_type)
-    if kind in LIMIT_TYPES and kind != "TRAIL LIMIT" and not (order.lmt_price or 0) > 0:
+    is_combo = bool(context.instrument.legs)
+    has_limit = order.lmt_price is not None and (order.lmt_price > 0 or is_combo)
+    if kind in LIMIT_TYPES and kind != "TRAIL LIMIT" and not has_limit:
         return 107, "Cannot transmit incomplete order: the limit price is missing."
     if kind in STOP_TYPES and not (order.aux_price or 0) > 0:
         return 107, "Cannot transmit incomplete order: the stop price is missing."

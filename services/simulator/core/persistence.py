@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from services.simulator.core.account import Account, Holding
-from services.simulator.core.contracts import Universe
+from services.simulator.core.combos import as_ordered
+from services.simulator.core.contracts import NotFound, Universe
 from services.simulator.core.executions import Execution
 from services.simulator.core.matching import Working
 from services.simulator.core.orders import BrokerOrder
@@ -64,11 +65,17 @@ def order_from_dict(stored: dict[str, Any], universe: Universe) -> BrokerOrder |
     if not isinstance(placed, PlaceOrder):
         return None
     instrument = universe.by_id(placed.contract.con_id)
+    if placed.contract.sec_type == "BAG":
+        found = universe.resolve(placed.contract)
+        instrument = None if isinstance(found, NotFound) else found.instrument
     if instrument is None:
         return None
+    contract = instrument.contract(stored["exchange"])
+    if instrument.legs:
+        contract = as_ordered(instrument, placed.contract, stored["exchange"])
     parts = stored["working"]
     order = BrokerOrder(
-        contract=instrument.contract(stored["exchange"]),
+        contract=contract,
         instrument=instrument,
         order=placed.order,
         working=Working(

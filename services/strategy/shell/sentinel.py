@@ -4,9 +4,9 @@ Inside the worker nothing may run any more then, not even a thread: a call into 
 sentinel looks from outside, every 50 ms.
 1. Before the worker's lease can run out it writes the unit's name into `strategy-quarantine`, and takes it back if the
    handler returns after all.
-2. When it does not, it writes why and where (the worker's faulthandler tells, without the interpreter) and kills the
-   worker. Whoever takes the worker's units over, or the worker itself after its restart, leaves that one unit stopped
-   and runs the others.
+2. When it does not return, it writes why and where (the worker's faulthandler says so without the interpreter) and
+   kills the worker. Whoever takes the worker's units over, or the worker itself after its restart, leaves that one unit
+   stopped and runs the others.
 
 It is forked before anything else was started, lives as long as its worker, and takes no signals meant for it.
 Known limit: without /proc (macOS) processor time and memory of the worker are not seen; waiting is.
