@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from copilot_quant.cli import (
+    again,
     audit,
     control,
     history,
@@ -36,6 +37,7 @@ for module in (
     strategies,
     history,
     replay,
+    again,
     trading,
     control,
     limits,

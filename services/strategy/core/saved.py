@@ -86,6 +86,9 @@ class HandlerError:
     event: str
     where: str
     error: str
+    event_id: str = ""
+    """The entry that caused it, or `at-<wall ns>` where none did."""
+    at_ns: int = 0
 
     def __str__(self) -> str:
         """Return one sentence."""

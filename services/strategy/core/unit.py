@@ -469,11 +469,14 @@ class Unit:
         last = (ours or frames)[-1:]
         where = f"{last[0].filename}:{last[0].lineno}" if last else "?"
         text = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
-        self.recent_errors.append(HandlerError(event, where, text))
+        moment = self.outbox.moment
+        self.recent_errors.append(
+            HandlerError(event, where, text, moment.cause_id or f"at-{moment.now_ns}", moment.now_ns)
+        )
         del self.recent_errors[:-ERRORS_KEPT]
         self.saved.errors += 1
         self._has_news = True
-        now_ns = self.outbox.moment.now_ns
+        now_ns = moment.now_ns
         recent = [at for at in self.saved.error_times_ns if now_ns - at < ERROR_WINDOW_S * NS_PER_S]
         self.saved.error_times_ns = [*recent, now_ns]
         if len(recent) + 1 >= self.limits.max_errors:

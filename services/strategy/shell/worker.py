@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from services.strategy import metrics
 from services.strategy.core.events import Gap
 from services.strategy.shell.contracts import ContractBook
+from services.strategy.shell.failures import Failures
 from services.strategy.shell.feed import Dispatcher, RunningUnit, merged
 from services.strategy.shell.histories import History, HistoryBook
 from services.strategy.shell.isolated import Isolated
@@ -86,6 +87,7 @@ class Worker:
         self._registered_ns = 0
         self._lag_s = 0.0
         self._meter = CommitMeter(clock)
+        self._failures = Failures(bus)
 
     @property
     def units(self) -> Mapping[str, RunningUnit]:
@@ -404,6 +406,7 @@ class Worker:
             Fenced: this worker does not lead any more.
         """
         unit = running.unit
+        await self._failures.keep_new(running)
         commit = unit.commit(self._clock.wall_ns(), force=force)
         if commit is None:
             return True
