@@ -10,6 +10,7 @@ from copilot_quant.cli import (
     limits,
     looking,
     making,
+    paper,
     preflight,
     replay,
     running,
@@ -29,5 +30,6 @@ app = typer.Typer(
 )
 for module in (
     running, making, trial, looking, strategies, history, replay, trading, control, limits, troubleshooting, preflight,
+    paper,
 ):  # fmt: skip
     module.add_to(app)
