@@ -12,6 +12,7 @@ from copilot_quant.cli import (
     limits,
     looking,
     making,
+    paper,
     preflight,
     replay,
     running,
@@ -44,5 +45,6 @@ for module in (
     audit,
     troubleshooting,
     preflight,
+    paper,
 ):
     module.add_to(app)
