@@ -6,6 +6,7 @@ import typer
 
 from copilot_quant.cli import (
     audit,
+    closing,
     control,
     history,
     limits,
@@ -25,5 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (running, looking, strategies, history, replay, trading, control, limits, audit, troubleshooting):
+GROUPS = (
+    running, looking, strategies, history, replay, trading, closing, control, limits, audit, troubleshooting,
+)  # fmt: skip
+for module in GROUPS:
     module.add_to(app)
