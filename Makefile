@@ -5,7 +5,7 @@ BIN := .venv/bin
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest -m "not bench and not docker"
 
-.PHONY: help demo test setup setup-dev peers fmt lint types imports check simulate mutants chaos bench up down doctor docs lock fuzz clean
+.PHONY: help demo test setup setup-dev peers fmt lint types imports check simulate mutants chaos drill bench up down doctor docs lock fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ mutants: setup-dev ## break one safeguard after another: how many seeds does the
 
 chaos: setup-dev ## kill the leading gateway under order flow and compare with the broker's books [KILLS=20]
 	$(BIN)/python -m tests.chaos.leader_kills $(if $(KILLS),--kills $(KILLS))
+
+drill: setup-dev ## halt a busy system with parts of it dead and measure until nothing more passes [DRILLS=8]
+	$(BIN)/python -m tests.chaos.halt_drill $(if $(DRILLS),--drills $(DRILLS))
 
 fuzz: setup-dev ## feed bad bytes to the TWS codec and to a running exchange, and count [SECONDS=60]
 	$(BIN)/python -m tests.fuzz.codec $(if $(SECONDS),--seconds $(SECONDS))

@@ -29,6 +29,10 @@ _WRITES = (
 )
 _COMMON_WRITES = ("dead-letter", "heartbeat:*", "*:readers", "*:trimmed")
 
+DEFAULT = "user default off resetpass ~* &* +@all"
+"""Nobody can be the default user: it is off and has no password. Its rights stay, since a server that starts again reads
+its append-only file as this user, and without them it drops every transaction in it: the effects of all our scripts."""
+
 _TEMPLATE_HEAD = """\
 # Redis users of one deployment as `python -m shared.bus.acl --deployment NAME --dir DIR` writes them, with the name and
 # the passwords left open, for those who keep secrets elsewhere: replace @DEPLOYMENT@ and @PASSWORD_<ROLE>@, and remove
@@ -126,7 +130,7 @@ def acl_lines(keys: Keys, passwords: Mapping[str, str]) -> list[str]:
         KeyError: a role has no password.
     """
     prefix = f"cq:{keys.deployment}:"
-    lines = ["user default off nopass nocommands"]
+    lines = [DEFAULT]
     for role in ROLES:
         if role == "admin":
             lines.append(f"user admin on >{passwords[role]} ~* &* +@all")
