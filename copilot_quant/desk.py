@@ -237,11 +237,16 @@ class Desk:
 
     async def strategy_positions(self, strategy: str) -> dict[int, Decimal]:
         """Return signed shares by conId that a strategy's retained fills add up to."""
-        owned: dict[int, Decimal] = {}
+        owned = await self.owned_positions()
+        return {con_id: quantity for (owner, con_id), quantity in owned.items() if owner == strategy}
+
+    async def owned_positions(self) -> dict[tuple[str, int], Decimal]:
+        """Return signed shares by strategy and conId that the retained fills add up to; flat ones are left out."""
+        owned: dict[tuple[str, int], Decimal] = {}
         for fill in await self.fills():
-            if fill.strategy == strategy:
-                owned[fill.con_id] = owned.get(fill.con_id, Decimal(0)) + fill.side.sign * fill.quantity
-        return owned
+            key = (fill.strategy, fill.con_id)
+            owned[key] = owned.get(key, Decimal(0)) + fill.side.sign * fill.quantity
+        return {key: quantity for key, quantity in owned.items() if quantity}
 
     # -- asking the gateway
 

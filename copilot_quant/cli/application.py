@@ -7,6 +7,7 @@ import typer
 from copilot_quant.cli import (
     again,
     audit,
+    closing,
     control,
     history,
     limits,
@@ -40,6 +41,7 @@ for module in (
     replay,
     again,
     trading,
+    closing,
     control,
     limits,
     audit,
