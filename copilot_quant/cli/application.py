@@ -4,7 +4,24 @@ from __future__ import annotations
 
 import typer
 
-from copilot_quant.cli import control, history, limits, looking, replay, running, strategies, trading, troubleshooting
+from copilot_quant.cli import (
+    again,
+    audit,
+    closing,
+    control,
+    history,
+    limits,
+    looking,
+    making,
+    paper,
+    preflight,
+    replay,
+    running,
+    strategies,
+    trading,
+    trial,
+    troubleshooting,
+)
 
 app = typer.Typer(
     name="cq",
@@ -14,5 +31,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (running, looking, strategies, history, replay, trading, control, limits, troubleshooting):
+for module in (
+    running,
+    making,
+    trial,
+    looking,
+    strategies,
+    history,
+    replay,
+    again,
+    trading,
+    closing,
+    control,
+    limits,
+    audit,
+    troubleshooting,
+    preflight,
+    paper,
+):
     module.add_to(app)
