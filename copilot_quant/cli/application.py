@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from copilot_quant.cli import control, history, limits, looking, replay, running, strategies, trading, troubleshooting
+from copilot_quant.cli import (
+    control,
+    history,
+    imports,
+    limits,
+    looking,
+    positions,
+    reconcile,
+    replay,
+    running,
+    strategies,
+    trading,
+    troubleshooting,
+)
 
 app = typer.Typer(
     name="cq",
@@ -14,5 +27,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (running, looking, strategies, history, replay, trading, control, limits, troubleshooting):
+for module in (
+    running,
+    looking,
+    positions,
+    strategies,
+    history,
+    replay,
+    trading,
+    control,
+    reconcile,
+    imports,
+    limits,
+    troubleshooting,
+):
     module.add_to(app)
