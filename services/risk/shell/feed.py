@@ -199,12 +199,20 @@ class Feed:
         for entry in entries:
             self.cursors[entry.stream] = entry.entry_id
             self._apply(entry)
-        while self._unreadable:
-            if self._is_leading():
-                entry, error = self._unreadable[0]
-                await self._bus.dead_letter(entry, consumer=self._source, error=error)
-            self._unreadable.pop(0)
+        await self._keep_unreadable()
         return len(entries)
+
+    async def _keep_unreadable(self) -> None:
+        """Dead-letter what could not be read. Taken out first: another reader of the same book may come in between."""
+        while self._unreadable:
+            entry, error = self._unreadable.pop(0)
+            if not self._is_leading():
+                continue
+            try:
+                await self._bus.dead_letter(entry, consumer=self._source, error=error)
+            except BaseException:
+                self._unreadable.insert(0, (entry, error))
+                raise
 
     def _apply(self, entry: Entry) -> None:
         book = self.book

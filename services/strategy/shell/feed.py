@@ -18,6 +18,7 @@ from shared.bus.keys import Keys
 from shared.bus.ports import Entry, entry_order
 from shared.clock import NS_PER_MS
 from shared.errors import BadInput, DecodeError
+from shared.messages.account import BookMove
 from shared.messages.base import Message
 from shared.messages.codec import decode_fields
 from shared.messages.control import Control, ControlAction
@@ -187,6 +188,8 @@ class Dispatcher:
         for running, message in self._pairs(self._of_contract(entry), entry):
             if isinstance(message, Fill):
                 running.unit.fill(message, now_ns, wall_ns, entry.entry_id)
+            elif isinstance(message, BookMove):
+                running.unit.move(message)
 
     def _decision(self, entry: Entry, now_ns: int, wall_ns: int) -> None:
         for running, message in self._pairs(self._by_strategy.get(entry.fields.get(b"key", b""), []), entry):
