@@ -30,8 +30,8 @@ _WRITES = (
 _COMMON_WRITES = ("dead-letter", "heartbeat:*", "*:readers", "*:trimmed")
 
 DEFAULT = "user default off resetpass ~* &* +@all"
-"""Nobody can be the default user: it is off and has no password. Its rights stay, since a server that starts again reads
-its append-only file as this user, and without them it drops every transaction in it: the effects of all our scripts."""
+"""Nobody can be the default user: it is off and has no password. Its rights stay: a server that starts again reads its
+append-only file as this user, and without them it drops every transaction in it, the effects of all our scripts."""
 
 _TEMPLATE_HEAD = """\
 # Redis users of one deployment as `python -m shared.bus.acl --deployment NAME --dir DIR` writes them, with the name and
