@@ -5,16 +5,21 @@ from __future__ import annotations
 import typer
 
 from copilot_quant.cli import (
+    again,
     audit,
     closing,
     control,
     history,
     limits,
     looking,
+    making,
+    paper,
+    preflight,
     replay,
     running,
     strategies,
     trading,
+    trial,
     troubleshooting,
 )
 
@@ -26,8 +31,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-GROUPS = (
-    running, looking, strategies, history, replay, trading, closing, control, limits, audit, troubleshooting,
-)  # fmt: skip
-for module in GROUPS:
+for module in (
+    running,
+    making,
+    trial,
+    looking,
+    strategies,
+    history,
+    replay,
+    again,
+    trading,
+    closing,
+    control,
+    limits,
+    audit,
+    troubleshooting,
+    preflight,
+    paper,
+):
     module.add_to(app)

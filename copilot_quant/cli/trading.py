@@ -188,11 +188,13 @@ def modify(
     limit: LimitOption = None,
     stop: StopOption = None,
     quantity: Annotated[str | None, typer.Option("--quantity", help="New total, what has filled included.")] = None,
-    outside_rth: OutsideOption = False,
+    outside_rth: Annotated[
+        bool | None, typer.Option("--outside-rth/--regular-hours", help="May it fill outside regular trading hours.")
+    ] = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a working order's prices or quantity; what is not named stays. Say --outside-rth again if it had it."""
+    """Change a working order's prices, quantity or hours; what is not named stays as it is."""
 
     async def act(desk: Desk, settings: BrokerSettings) -> OrderResult:
         working = [event for event in await desk.open_orders() if event.intent_id]
@@ -246,6 +248,7 @@ def order_row(event: OrderEvent) -> dict[str, object]:
         "limit": event.limit_price,
         "stop": event.stop_price,
         "tif": event.tif,
+        "outside_rth": event.outside_rth,
         "state": event.state.value,
         "filled": event.filled,
     }

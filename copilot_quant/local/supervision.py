@@ -137,7 +137,7 @@ class Supervisor:
         self._call("stopProcess", name)
 
     def start_process(self, name: str) -> None:
-        """Start a process that was stopped."""
+        """Start one process that was stopped."""
         self._call("startProcess", name)
 
     def log_tail(self, name: str, lines: int = 20) -> list[str]:

@@ -17,6 +17,10 @@ from shared.clock import random_token
 
 ROLES = ("admin", "gateway", "risk", "marketdata", "strategy", "monitoring", "operator")
 
+DEFAULT_USER = "user default off resetpass ~* &* +@all"
+"""Off and without a password: nobody can be this user. But Redis loads its append-only file as this user, and checks
+each transaction against its rights: with `nocommands` every script's writes would be missing after a restart."""
+
 _READS = (
     "+@read +@connection +@scripting +info +wait +cluster|slots"
     " -script|kill -script|flush -function +function|list"
@@ -28,10 +32,6 @@ _WRITES = (
     " +incr +unlink"
 )
 _COMMON_WRITES = ("dead-letter", "heartbeat:*", "*:readers", "*:trimmed")
-
-DEFAULT = "user default off resetpass ~* &* +@all"
-"""Nobody can be the default user: it is off and has no password. Its rights stay: a server that starts again reads its
-append-only file as this user, and without them it drops every transaction in it, the effects of all our scripts."""
 
 _TEMPLATE_HEAD = """\
 # Redis users of one deployment as `python -m shared.bus.acl --deployment NAME --dir DIR` writes them, with the name and
@@ -99,6 +99,8 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "cancels",
         "strategies",
         "strategy-workers",
+        "strategy-quarantine",
+        "strategy-failures",
         "queries",
         "history-queries",
         "answers:*",
@@ -114,6 +116,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "paused",
         "strategies",
         "strategy-directives",
+        "strategy-quarantine",
         "watches",
     ),
 }
@@ -130,7 +133,7 @@ def acl_lines(keys: Keys, passwords: Mapping[str, str]) -> list[str]:
         KeyError: a role has no password.
     """
     prefix = f"cq:{keys.deployment}:"
-    lines = [DEFAULT]
+    lines = [DEFAULT_USER]
     for role in ROLES:
         if role == "admin":
             lines.append(f"user admin on >{passwords[role]} ~* &* +@all")

@@ -119,10 +119,10 @@ class Book(Orders):
         if not self._has_baseline:
             contract.broker = position
             return
-        was_mismatched = contract.is_mismatched
+        before = contract.bounds
         contract.report(position, now_ns)
         self._note_difference(contract)
-        if was_mismatched:
+        if contract.bounds != before:
             self.sums.quantities_changed(contract)
 
     def _apply_positions_complete(self, message: PositionsComplete, now_ns: int) -> None:
@@ -235,8 +235,17 @@ class Book(Orders):
         self.readiness.apply_status(status)
 
     def _apply_reconciled(self, message: Reconciled, now_ns: int) -> None:
+        before = self.readiness.reconciled_in
         self.readiness.apply_reconciled(message)
         self._try_baseline(now_ns)
+        if self.readiness.reconciled_in != before:
+            self._doubt_positions()
+
+    def _doubt_positions(self) -> None:
+        """Trust no position of our own alone: another server may have lost fills that the broker shows no more."""
+        for contract in self.contracts.values():
+            contract.doubt()
+            self.sums.quantities_changed(contract)
 
     def advance(self, now_ns: int) -> None:
         """Bring values and the comparison of the books up to `now_ns`; called before each decision."""
