@@ -37,7 +37,7 @@ from shared.messages.account import (
 from shared.messages.base import Message
 from shared.messages.control import BrokerStatus, Control, ControlAction, HaltStatus, Reconciled
 from shared.messages.market import ContractInfo
-from shared.messages.orders import Command, Fill, OrderEvent
+from shared.messages.orders import Command, Commission, Fill, OrderEvent
 from shared.money import ZERO
 
 KEEP_MOVES = 1000
@@ -75,6 +75,7 @@ class Book(Orders):
             Command: self._apply_command,
             OrderEvent: self._apply_order,
             Fill: self._apply_fill,
+            Commission: self._apply_commission,
             PositionReport: self._apply_position,
             PositionsComplete: self._apply_positions_complete,
             AccountSnapshot: self._apply_account,
@@ -211,6 +212,11 @@ class Book(Orders):
         if report.account == self.account:
             self.activity.advance(now_ns)
             self.breakers.note_pnl(report.daily, self.activity.started_ns)
+
+    def _apply_commission(self, message: Commission, now_ns: int) -> None:
+        rate = self.sums.rate_of(message.currency)
+        if message.account == self.account and rate is not None:
+            self.profits.charged(message.strategy, message.exec_id, message.commission * rate, now_ns)
 
     def _apply_contract(self, info: ContractInfo, _: int) -> None:
         contract = self.contract(info.con_id)
