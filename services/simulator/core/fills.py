@@ -39,8 +39,9 @@ class FillBooker:
         order.working.remaining = order.remaining
         order.status = "Filled" if order.remaining <= 0 else "Submitted"
         total_fee = order_commission(
-            instrument, order.filled, order.paid * instrument.multiplier, schedule=floor.config.commissions
-        )
+            instrument, order.filled, order.paid * instrument.multiplier,
+            schedule=floor.config.commissions, rate=floor.config.commission_rate,
+        )  # fmt: skip
         fee = max(ZERO, total_fee - order.commission)
         order.commission += fee
         realized = self._accounts[order.account].apply_fill(
@@ -144,7 +145,10 @@ class FillBooker:
         price = order.order.lmt_price or self.mark(order.instrument)
         quantity = order.order.total_quantity
         value = quantity * price * order.instrument.multiplier
-        return order_commission(order.instrument, quantity, value, schedule=self._floor.config.commissions)
+        config = self._floor.config
+        return order_commission(
+            order.instrument, quantity, value, schedule=config.commissions, rate=config.commission_rate
+        )
 
     def mark(self, instrument: Instrument) -> Decimal:
         """Return the price that a position is valued at."""
