@@ -147,7 +147,7 @@ class MarketData:
         empty = [name for name, each in played.items() if not len(each)]
         if empty:
             raise BadInput(f"nothing of {', '.join(empty)} was recorded within the span that was asked for")
-        start_ns = min(int(each.at_ns[0]) for each in played.values())
+        start_ns = span[0] or min(int(each.at_ns[0]) for each in played.values())
         end_ns = max(int(each.at_ns[-1]) for each in played.values())
         # A recording of the simulator may be of any hour: the market was open when it was recorded.
         return cls(names, Hours(), played, start_ns, end_ns + AFTER_NS, recorded=recorded)
