@@ -5,15 +5,22 @@ from __future__ import annotations
 import typer
 
 from copilot_quant.cli import (
+    again,
+    audit,
     backtest,
+    closing,
     control,
     history,
     limits,
     looking,
+    making,
+    paper,
+    preflight,
     replay,
     running,
     strategies,
     trading,
+    trial,
     troubleshooting,
 )
 
@@ -25,5 +32,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (running, looking, strategies, history, backtest, replay, trading, control, limits, troubleshooting):
+for module in (
+    running,
+    making,
+    trial,
+    looking,
+    strategies,
+    history,
+    backtest,
+    replay,
+    again,
+    trading,
+    closing,
+    control,
+    limits,
+    audit,
+    troubleshooting,
+    preflight,
+    paper,
+):
     module.add_to(app)

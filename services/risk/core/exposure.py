@@ -61,6 +61,8 @@ class Book(Orders):
         self.cash: Decimal | None = None
         self.day_trades_left: Decimal | None = None
         """Day trades that the broker still allows; -1 without a limit, None where it does not say."""
+        self.worth_seen = 1
+        """Grows with every report of the account's figures: what was made of them is made anew."""
         self.breakers = Breakers()
         self.readiness = Readiness()
         self._has_baseline = False
@@ -174,6 +176,7 @@ class Book(Orders):
             return
         if snapshot.currency and snapshot.currency != self.sums.base_currency:
             self.sums.set_base(snapshot.currency, self.contracts)
+        self.worth_seen += 1
         for tag in snapshot.values:
             if tag.tag == "BuyingPower" and tag.currency in ("", "BASE", self.sums.base_currency):
                 self.buying_power = _number(tag.value)
@@ -241,7 +244,7 @@ class Book(Orders):
     def advance(self, now_ns: int) -> None:
         """Bring values and the comparison of the books up to `now_ns`; called before each decision."""
         self.sums.advance()
-        for contract in self._differing.values():
+        for contract in self.differing.values():
             if contract.settle(now_ns):
                 self.sums.quantities_changed(contract)
 

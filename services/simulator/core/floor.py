@@ -85,6 +85,8 @@ class Floor:
         """Symbols of which no shares can be lent at once, with the seconds that finding some takes."""
         self.watch: Callable[[Instrument], None] = lambda _: None
         self.release: Callable[[int], None] = lambda _: None
+        self.unneeded: Callable[[int], None] = lambda _: None
+        """Told of a contract that one less looks at; the data desk knows whether somebody still does."""
         self.position_changed: Callable[[str, int], None] = lambda _, __: None
         self.touched_accounts: set[str] = set()
         """Accounts whose stored state is older than this one."""
