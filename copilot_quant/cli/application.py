@@ -7,6 +7,7 @@ import typer
 from copilot_quant.cli import (
     again,
     audit,
+    backtest,
     closing,
     control,
     history,
@@ -42,6 +43,7 @@ for module in (
     positions,
     strategies,
     history,
+    backtest,
     replay,
     again,
     trading,
