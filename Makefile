@@ -50,8 +50,8 @@ simulate: setup-dev ## the whole system under seeded faults, going on from the l
 mutants: setup-dev ## break one safeguard after another: how many seeds does the simulation take to notice [SEEDS=1000]
 	$(BIN)/python -m tests.simulation --mutants --seeds $(or $(SEEDS),1000) --jobs $(JOBS)
 
-chaos: setup-dev ## break the running system in every way and compare with the broker's books [FOR=600] [SEED=1] [EVERY=2.5] [KILLS=20: kill only the leading gateway]
-	@$(if $(KILLS),$(BIN)/python -m tests.chaos.leader_kills --kills $(KILLS),$(BIN)/python -m tests.chaos.run --for $(or $(FOR),600) --show $(if $(SEED),--seed $(SEED)) $(if $(EVERY),--every $(EVERY)))
+chaos: setup-dev ## break the running system in every way and compare with the broker's books [FOR=600] [SEED=1] [EVERY=2.5] [LEASE=1] [KILLS=20: kill only the leading gateway]
+	@$(if $(KILLS),$(BIN)/python -m tests.chaos.leader_kills --kills $(KILLS),$(BIN)/python -m tests.chaos.run --for $(or $(FOR),600) --show $(if $(SEED),--seed $(SEED)) $(if $(EVERY),--every $(EVERY)) $(if $(LEASE),--lease $(LEASE)))
 
 handover: setup-dev ## kill, stop, add and drain strategy workers while ticks flow; totals over all runs [FOR=60]
 	$(BIN)/python -m tests.chaos.handover $(if $(FOR),--for $(FOR))

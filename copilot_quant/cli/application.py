@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from copilot_quant.cli import (
+    again,
+    audit,
     control,
     history,
     limits,
@@ -29,7 +31,20 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 for module in (
-    running, making, trial, looking, strategies, history, replay, trading, control, limits, troubleshooting, preflight,
+    running,
+    making,
+    trial,
+    looking,
+    strategies,
+    history,
+    replay,
+    again,
+    trading,
+    control,
+    limits,
+    audit,
+    troubleshooting,
+    preflight,
     paper,
-):  # fmt: skip
+):
     module.add_to(app)

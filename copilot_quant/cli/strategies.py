@@ -58,8 +58,16 @@ def pause(name: NameArgument, reason: ReasonOption = "by hand", as_json: JsonOpt
 
 @strategies_app.command("resume")
 def resume(name: NameArgument, reason: ReasonOption = "by hand", as_json: JsonOption = False) -> None:
-    """Let a paused strategy order again; its errors count anew and gaps are accepted."""
-    with_desk(lambda desk, _: _control(desk, ControlAction.RESUME_STRATEGY, name, reason))
+    """Let a paused strategy order again, and one that blocked a worker run again; its errors count anew."""
+
+    async def act(desk: Desk, _: BrokerSettings) -> None:
+        held = await desk.bus.hash_get_all(desk.keys.strategy_quarantine)
+        ours = [row["unit"] for row in await rows_of(desk) if row["strategy"] == name and row["unit"] in held]
+        if ours:
+            await desk.bus.hash_delete(desk.keys.strategy_quarantine, ours)
+        await _control(desk, ControlAction.RESUME_STRATEGY, name, reason)
+
+    with_desk(act)
     told = {"strategy": name, "paused": False, "reason": reason}
     _tell(told, f"{name} orders again: {reason}", as_json=as_json, style="bold green")
 

@@ -87,7 +87,10 @@ class Lines:
         self._told[unit] = now
         is_error = bool(wrong) and now[0] != "waiting"
         self.errors += is_error and (before is None or wrong != before[1])
-        return f"{unit}: {now[0]}" + (f": {wrong}" if wrong else f" on {row.get('owner')}" if row.get("owner") else "")
+        again = f" (again: cq replay-event {unit} {row['event']})" if row.get("event") else ""
+        return f"{unit}: {now[0]}" + (
+            f": {wrong}{again}" if wrong else f" on {row.get('owner')}" if row.get("owner") else ""
+        )
 
     @property
     def summary(self) -> str:

@@ -176,6 +176,7 @@ class LocalSystem:
             f"IB_{self.options.mode.upper()}_PORT": str(self.guard_port),
             "CQ_WEB_TOKEN": self.web_token,
             "CQ_ENV_FILE": self.plan.env_file,
+            "CQ_AUDIT_DIR": self.plan.audit_dir,
         }
 
     async def start(self, progress: Progress) -> None:

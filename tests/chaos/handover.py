@@ -42,7 +42,8 @@ EVERY = 20
 MOST_WORKERS = 5
 LEASE_S = 1.0
 UP_SHARE = 0.25
-SETTLE_LIMIT_S = 30.0
+START_LIMIT_S = 120.0
+SETTLE_LIMIT_S = 60.0
 LOCAL: dict[str, Any] = {
     "gateways": 1,
     "workers": 0,
@@ -279,11 +280,11 @@ async def run(seconds: float, seed: int, *, keep: bool, tell: Callable[[str], No
         async with open_desk(load_settings(BrokerSettings), client_name="cq-drill") as desk:
             for name in ("w1", "w2"):
                 pool.start(name)
-            await _until("contracts", SETTLE_LIMIT_S, partial(_all_known, desk))
+            await _until("contracts", START_LIMIT_S, partial(_all_known, desk))
             checker = HandoverChecker(await _contracts(desk), EVERY, "witness")
             reader = StreamReader(desk, checker)
             reading = asyncio.create_task(reader.run())
-            await _until("the units' beginning", SETTLE_LIMIT_S, partial(_all_began, checker))
+            await _until("the units' beginning", START_LIMIT_S, partial(_all_began, checker))
             tell(f"seed {seed}: {len(SYMBOLS)} units run")
             begun = time.monotonic()
             await Drill(pool, seed, report).run(seconds, tell)

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["services.strategy.app", "tests.chaos.witness"])
+_CONTEXT.set_forkserver_preload(["services.strategy.__main__", "tests.chaos.witness"])
 
 
 def _main(env: Mapping[str, str], log: str) -> None:
@@ -25,17 +25,9 @@ def _main(env: Mapping[str, str], log: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the drill's: it drains the workers itself
     os.environ.clear()
     os.environ.update(env)
-    from services.strategy.app import build
-    from services.strategy.settings import StrategySettings
-    from shared import runtime
+    from services.strategy.__main__ import run
 
-    async def serve(settings: StrategySettings) -> None:
-        from contextlib import AsyncExitStack
-
-        async with AsyncExitStack() as resources:
-            await runtime.serve(await build(settings, resources), settings)
-
-    runtime.run("strategy", StrategySettings, serve)
+    run()
 
 
 class WorkerPool:
@@ -61,7 +53,7 @@ class WorkerPool:
     def start(self, name: str) -> None:
         """Start a worker, a dead one of that name anew."""
         env = {**self._env, "CQ_INSTANCE": name}
-        process = _CONTEXT.Process(target=_main, args=(env, str(self._logs / f"{name}.log")), daemon=True)
+        process = _CONTEXT.Process(target=_main, args=(env, str(self._logs / f"{name}.log")))
         process.start()
         self._running[name] = process
 

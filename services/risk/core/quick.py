@@ -108,7 +108,7 @@ class Terms:
         self.takes_any_type = limits.takes_any_type
         self.is_stock = info is None or info.sec_type == "STK"
         self.currency = "" if info is None or info.currency == book.sums.base_currency else info.currency
-        self.quantity_max = _most(limits.order_quantity_max)
+        self.quantity_max = min(_most(limits.order_quantity_max), _HUGE)
         self.notional_max = _most(limits.order_notional_max)
         self.collar = limits.price_collar_percent
         self.collar_ticks = limits.price_collar_ticks

@@ -194,6 +194,9 @@ class Prices:
                 0.01,
                 option_price(self.mid(under, at_ns), instrument.strike, years, instrument.volatility, instrument.right),
             )
+        if instrument.legs:
+            total = sum(self.mid(leg, at_ns) * ratio * float(leg.multiplier) for leg, ratio in instrument.legs)
+            return total / float(instrument.multiplier)
         path = self._paths.get(instrument.con_id)
         if path is None:
             path = PricePath(self._seed, _family(instrument), instrument.price, instrument.volatility)
@@ -280,7 +283,7 @@ class Maker:
 
     def _find_tick(self, mid: float) -> None:
         """Take the increment that applies at a price, and between which prices it does."""
-        self._tick_from, self._tick_until = 0.0, math.inf
+        self._tick_from, self._tick_until, self._tick = 0.0, math.inf, self._steps[0][1]
         for low_edge, increment in self._steps:
             if mid >= low_edge:
                 self._tick, self._tick_from = increment, low_edge

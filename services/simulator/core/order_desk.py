@@ -19,6 +19,7 @@ from decimal import Decimal
 from services.simulator.core import order_rules
 from services.simulator.core.account import Account
 from services.simulator.core.binding import bind, binds_future_orders
+from services.simulator.core.combos import as_ordered
 from services.simulator.core.conditions import check_conditions
 from services.simulator.core.contracts import Instrument, Listing, NotFound
 from services.simulator.core.executions import Executions
@@ -198,7 +199,9 @@ class OrderDesk:
             perm_id=self.book.next_perm_id(),
             client_id=client_id,
             order_id=request.order_id,
-            contract=instrument.contract(found.exchange),
+            contract=as_ordered(instrument, request.contract, found.exchange)
+            if instrument.legs
+            else instrument.contract(found.exchange),
             instrument=instrument,
             order=replace(order, account=account),
             account=account,
@@ -322,6 +325,7 @@ class OrderDesk:
             return
         order.change = replace(new, parent_id=order.order.parent_id)
         self.life.voice.log(order, "Modified")
+        self.life.voice.save(order)
         self._floor.later(self._floor.config.ack_delay_ns, lambda: self.life.apply_change(order))
 
     def _double(self, order: BrokerOrder, new: TwsOrder) -> None:

@@ -212,7 +212,7 @@ class OrderLife:
                 self._match(order)
 
     def _on_quotes(self, order: BrokerOrder) -> bool:
-        return order.instrument.sec_type == "CASH"
+        return order.instrument.sec_type in ("CASH", "BAG")
 
     def _after_fill(self, order: BrokerOrder) -> None:
         if order.remaining <= 0:
@@ -348,6 +348,8 @@ class OrderLife:
 
     def _resume(self, order: BrokerOrder) -> None:
         """Go on where the exchange stopped."""
+        if order.change is not None:
+            self.apply_change(order)
         if 0 < order.expires_ns <= self._floor.now_ns:
             self._finish_cancel(order, "End of day.")
         elif order.cancel_requested:

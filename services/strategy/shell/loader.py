@@ -162,9 +162,7 @@ def load_strategies(path: Path, *, fresh: bool = False) -> Loaded:
         wrong = next(iter(content), "strategy")
         raise ConfigError(f"STRATEGIES_FILE: {path}: {wrong!r} is unknown; strategies are tables [strategy.NAME]")
     if fresh:
-        for module in [name for name in sys.modules if name.startswith(MODULE_PREFIX)]:
-            del sys.modules[module]
-        importlib.invalidate_caches()
+        forget_imports()
     loaded = Loaded()
     for name, table in tables.items():
         try:
@@ -244,6 +242,13 @@ def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Strategy]
         known = ", ".join(one for one in found if one != "Strategy") or "none"
         raise BadInput(f"{where} class: {file} has no strategy class {entry.class_name!r}; it has {known} ({name})")
     return cls
+
+
+def forget_imports() -> None:
+    """Have `import_file` read files again."""
+    for module in [name for name in sys.modules if name.startswith(MODULE_PREFIX)]:
+        del sys.modules[module]
+    importlib.invalidate_caches()
 
 
 def import_file(file: Path) -> ModuleType:

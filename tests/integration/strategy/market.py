@@ -43,6 +43,23 @@ class Raises(Strategy):
         raise RuntimeError("by design")
 
 
+class Freezes(Strategy):
+    # Counts to three, then calls into C for ever: no signal and no other thread gets through.
+
+    class State(BaseModel):
+        seen: int = 0
+
+    def on_quote(self, quote: Quote) -> None:
+        self.state.seen += 1
+        if self.state.seen > 3:
+            sum(range(10**12))
+
+
+class Eats(Strategy):
+    def on_quote(self, quote: Quote) -> None:
+        self.eaten = [*getattr(self, "eaten", []), bytearray(20_000_000)]
+
+
 class Blocks(Strategy):
     def on_quote(self, quote: Quote) -> None:
         while True:

@@ -130,7 +130,7 @@ def test_a_trade_in_the_account() -> None:
 
 
 def test_the_margin_cushion() -> None:
-    driver, session = waiting(MarginCondition(is_more=False, percent=50))
+    driver, session = waiting(MarginCondition(is_more=False, percent=50), quantity=1)
     driver.run(3)
     assert not is_filled(driver, session)
     driver.engine.accounts["DUSIM0001"].deposit(Decimal(-999_000), "USD")
