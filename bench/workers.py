@@ -1,7 +1,7 @@
 """Strategy workers: throughput with 1, 2 and 4 of them on 100 contracts, and how long a hand-over takes.
 
 Every worker is the real service in a process of its own, on a real Redis; 100 units with one contract each, spread over
-them. The quotes of a contract are numbered: each unit counts them, and one lost or doubled would show in its saved state.
+them. The quotes of a contract are numbered: each unit counts them, one lost or doubled would show in its saved state.
 Throughput is from the first quote's publication to the moment when every unit has **saved** the last one, so publishing
 and committing are in it. On a machine with fewer cores than workers, more workers share the same cores.
 
