@@ -88,6 +88,8 @@ class Unit:
         self.timers = SavedTimers()
         self.cursors: dict[str, str] = {}
         self.operator_pause = ""
+        self.why_stopped = ""
+        """Why the strategy itself cannot run, and a caretaker has its place."""
         self.recent_errors: list[HandlerError] = []
         self.reported = 0
         self._committed = 0
@@ -148,6 +150,8 @@ class Unit:
     @property
     def why_not_trading(self) -> str:
         """Return why the unit makes no orders now, empty when it does."""
+        if self.why_stopped:
+            return self.why_stopped
         if self.operator_pause:
             return f"paused by an operator: {self.operator_pause}"
         if self.saved.paused:
