@@ -7,11 +7,13 @@ import typer
 from copilot_quant.cli import (
     again,
     audit,
+    closing,
     control,
     history,
     limits,
     looking,
     making,
+    paper,
     preflight,
     replay,
     running,
@@ -39,10 +41,12 @@ for module in (
     replay,
     again,
     trading,
+    closing,
     control,
     limits,
     audit,
     troubleshooting,
     preflight,
+    paper,
 ):
     module.add_to(app)

@@ -78,6 +78,8 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "commands",
         "cancel-commands",
         "control",
+        "intents",
+        "cancels",
     ),
     "marketdata": (
         "lease:marketdata",

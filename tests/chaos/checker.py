@@ -7,14 +7,14 @@ Redis is taken from who had read it before (the recorder): a lost entry is no mi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from shared.ids import parse_order_ref
+from shared.ids import ORDER_REF_LENGTH, parse_order_ref
 from shared.messages.account import PositionReport
-from shared.messages.orders import Decision, Fill, Intent, OrderEvent
+from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderState
 from tests.chaos.recorder import Seen
 
 CASH_TOLERANCE = Decimal("0.01")
@@ -83,8 +83,20 @@ def unapproved(truth: Mapping[str, Any], ever: Iterable[Seen]) -> list[str]:
     return found
 
 
-def unended(now: Sequence[Seen]) -> list[str]:
-    """Find intents on the bus without an outcome of each leg or a refusal (P4), after everything was cancelled."""
+def lost_by_broker(ledger: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the orderRefs of orders that the broker had shown and then lost, as TWS can in its restart.
+
+    Nothing it shows can end them: they stay `unknown`, visibly and counted as working, which is what P4 says.
+    """
+    lost = (entry for entry in ledger if entry["kind"] == "order_state" and entry.get("state") == "Lost")
+    return {str(entry["order_ref"])[:ORDER_REF_LENGTH] for entry in lost}
+
+
+def unended(now: Sequence[Seen], lost: Set[str] = frozenset()) -> list[str]:
+    """Find intents on the bus without an outcome of each leg or a refusal (P4), after everything was cancelled.
+
+    What the broker itself lost may be `unknown`, and nothing else.
+    """
     legs: dict[str, set[int]] = {}
     states: dict[tuple[str, int], str] = {}
     refused: set[str] = set()
@@ -95,7 +107,9 @@ def unended(now: Sequence[Seen]) -> list[str]:
         elif isinstance(message, Decision) and not message.approved:
             refused.add(message.intent_id)
         elif isinstance(message, OrderEvent) and message.intent_id:
-            states[message.intent_id, message.leg] = message.state.value if not message.state.is_final else ""
+            is_lost = message.state is OrderState.UNKNOWN and message.order_ref in lost
+            has_ended = message.state.is_final or is_lost
+            states[message.intent_id, message.leg] = "" if has_ended else message.state.value
     found = []
     for intent, numbers in legs.items():
         for leg in sorted(numbers):
@@ -152,12 +166,13 @@ def judge(
     dead_letters: Sequence[str],
 ) -> Findings:
     """Return everything that is wrong; `now` is what the bus has at the end, `ever` what it had at any time."""
+    ledger = list(ledger)
     return Findings(
         duplicates=duplicates(ledger),
         lost_fills=lost_fills(truth, now),
         fills_twice=fills_twice(truth, now),
         unapproved=unapproved(truth, [*ever, *now]),
-        unended=unended(now),
+        unended=unended(now, lost_by_broker(ledger)),
         epoch_order=epoch_order(now),
         positions=positions(truth, reports),
         cash=cash(truth, values),

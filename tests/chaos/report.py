@@ -37,6 +37,8 @@ class Report:
     asked: dict[str, int] = field(default_factory=dict)
     broker: dict[str, int] = field(default_factory=dict)
     bus: dict[str, int] = field(default_factory=dict)
+    lost_by_broker: int = 0
+    """Orders that the broker had shown and then lost (TWS' restart): they stay visibly `unknown` (P4)."""
     takeovers: int = 0
     ready_share: float = 0.0
     settled_s: float = 0.0
@@ -59,6 +61,7 @@ class Report:
             "asked: " + ", ".join(f"{name} {count}" for name, count in self.asked.items()),
             "broker: " + ", ".join(f"{name} {count}" for name, count in self.broker.items()),
             "bus: " + ", ".join(f"{name} {count}" for name, count in self.bus.items()),
+            f"orders that the broker itself lost, visibly unknown: {self.lost_by_broker}",
             f"take-overs {self.takeovers}; READY {self.ready_share:.0%} of the time; settled after "
             f"{self.settled_s:.1f} s",
             *(f"{name.replace('_', ' ')}: {len(found)}" for name, found in self.findings.items()),
@@ -103,7 +106,9 @@ class Report:
 svg{{width:100%;border:1px solid #ddd}}</style>
 <h1>Chaos run, seed {self.seed}: {verdict}</h1>
 <p>{len(self.faults)} faults in {self.seconds:g} s on {escape(self.machine)}; {self.takeovers} take-overs; READY
-{self.ready_share:.0%} of the time; settled {self.settled_s:.1f} s after the last fault. Again:
+{self.ready_share:.0%} of the time; settled {self.settled_s:.1f} s after the last fault.
+Orders that the broker had shown and then lost in a restart of its own, and which stay visibly unknown:
+{self.lost_by_broker}. Again:
 <code>{escape(self.command)}</code></p>
 {picture}
 <h2>What the checker found</h2><table>{checks}</table>{details}

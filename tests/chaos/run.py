@@ -29,18 +29,18 @@ from shared.errors import CqError
 from shared.messages.control import BrokerStatus, LinkState, Reconciled
 from shared.messages.orders import Decision, OrderEvent
 from shared.settings import BrokerSettings, load_settings
-from tests.chaos.checker import Findings, judge
+from tests.chaos.checker import Findings, judge, lost_by_broker
 from tests.chaos.faults import Done, Trouble
 from tests.chaos.orders import OrderSource
 from tests.chaos.recorder import Recorder, Seen, read_all
 from tests.chaos.report import Report
-from tests.chaos.schedule import Fault, draw
+from tests.chaos.schedule import LEASE_S, Fault, draw
 from tests.chaos.system import ACCOUNT, DEPLOYMENT, ChaosSystem
 from tests.chaos.timeline import Bar
 from tests.chaos.timeline import draw as draw_picture
 
 START_LIMIT_S = 90.0
-SETTLE_LIMIT_S = 120.0
+SETTLE_LIMIT_S = 180.0
 CALM_S = 6.0
 """Orders flow for so long before the first fault."""
 FOLDER = Path(".cache/chaos")
@@ -88,6 +88,7 @@ class Drill:
         self.trouble = Trouble(system, desk)
         self.started = 0.0
         self.settled_s = 0.0
+        self._lost: set[str] = set()
 
     def _told(self, seen: Seen) -> None:
         message = seen.message
@@ -132,7 +133,8 @@ class Drill:
                     raise
                 continue
             self.settled_s = time.monotonic() - began
-            is_settled = findings.is_clean and not self._source.waiting and not await self._desk.open_orders()
+            working = [order for order in await self._desk.open_orders() if order.order_ref not in self._lost]
+            is_settled = findings.is_clean and not self._source.waiting and not working
             if is_settled or self.settled_s > SETTLE_LIMIT_S:
                 return findings, now
 
@@ -145,6 +147,7 @@ class Drill:
         ]
         truth = await fetch_truth(self._system.simulator_http)
         ledger = await fetch_ledger(self._system.simulator_http)
+        self._lost = lost_by_broker(ledger)
         findings = judge(
             truth, ledger, ever=self._recorder.seen, now=now, reports=await desk.positions(),
             values=await desk.account_values(), dead_letters=dead,
@@ -165,6 +168,7 @@ class Drill:
             "servers": len(self._recorder.incarnations),
         }  # fmt: skip
         report.faults = [_row(done, self.started) for done in self.trouble.done]
+        report.lost_by_broker = len(self._lost)
         report.takeovers = len({seen.epoch for seen in self._recorder.seen if isinstance(seen.message, Reconciled)})
         report.settled_s = self.settled_s
         bars = self._leaders()
@@ -214,10 +218,10 @@ def _row(done: Done, started: float) -> dict[str, Any]:
 async def run(options: argparse.Namespace, command: str) -> Report:
     """Run one drill and write its report."""
     report = Report(options.seed, options.seconds, options.every, command, machine())
-    faults = draw(options.seed, options.seconds, every_s=options.every)
+    faults = draw(options.seed, options.seconds, every_s=options.every, lease_s=options.lease)
     for fault in faults if options.show else ():
         print(fault.text(), flush=True)
-    system = ChaosSystem(seed=options.seed, min_replicas=options.min_replicas)
+    system = ChaosSystem(seed=options.seed, min_replicas=options.min_replicas, lease_s=options.lease)
     picture = ""
     folder = options.folder or FOLDER / f"seed-{options.seed}"
     try:
@@ -247,13 +251,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="of schedule, orders")
     parser.add_argument("--every", type=float, default=2.5, help="seconds between faults, on average")
     parser.add_argument("--rate", type=float, default=15.0, help="intents a second while the system answers")
+    parser.add_argument("--lease", type=float, default=LEASE_S, help="lease in seconds; pauses are in proportion")
     parser.add_argument("--min-replicas", type=int, default=0, help="Redis' min-replicas-to-write")
     parser.add_argument("--folder", type=Path, help=f"where the report goes (default {FOLDER}/seed-…)")
     parser.add_argument("--show", action="store_true", help="print the schedule first")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--keep", action="store_true", help="keep logs and data also of a clean run")
     options = parser.parse_args()
-    command = f"make chaos FOR={options.seconds:g} SEED={options.seed} EVERY={options.every:g}"
+    command = f"make chaos FOR={options.seconds:g} SEED={options.seed} EVERY={options.every:g} LEASE={options.lease:g}"
     print(f"seed {options.seed}: again with {command}", flush=True)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         report = runner.run(run(options, command))

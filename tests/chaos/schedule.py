@@ -43,20 +43,20 @@ class Kind:
 
 LEASE_S = 1.0
 SHORT, LONG = (0.2, 0.8), (1.3, 4.0)
-"""Pauses shorter and longer than the lease of 1 s."""
+"""Pauses shorter and longer than the lease of 1 s; with another lease they are as many times as long."""
 
 KINDS: tuple[Kind, ...] = (
-    Kind("kill_leader", "gateway", 6, 3.0),
-    Kind("kill_standby", "gateway", 3, 2.0),
+    Kind("kill_leader", "gateway", 4, 4.0),
+    Kind("kill_standby", "gateway", 2, 2.0),
     Kind("pause_leader", "gateway", 4, 2.0, {"seconds": SHORT}),
     Kind("pause_leader", "gateway", 6, 4.0, {"seconds": LONG}),
     Kind("pause_standby", "gateway", 2, 2.0, {"seconds": LONG}),
     Kind("handover", "gateway", 3, 2.0),
-    Kind("kill_risk", "risk", 5, 3.0),
+    Kind("kill_risk", "risk", 3, 4.0),
     Kind("pause_risk", "risk", 3, 3.0, {"seconds": SHORT}),
     Kind("pause_risk", "risk", 4, 4.0, {"seconds": LONG}),
-    Kind("kill_strategy", "others", 3, 4.0),
-    Kind("kill_marketdata", "others", 2, 4.0),
+    Kind("kill_strategy", "others", 1, 8.0),
+    Kind("kill_marketdata", "others", 1, 8.0),
     Kind("kill_guard", "guard", 3, 5.0),
     Kind("kill_guard_without_disk", "guard", 2, 5.0),
     Kind("pause_guard", "guard", 3, 4.0, {"seconds": (0.3, 3.0)}),
@@ -109,7 +109,7 @@ KINDS: tuple[Kind, ...] = (
 BROKER_COMMANDS = frozenset(kind.name for kind in KINDS if kind.place == "broker")
 
 
-def draw(seed: int, seconds: float, *, every_s: float = 2.5) -> list[Fault]:
+def draw(seed: int, seconds: float, *, every_s: float = 2.5, lease_s: float = LEASE_S) -> list[Fault]:
     """Return the faults of a run, in order: one every `every_s` seconds on average, never two close in one place."""
     dice = random.Random(f"chaos {seed}")
     at_s = 0.0
@@ -124,5 +124,7 @@ def draw(seed: int, seconds: float, *, every_s: float = 2.5) -> list[Fault]:
             continue
         kind = dice.choices(fitting, [one.weight for one in fitting])[0]
         drawn = {name: round(dice.uniform(*bounds), 2) for name, bounds in kind.draws.items()}
+        if kind.draws.get("seconds") in (SHORT, LONG):
+            drawn["seconds"] = round(drawn["seconds"] * lease_s / LEASE_S, 2)
         faults.append(Fault(round(at_s, 2), kind.name, kind.place, {**kind.fixed, **drawn}))
-        free_from[kind.place] = at_s + kind.rest_s
+        free_from[kind.place] = at_s + kind.rest_s * max(1.0, lease_s / LEASE_S)

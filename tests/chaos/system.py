@@ -68,7 +68,7 @@ rejects_max = "unlimited"
 class ChaosSystem:
     """The processes, servers and proxies of one run."""
 
-    def __init__(self, *, seed: int, min_replicas: int = 0, tick_rate: float = 4.0) -> None:
+    def __init__(self, *, seed: int, min_replicas: int = 0, tick_rate: float = 4.0, lease_s: float = LEASE_S) -> None:
         self.run_dir = Path(tempfile.mkdtemp(prefix="cq-chaos-"))
         passwords = {role: random_token(24) for role in ROLES}
         keys = Keys(DEPLOYMENT)
@@ -100,7 +100,7 @@ class ChaosSystem:
                 "SIM_STATE_DIR": str(self.run_dir / "simulator"),
             },
             strategies_file=str(ROOT / "strategies" / "strategies.toml"), limits_file=str(limits),
-            lease_ttl_s=LEASE_S, gateways=GATEWAYS, workers=1,
+            lease_ttl_s=lease_s, gateways=GATEWAYS, workers=1,
             guard_token=random_token(24),
         )  # fmt: skip
         self.supervisor: Supervisor

@@ -99,3 +99,4 @@ class Sent:
     quantity: Decimal
     limit: Decimal | None
     what_if: bool = False
+    account: str = ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from shared.bus.keys import Role
 from shared.bus.ports import ClaimResult, LeaseToken
 from shared.ids import order_ref
 from shared.messages.orders import OrderState
@@ -77,6 +78,7 @@ class Run:
         broker.on_sent = self._sent
         broker.on_change.append(lambda: judge.limits.judge(broker.positions, broker.orders))
         self.system.guard_watchers.append(self._watch_guard)
+        self.nemesis.planted, self.nemesis.given_back = judge.bad_input.planted, self._given_back
 
     def _act_done(self, node: Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Any) -> None:
         judge, keys = self.judge, self.system.keys
@@ -86,10 +88,19 @@ class Run:
             judge.units.committed(node.number, args[1].unit_id, args[1].commit)
         elif name == "lease_acquire" and answer is not None:
             judge.voice.acquired(answer, self._believers(answer))
+            if answer.role == Role.GATEWAY:
+                judge.deployment.acquired(answer.epoch, is_foreign=self._is_foreign(node))
+        elif name == "raise_fence" and args[0].role == Role.GATEWAY:
+            judge.deployment.fenced(args[0].epoch, is_foreign=self._is_foreign(node))
         elif name == "cancel_first":
             for row in answer:
                 if row.result is ClaimResult.REFUSED_CANCELLED_FIRST:
                     judge.outcomes.cancelled_first(order_ref(DEPLOYMENT_ID, kwargs["intent_id"], row.leg))
+
+    def _is_foreign(self, node: Node) -> bool:
+        """Return whether a server says that the deployment is another account's."""
+        stored = node.server.hashes.get(self.system.keys.identity, {})
+        return bool(stored) and stored.get("account") != ACCOUNT.encode()
 
     def _believers(self, token: LeaseToken) -> list[str]:
         """Return who else believes to hold the same lease in the same incarnation at this moment."""
@@ -113,7 +124,11 @@ class Run:
 
         guard.on_forward.append(forwarded)
 
+    def _given_back(self) -> None:
+        self.judge.deployment.given_back += 1
+
     def _sent(self, order: Sent) -> None:
+        self.judge.login = self.system.broker.accounts
         self.judge.sent(order)
         self.judge.limits.judge(self.system.broker.positions, self.system.broker.orders)
 
@@ -209,7 +224,13 @@ class Run:
 
     def _judge_end(self) -> None:
         system, judge = self.system, self.judge
-        node, broker = system.cluster.master, system.broker
+        node, broker, keys = system.cluster.master, system.broker, system.keys
+        for _, name, error in system.exits:
+            judge.bad_input.ended(name, error)
+        if not system.cluster.losses:
+            judge.bad_input.settled(
+                node.number, (keys.intents, keys.cancels, keys.commands, keys.cancel_commands, keys.control)
+            )
         ids = system.options.trading_ids
         judge.one_order.settled(broker.orders)
         judge.fills.settled(node.number, broker.executions, broker.day, ids)

@@ -44,6 +44,18 @@ class MarketRule:
 
 
 @dataclass(frozen=True, slots=True)
+class BondTerms:
+    """What a bond pays and until when; its maturity is the instrument's expiry."""
+
+    cusip: str
+    coupon: float
+    issued: str
+    ratings: str
+    kind: str
+    is_callable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Instrument:
     """One listed contract.
 
@@ -81,6 +93,7 @@ class Instrument:
     initial_margin: Decimal = Decimal(0)
     """Per contract, for futures."""
     maintenance_margin: Decimal = Decimal(0)
+    bond: BondTerms | None = None
     legs: tuple[tuple[Instrument, int], ...] = ()
     """Of a combination: each leg, and how many of it one combination buys (below 0: sells)."""
 
@@ -113,7 +126,9 @@ class Instrument:
             last_trade_date=self.expiry,
             strike=self.strike,
             right=self.right,
-            multiplier="" if self.sec_type in ("STK", "CASH", "IND", "CRYPTO", "BAG") else format(self.multiplier, "f"),
+            multiplier=""
+            if self.sec_type in ("STK", "CASH", "IND", "CRYPTO", "BAG", "BOND")
+            else format(self.multiplier, "f"),
             exchange=exchange or self.route,
             primary_exchange=self.primary_exchange,
             currency=self.currency,
@@ -190,7 +205,7 @@ class Universe:
                 return []
             return [Listing(instrument, exchange or instrument.route)]
         if wanted.sec_id:
-            found = [i for i in self._by_id.values() if wanted.sec_id_type == "ISIN" and i.isin == wanted.sec_id]
+            found = [i for i in self._by_id.values() if _has_number(i, wanted.sec_id_type, wanted.sec_id)]
         else:
             found = self._candidates(wanted)
         listings: list[Listing] = []
@@ -262,6 +277,9 @@ class Universe:
         return [i for i in self._by_id.values() if i.under_con_id == con_id and i.sec_type == "OPT"]
 
     def _candidates(self, wanted: TwsContract) -> list[Instrument]:
+        if wanted.sec_type == "BOND" and wanted.symbol:  # a bond is asked for by its CUSIP or its issuer
+            name = wanted.symbol.upper()
+            return [i for i in self._by_id.values() if i.bond is not None and name in (i.bond.cusip, i.symbol)]
         if wanted.symbol and wanted.sec_type:
             return self._by_kind.get((wanted.symbol.upper(), wanted.sec_type), [])
         if wanted.symbol:
@@ -269,6 +287,12 @@ class Universe:
         if wanted.local_symbol:
             return [i for i in self._by_id.values() if (i.local_symbol or i.symbol) == wanted.local_symbol]
         return []
+
+
+def _has_number(instrument: Instrument, kind: str, number: str) -> bool:
+    if kind == "CUSIP":
+        return instrument.bond is not None and instrument.bond.cusip == number
+    return kind == "ISIN" and instrument.isin == number
 
 
 def _fits(instrument: Instrument, wanted: TwsContract) -> bool:

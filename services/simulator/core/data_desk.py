@@ -14,7 +14,7 @@ from collections.abc import Callable
 from services.simulator.core.contracts import Instrument, Listing, NotFound
 from services.simulator.core.depth import MAKERS, MAX_ROWS, DepthLine, send_depth
 from services.simulator.core.floor import Floor
-from services.simulator.core.generic_ticks import legal_text, parse_generic_ticks
+from services.simulator.core.generic_ticks import NEWS, legal_text, parse_generic_ticks
 from services.simulator.core.history_pacing import HistoryPacing
 from services.simulator.core.lines import DELAYED, LIVE, Line, send_first, send_quote, send_trade
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, Trade
@@ -25,6 +25,9 @@ from shared.tws import requests as rq
 from shared.tws import responses as rs
 
 BAR_S = 5
+SNAPSHOT_NS = 11 * NS_PER_S
+SNAPSHOT_STEP_NS = NS_PER_S // 4
+"""How long TWS waits for what a snapshot still lacks, and how often it looks."""
 NOT_SUBSCRIBED = (
     "Requested market data is not subscribed. Delayed market data is available.Error&{symbol} {exchange} /TOP/ALL"
 )
@@ -46,6 +49,8 @@ class DataDesk:
         self._by_contract: dict[int, Subscribers] = {}
         self._where: dict[tuple[int, int], int] = {}
         self.is_open: Callable[[Instrument], bool] = lambda _: True
+        self.is_extended: Callable[[Instrument], bool] = lambda _: True
+        """Whether a contract trades now, outside of regular hours too."""
         self.past_ticks: Callable[[Session, rq.ReqTickByTick], None] = lambda _, __: None
         self._tape_times: dict[tuple[int, str], int] = {}
         self._pacing = pacing or HistoryPacing()
@@ -85,7 +90,8 @@ class DataDesk:
         floor.watch(instrument)
         send_first(floor, line, has_quote=shows_frozen or not is_closed)
         if line.is_snapshot:
-            floor.later(floor.config.snapshot_ns, lambda: self._end_snapshot(line))
+            until_ns = floor.now_ns + max(SNAPSHOT_NS, floor.config.snapshot_ns)
+            floor.later(floor.config.snapshot_ns, lambda: self._end_snapshot(line, until_ns))
 
     def cancel_market_data(self, session: Session, request: rq.CancelMktData) -> None:
         """Stop a subscription."""
@@ -151,7 +157,7 @@ class DataDesk:
         if listing is None or self._are_bars_refused(session, request, listing.instrument):
             return
         con_id = listing.instrument.con_id
-        bars = BarLine(session.session, request.req_id, listing.instrument, request.what_to_show)
+        bars = BarLine(session.session, request.req_id, listing.instrument, request.what_to_show, request.use_rth)
         self._subscribers(con_id).bars[(bars.session, bars.req_id)] = bars
         self._where[(bars.session, bars.req_id)] = con_id
         self._floor.watch(listing.instrument)
@@ -223,6 +229,11 @@ class DataDesk:
     def requests(self) -> list[tuple[int, int]]:
         """Return session and request id of every subscription."""
         return list(self._where)
+
+    def news_takers(self, con_id: int) -> list[tuple[int, int]]:
+        """Return session and request id of the subscriptions that take a contract's headlines."""
+        subscribers = self._by_contract.get(con_id)
+        return [key for key, line in subscribers.lines.items() if NEWS in line.wanted] if subscribers else []
 
     def tell_halted(self, con_id: int, *, is_halted: bool) -> None:
         """Tell a contract's subscribers of a trading halt or its end (tick 49)."""
@@ -322,7 +333,12 @@ class DataDesk:
         for bars in subscribers.bars.values():
             into_bar(bars, event)
 
-    def _end_snapshot(self, line: Line) -> None:
+    def _end_snapshot(self, line: Line, until_ns: int) -> None:
+        """End a snapshot that has everything, or for which TWS has waited long enough."""
+        if not line.is_complete and self._floor.now_ns < until_ns and (line.session, line.req_id) in self._where:
+            wait_ns = min(SNAPSHOT_STEP_NS, until_ns - self._floor.now_ns)
+            self._floor.later(wait_ns, lambda: self._end_snapshot(line, until_ns))
+            return
         if self._drop((line.session, line.req_id)):
             self._floor.send(line.session, rs.TickSnapshotEnd(line.req_id))
 
@@ -354,8 +370,9 @@ class DataDesk:
         start_s = self._floor.now_ns // NS_PER_S - BAR_S
         for subscribers in self._by_contract.values():
             for bars in subscribers.bars.values():
-                if self.is_open(bars.instrument):
+                if self.is_open(bars.instrument) or (not bars.use_rth and self.is_extended(bars.instrument)):
                     self._send_bar(bars, start_s)
+                bars.restart()
 
     def _send_bar(self, bars: BarLine, start_s: int) -> None:
         price = bars.close or self._floor.mark(bars.instrument)
@@ -370,9 +387,6 @@ class DataDesk:
                 round(wap, 6) if is_trades else -1, bars.count if is_trades else -1,
             ),
         )  # fmt: skip
-        close = bars.close
-        bars.open = bars.high = bars.low = 0.0
-        bars.close, bars.volume, bars.value, bars.count = close, 0.0, 0.0, 0
 
 
 def _bbo(instrument: Instrument) -> str:

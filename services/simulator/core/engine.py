@@ -18,6 +18,7 @@ from typing import Any
 from services.simulator.core.account import Account
 from services.simulator.core.account_desk import AccountDesk
 from services.simulator.core.account_events import AccountEvents
+from services.simulator.core.advisor_desk import AdvisorDesk
 from services.simulator.core.combos import ComboMarket, resolve_combo
 from services.simulator.core.commands import Commands
 from services.simulator.core.config import ExchangeConfig
@@ -42,6 +43,7 @@ from services.simulator.core.pacing import Pacing
 from services.simulator.core.query_desk import QueryDesk
 from services.simulator.core.reference_desk import ReferenceDesk
 from services.simulator.core.replay import Recording, open_replay, recordings_by_id
+from services.simulator.core.reports_desk import ReportsDesk
 from services.simulator.core.routes import routes
 from services.simulator.core.scanner_desk import ScannerDesk
 from services.simulator.core.scenario import Scenario, ScenarioPlayer
@@ -105,10 +107,13 @@ class Engine:
         self.history = HistoryDesk(floor, history, pacing, self.hours)
         self.data.past_ticks = self.history.past_ticks
         self.data.is_open = lambda instrument: self.hours.is_open(instrument, floor.now_ns)
+        self.data.is_extended = lambda instrument: self.hours.is_open(instrument, floor.now_ns, extended=True)
         self.account_desk = AccountDesk(floor, self.accounts, self.orders.fills)
         self.reference = ReferenceDesk(floor, self.hours)
-        self.news = NewsDesk(floor)
+        self.news = NewsDesk(floor, self.data.news_takers)
         self.scanner = ScannerDesk(floor)
+        self.reports = ReportsDesk(floor)
+        self.advisor = AdvisorDesk(floor)
         self.events = AccountEvents(self.orders, self.accounts)
         self.commands = self._open_commands()
         busy = self.hours.activity if self.hours.calendars else None
@@ -138,6 +143,7 @@ class Engine:
                 "orders": order_faults.acts(),
                 "accounts": self.events.acts(),
                 "markets": MarketEvents(self.floor, self.data).acts(),
+                "news": self.news.acts(),
             },
         )
 
@@ -158,6 +164,8 @@ class Engine:
             self.account_desk.forget(session)
             self.history.forget(session)
             self.scanner.forget(session)
+            self.reports.forget(session)
+            self.news.forget(session)
             self._pacing.forget(session)
             self.floor.log("session_closed", session=session, client_id=entry.client_id)
         return self._finish()

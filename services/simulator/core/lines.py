@@ -54,6 +54,12 @@ class Line:
     heads: dict[str, str] = field(default_factory=dict)
     """How its messages begin, where they are written as text; empty where they go as objects."""
 
+    @property
+    def is_complete(self) -> bool:
+        """Return whether everything was told that a snapshot has: both sides, and a trade where there are any."""
+        has_quote = self.instrument.sec_type == "IND" or (self.bid_size >= 0 and self.ask_size >= 0)
+        return has_quote and (self.last > 0 or self.instrument.sec_type in ("CASH", "BAG", "OPT"))
+
 
 def send_quote(floor: Floor, line: Line, quote: Quote) -> None:
     """Tell what a quote changes."""

@@ -283,7 +283,7 @@ class Maker:
 
     def _find_tick(self, mid: float) -> None:
         """Take the increment that applies at a price, and between which prices it does."""
-        self._tick_from, self._tick_until = 0.0, math.inf
+        self._tick_from, self._tick_until, self._tick = 0.0, math.inf, self._steps[0][1]
         for low_edge, increment in self._steps:
             if mid >= low_edge:
                 self._tick, self._tick_from = increment, low_edge

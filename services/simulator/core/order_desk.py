@@ -325,6 +325,7 @@ class OrderDesk:
             return
         order.change = replace(new, parent_id=order.order.parent_id)
         self.life.voice.log(order, "Modified")
+        self.life.voice.save(order)
         self._floor.later(self._floor.config.ack_delay_ns, lambda: self.life.apply_change(order))
 
     def _double(self, order: BrokerOrder, new: TwsOrder) -> None:

@@ -348,6 +348,8 @@ class OrderLife:
 
     def _resume(self, order: BrokerOrder) -> None:
         """Go on where the exchange stopped."""
+        if order.change is not None:
+            self.apply_change(order)
         if 0 < order.expires_ns <= self._floor.now_ns:
             self._finish_cancel(order, "End of day.")
         elif order.cancel_requested:

@@ -164,6 +164,8 @@ def _attributes(order: TwsOrder, context: Context) -> Complaint | None:  # noqa:
         return 10269, "The 'FirmQuoteOnly' order attribute is not supported."
     if order.nbbo_price_cap is not None and order.nbbo_price_cap > 0:
         return 10270, "The 'NbboPriceCap' order attribute is not supported."
+    if order.fa_group or order.fa_profile:
+        return 321, f"Error validating request.-'bW' : cause - Invalid FA group '{order.fa_group or order.fa_profile}'."
     if order.what_if and not order.transmit:
         return 413, "The What-If order should have transmit flag set to true."
     return None

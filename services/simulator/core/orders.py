@@ -62,7 +62,7 @@ class BrokerOrder:
     expires_ns: int = 0
     starts_ns: int = 0
     change: TwsOrder | None = None
-    """A modify on its way to the exchange; lost if the exchange stops before it arrives."""
+    """A modify on its way to the exchange."""
     shown: tuple[TwsOrder, Decimal | None, TwsOrder] | None = None
     """The order as TWS shows it, with what it was made from: an order has 150 fields and is shown many times."""
     frame: tuple[TwsOrder, str] | None = None

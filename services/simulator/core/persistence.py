@@ -40,8 +40,12 @@ def order_to_dict(order: BrokerOrder) -> dict[str, Any]:
         placed = PlaceOrder(order.order_id, order.contract, order.order)
         order.frame = (order.order, encode_request(placed, STORED_VERSION).decode())
     working = order.working
+    change = None
+    if order.change is not None:
+        change = encode_request(PlaceOrder(order.order_id, order.contract, order.change), STORED_VERSION).decode()
     return {
         "frame": order.frame[1],
+        "change": change,
         "exchange": order.contract.exchange,
         **{name: getattr(order, name) for name in _ORDER_FLAGS},
         **{name: str(getattr(order, name)) for name in _ORDER_AMOUNTS},
@@ -97,6 +101,9 @@ def order_from_dict(stored: dict[str, Any], universe: Universe) -> BrokerOrder |
     )
     for name in _ORDER_AMOUNTS:
         setattr(order, name, Decimal(stored[name]))
+    changed = decode_request(stored["change"].encode(), STORED_VERSION) if stored.get("change") else None
+    if isinstance(changed, PlaceOrder):
+        order.change = changed.order
     return order
 
 

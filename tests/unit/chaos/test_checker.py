@@ -100,6 +100,21 @@ def test_an_intent_whose_order_works_on_has_not_ended(state: OrderState) -> None
     assert len(checker.unended([intent(), event(state)])) == 1
 
 
+def test_only_what_the_broker_itself_lost_may_stay_unknown() -> None:
+    lost = checker.lost_by_broker(
+        [
+            {"kind": "order_state", "state": "Lost", "order_ref": REF},
+            {"kind": "order_state", "state": "Filled", "order_ref": "other"},
+        ]
+    )
+    assert lost == {REF}
+    unknown = seen(event(OrderState.UNKNOWN).message.model_copy(update={"order_ref": REF}))
+    working = seen(event(OrderState.WORKING).message.model_copy(update={"order_ref": REF}))
+    assert checker.unended([intent(), unknown], lost) == []
+    assert len(checker.unended([intent(), unknown])) == 1
+    assert len(checker.unended([intent(), working], lost)) == 1
+
+
 def test_an_intent_without_a_word_has_not_ended_and_a_refused_one_has() -> None:
     assert len(checker.unended([intent()])) == 1
     assert checker.unended([intent(), decision(approved=False, intent=INTENT)]) == []

@@ -41,3 +41,10 @@ def test_the_messages_named_are_the_simulators() -> None:
         name = kind.fixed.get("name")
         if name is not None:
             assert name in (END_MARKERS if kind.name == "missing_end" else MESSAGES), kind
+
+
+def test_with_a_longer_lease_pauses_are_as_many_times_as_long() -> None:
+    pauses = [fault for fault in draw(1, 3000, every_s=1.0, lease_s=3.0) if fault.name == "pause_leader"]
+    seconds = [fault.parameters["seconds"] for fault in pauses]
+    assert min(seconds) < 2.4 < 3.9 < max(seconds)
+    assert not [one for one in seconds if 2.55 < one < 3.75]

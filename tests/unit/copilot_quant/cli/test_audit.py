@@ -27,17 +27,16 @@ class Lived:
 
     world: World
     place: Path
+    bus: MemoryBus
 
     def write(self, *said: tuple[str, Message], is_audited: bool = True) -> None:
         asyncio.run(self._write(said, is_audited=is_audited))
 
     async def _write(self, said: Sequence[tuple[str, Message]], *, is_audited: bool) -> None:
-        bus = MemoryBus(MemoryServer(), self.world.keys)
+        entries = []
         for stream, message in said:
-            await bus.append(stream, message, source="test:1")
-        entries = [
-            entry for stream in dict.fromkeys(stream for stream, _ in said) for entry in await bus.read_range(stream)
-        ]
+            entry_id = await self.bus.append(stream, message, source="test:1")
+            entries += await self.bus.read_range(stream, first=entry_id, last=entry_id)
 
         async def seed(other: MemoryBus) -> None:
             for entry in entries:
@@ -53,7 +52,7 @@ class Lived:
 @pytest.fixture
 def lived(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lived:
     monkeypatch.setenv("CQ_AUDIT_DIR", str(tmp_path / "audit"))
-    made = Lived(world, tmp_path / "audit" / "sim")
+    made = Lived(world, tmp_path / "audit" / "sim", MemoryBus(MemoryServer(), world.keys))
     intent = intent_of(7, contract="AAPL", cause_ts_ns=NOW - 10_000_000)
     event = an_order(intent_id=ORDER, state=OrderState.WORKING, ts_init_ns=NOW + 5_000_000)
     made.write(

@@ -167,9 +167,13 @@ def test_its_markets_rest_when_nobody_looks(exchange: Driver) -> None:
 def test_what_combinations_do_not_have(exchange: Driver) -> None:
     exchange.ask(1, rq.ReqTickByTick(1, PAIR, "BidAsk"))
     exchange.ask(1, rq.ReqMktDepth(2, PAIR, 5))
+    exchange.ask(1, rq.ReqHistoricalTicks(6, PAIR, number_of_ticks=3, what_to_show="BID_ASK"))
+    exchange.ask(1, rq.ReqHistoricalData(7, PAIR, duration="1 D", bar_size="1 hour", what_to_show="TRADES"))
     exchange.ask(1, rq.ReqContractDetails(3, PAIR))
     exchange.place(1, 4, order(kind="MOC"), PAIR)
-    assert exchange.errors(1) == [(1, 10189), (2, 10092), (3, 200), (4, 387)]
+    assert exchange.errors(1) == [(1, 10189), (2, 10092), (6, 162), (7, 162), (3, 200), (4, 387)]
+    bars = exchange.ask(1, rq.ReqHistoricalData(8, PAIR, duration="1 D", bar_size="1 hour", what_to_show="BID"))[0]
+    assert isinstance(bars, rs.HistoricalData) and all(each.low <= each.high < 0 for each in bars.bars)
     exchange.place(1, 5, order("BUY", 1), PAIR)
     exchange.run()
     whole = exchange.engine.executions.all[0]
