@@ -12,6 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,20 @@ MAX_UNANSWERED = 100
 """A unit makes no further orders while risk owes it this many answers."""
 
 
+class Nonsense(TypeError):
+    """Raised for a handler that returns what nobody asks for; the id that an order returns may be returned on."""
+
+    def __init__(self, handler: Callable[..., object], returned: object) -> None:
+        if inspect.iscoroutine(returned):
+            returned.close()
+            what = "is async: write `def`, nothing waits in a handler"
+        else:
+            what = f"returned a {type(returned).__name__}: nobody takes it; order with self.buy, self.sell and the like"
+        super().__init__(f"{getattr(handler, '__name__', 'the handler')} {what}")
+        code = getattr(inspect.unwrap(handler), "__code__", None)
+        self.frames = [traceback.FrameSummary(code.co_filename, code.co_firstlineno, code.co_name)] if code else []
+
+
 @dataclass(slots=True)
 class _Resend:
     at_ns: int
@@ -74,6 +89,8 @@ class Unit:
         self.timers = SavedTimers()
         self.cursors: dict[str, str] = {}
         self.operator_pause = ""
+        self.why_stopped = ""
+        """Why the strategy itself cannot run, and a caretaker has its place."""
         self.recent_errors: list[HandlerError] = []
         self.reported = 0
         self._committed = 0
@@ -134,6 +151,8 @@ class Unit:
     @property
     def why_not_trading(self) -> str:
         """Return why the unit makes no orders now, empty when it does."""
+        if self.why_stopped:
+            return self.why_stopped
         if self.operator_pause:
             return f"paused by an operator: {self.operator_pause}"
         if self.saved.paused:
@@ -441,7 +460,7 @@ class Unit:
         moment.cause_id = cause_id
         moment.cause_ts_ns = cause_ts_ns
 
-    def _call(self, event: str, handler: Callable[..., None], *arguments: object) -> None:
+    def _call(self, event: str, handler: Callable[..., object], *arguments: object) -> None:
         mark = self.outbox.mark()
         watched = self.watched
         watched.event = event
@@ -453,7 +472,9 @@ class Unit:
             watched.mark.begin(watched.unit, event)
         debugged_ns = watched.debugged_ns
         try:
-            handler(*arguments)
+            returned = handler(*arguments)
+            if returned is not None and not isinstance(returned, str):
+                raise Nonsense(handler, returned)
             if watched.debugged_ns != debugged_ns:
                 self.outbox.prolong(mark, watched.debugged_ns - debugged_ns)
         except Exception as e:  # noqa: BLE001 - user code: anything may come out, and nothing else may stop (P10)
@@ -474,6 +495,8 @@ class Unit:
     def _failed(self, event: str, e: BaseException, mark: tuple[int, int]) -> None:
         self.outbox.take_back(mark)
         frames = traceback.extract_tb(e.__traceback__)[1:]
+        if isinstance(e, Nonsense):
+            frames = e.frames
         ours = [frame for frame in frames if "/services/strategy/" not in frame.filename]
         last = (ours or frames)[-1:]
         where = f"{last[0].filename}:{last[0].lineno}" if last else "?"
