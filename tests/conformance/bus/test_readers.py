@@ -39,6 +39,26 @@ async def test_a_blocked_reader_wakes_for_a_new_entry_and_gives_up_after_its_sli
     assert await bus.read({}, block_ms=10) == {}
 
 
+async def test_streams_beside_are_read_along_and_wake_nobody(bus: Bus) -> None:
+    front, beside = bus.keys.cancels, bus.keys.control
+    first = await bus.append(beside, a_request(1), source=SOURCE)
+    started = time.monotonic()
+    found = await bus.read({front: "0-0"}, block_ms=150, beside={beside: "0-0"})
+    assert time.monotonic() - started > 0.1, "what lies beside is not waited for, even when it is there"
+    assert [entry.entry_id for entry in found[beside]] == [first] and front not in found
+    waiting = asyncio.create_task(bus.read({front: "0-0"}, block_ms=5000, beside={beside: first}))
+    await asyncio.sleep(0.05)
+    second = await bus.append(beside, a_request(2), source=SOURCE)
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    woken_by = await bus.append(front, a_request(3), source=SOURCE)
+    found = await waiting
+    assert {stream: [entry.entry_id for entry in entries] for stream, entries in found.items()} == {
+        front: [woken_by],
+        beside: [second],
+    }
+
+
 async def test_a_cancelled_read_costs_nothing_but_its_connection(bus: Bus) -> None:
     stream = bus.keys.cancels
     for _ in range(40):

@@ -238,6 +238,27 @@ def test_a_halt_lets_a_position_be_closed_and_not_turned():
     assert it.client_frame(1, sell(9, 40)) == [g.Forward(1, sell(9, 40))]
 
 
+def test_an_order_that_was_forwarded_counts_from_the_next_question_on():
+    it = gate()
+    started(it, 1, 101, A)
+    contract = TwsContract(con_id=265598, symbol="AAPL", sec_type="STK")
+    for message in (r.Position("DUSIM1", contract, Decimal(100), 1.0), r.PositionEnd(), r.OpenOrderEnd()):
+        it.broker_frame(1, r.encode_response(message, 176))
+
+    def sell(number: int, quantity: int) -> bytes:
+        return frame(q.PlaceOrder(number, contract, TwsOrder("SELL", Decimal(quantity), "MKT", account="DUSIM1")))
+
+    assert it.client_frame(1, sell(8, 60)) == [g.Forward(1, sell(8, 60))]
+    it.halt = Halt(is_holding=True, reason="storm")
+    assert [type(e) for e in it.client_frame(1, sell(9, 41))] == [g.Refused, g.Reply]
+    assert it.client_frame(1, sell(9, 40)) == [g.Forward(1, sell(9, 40))]
+    it.catch_up()
+    it.catch_up()
+    assert [type(e) for e in it.client_frame(1, sell(10, 1))] == [g.Refused, g.Reply], (
+        "nothing was counted twice or lost"
+    )
+
+
 def test_what_a_reading_session_is_told_does_not_count():
     it = gate(Halt(is_holding=True))
     started(it, 1, 101, A)

@@ -109,3 +109,12 @@ def test_entries_of_several_streams_come_in_the_order_of_their_ids_up_to_where_a
     found = {"a": of("a", "1-0", "4-0", "9-0"), "b": of("b", "2-0", "10-0")}
     assert [one.entry_id for one in merged(found, 100)] == ["1-0", "2-0", "4-0", "9-0", "10-0"]
     assert [one.entry_id for one in merged(found, 3)] == ["1-0", "2-0", "4-0", "9-0"]
+
+
+def test_what_was_read_beside_does_not_run_ahead_of_the_ticks() -> None:
+    def entries(stream: str, *ids: str) -> list[Entry]:
+        return [Entry(stream, one, {}) for one in ids]
+
+    found = {"ticks": entries("ticks", "1-0", "4-0"), "orders": entries("orders", "2-0", "5-0")}
+    assert [one.entry_id for one in merged(found, 100, upto=("ticks", "more"))] == ["1-0", "2-0", "4-0"]
+    assert [one.entry_id for one in merged({"orders": found["orders"]}, 100, upto=("ticks",))] == ["2-0", "5-0"]
