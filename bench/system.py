@@ -2,8 +2,8 @@
 
 Tick to order runs from the gateway's receipt of the quote that caused an intent (its `cause_ts_ns`) to the simulator's
 receipt of the order: gateway → Redis → strategy → Redis → risk → Redis → gateway → guard → simulator, with every check
-on, all ten processes on this machine. Both ends are wall times of one machine. Not in it: the quote's own way from the
-simulator through the guard.
+on, all ten processes on this machine. Both ends are wall times of one machine: when the gateway read the quote's bytes
+and when the simulator read the order's. Not in it: the quote's own way from the simulator through the guard.
 """
 
 from __future__ import annotations
