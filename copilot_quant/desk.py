@@ -242,14 +242,18 @@ class Desk:
 
     async def strategy_positions(self, strategy: str) -> dict[int, Decimal]:
         """Return signed shares by conId that a strategy's retained fills, and what people moved, add up to."""
-        owned: dict[int, Decimal] = {}
-        changes = [(fill.con_id, fill.strategy, fill.side.sign * fill.quantity) for fill in await self.fills()]
+        owned = await self.owned_positions()
+        return {con_id: quantity for (owner, con_id), quantity in owned.items() if owner == strategy}
+
+    async def owned_positions(self) -> dict[tuple[str, int], Decimal]:
+        """Return signed shares by strategy and conId: retained fills and what people moved; flat ones are left out."""
+        changes = [(fill.strategy, fill.con_id, fill.side.sign * fill.quantity) for fill in await self.fills()]
         for move in {move.move_id: move for move in await self._in_fills(BookMove)}.values():
-            changes += [(move.con_id, move.strategy, move.quantity), (move.con_id, move.taken_from, -move.quantity)]
-        for con_id, owner, change in changes:
-            if owner == strategy:
-                owned[con_id] = owned.get(con_id, Decimal(0)) + change
-        return owned
+            changes += [(move.strategy, move.con_id, move.quantity), (move.taken_from, move.con_id, -move.quantity)]
+        owned: dict[tuple[str, int], Decimal] = {}
+        for owner, con_id, change in changes:
+            owned[owner, con_id] = owned.get((owner, con_id), Decimal(0)) + change
+        return {key: quantity for key, quantity in owned.items() if quantity}
 
     # -- asking the gateway
 
@@ -444,13 +448,12 @@ class Desk:
         quantity: Decimal | None = None,
         limit_price: Decimal | None = None,
         stop_price: Decimal | None = None,
-        outside_rth: bool = False,
+        outside_rth: bool | None = None,
         limit_s: float = 15.0,
     ) -> OrderResult:
         """Change a working order of ours and wait for the broker's word; what is None stays as it is.
 
-        The order is changed for the strategy it belongs to. Its event does not tell whether it may fill outside regular
-        hours, so `outside_rth` has to be said again.
+        The order is changed for the strategy it belongs to.
 
         Raises:
             BadInput: the order is not ours, or would become another type of order.
@@ -468,7 +471,7 @@ class Desk:
             limit_price=limit_price,
             stop_price=stop_price,
             tif=TimeInForce(order.tif),
-            outside_rth=outside_rth,
+            outside_rth=order.outside_rth if outside_rth is None else outside_rth,
         )
         await self.watch(order.con_id)
         starts = {stream: await self.bus.last_id(stream) for stream in (self.keys.decisions, self.keys.orders)}

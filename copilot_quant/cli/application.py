@@ -5,17 +5,25 @@ from __future__ import annotations
 import typer
 
 from copilot_quant.cli import (
+    again,
+    audit,
+    backtest,
+    closing,
     control,
     history,
     imports,
     limits,
     looking,
+    making,
+    paper,
     positions,
+    preflight,
     reconcile,
     replay,
     running,
     strategies,
     trading,
+    trial,
     troubleshooting,
 )
 
@@ -29,16 +37,24 @@ app = typer.Typer(
 )
 for module in (
     running,
+    making,
+    trial,
     looking,
     positions,
     strategies,
     history,
+    backtest,
     replay,
+    again,
     trading,
+    closing,
     control,
     reconcile,
     imports,
     limits,
+    audit,
     troubleshooting,
+    preflight,
+    paper,
 ):
     module.add_to(app)

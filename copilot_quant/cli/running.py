@@ -12,13 +12,16 @@ from typing import Annotated
 import typer
 
 from copilot_quant.cli.looking import print_status, read_status
-from copilot_quant.cli.output import console
+from copilot_quant.cli.output import JsonOption, console, print_json
 from copilot_quant.desk import open_desk
 from copilot_quant.local.demo import DemoOptions, run_demo
+from copilot_quant.local.failover_demo import run_failover_demo
+from copilot_quant.local.failover_story import render
 from copilot_quant.local.options import options_of
 from copilot_quant.local.system import LocalOptions, LocalSystem
+from copilot_quant.preflight_facts import check_preflight
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
-from shared.errors import ConfigError, CqError
+from shared.errors import ConfigError, CqError, ExitCode
 from shared.settings import BrokerSettings, Mode, load_settings
 
 SAMPLE_STRATEGIES = "strategies/strategies.toml"
@@ -28,7 +31,10 @@ FIRST_STATUS_LIMIT_S = 30
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command("demo")(demo)
+    demo_app = typer.Typer(invoke_without_command=True)
+    demo_app.callback()(demo)
+    demo_app.command("failover")(failover)
+    app.add_typer(demo_app, name="demo")
     app.command("up")(up)
     app.command(
         "simulator",
@@ -38,6 +44,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
+    context: typer.Context,
     seconds: Annotated[float, typer.Option("--for", help="Run unattended for so many seconds, then judge.")] = 0.0,
     replay: Annotated[str, typer.Option("--replay", help="CSV files of a real day, comma separated.")] = "",
     speed: Annotated[
@@ -51,7 +58,11 @@ def demo(
 
     With --for it runs unattended and ends with a summary: exit status 0 only if orders were filled, nothing is in
     dead-letter, and positions and cash on the bus equal the simulator's own books.
+
+    `cq demo failover` kills the leading gateway and shows what happened.
     """
+    if context.invoked_subcommand is not None:
+        return
     files = tuple(Path(name.strip()) for name in replay.split(",") if name.strip())
     for file in files:
         if not file.is_file():
@@ -67,6 +78,31 @@ def demo(
         is_interactive=seconds <= 0 and sys.stdin.isatty() and sys.stdout.isatty(),
     )
     sys.exit(asyncio.run(run_demo(options, console)))
+
+
+def failover(
+    strategies: Annotated[str, typer.Option("--strategies", help="A TOML file of strategies.")] = SAMPLE_STRATEGIES,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep logs and data of this run.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Kill the leading gateway under order flow and draw what the broker saw: nothing twice, nothing lost.
+
+    An order that rests at the broker is filled there while no gateway leads. Exit status 0 only if the standby took
+    over, orders flow again, and the broker's books and the bus agree.
+    """
+
+    def progress(line: str) -> None:
+        if as_json:
+            sys.stderr.write(f"{line}\n")
+        else:
+            console.print(line, highlight=False)
+
+    story = asyncio.run(run_failover_demo(_strategies_file(strategies), progress, keep_files=keep))
+    if as_json:
+        print_json(story.as_json())
+    else:
+        console.print(render(story))
+    sys.exit(ExitCode.OK if story.is_clean else ExitCode.FAILED)
 
 
 def _strategies_file(name: str) -> str:
@@ -93,6 +129,7 @@ def up(
         typed = typer.prompt("LIVE trades real money: type the account to go on")
         if typed.strip() != settings.account:
             raise ConfigError("the account typed is another one than IB_LIVE_ACCOUNT: nothing was started")
+    check_preflight(settings, Path.cwd())
     options = options_of(
         settings,
         Path.cwd(),

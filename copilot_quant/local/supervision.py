@@ -136,6 +136,10 @@ class Supervisor:
         """Stop one process in an orderly way and keep it stopped."""
         self._call("stopProcess", name)
 
+    def start_process(self, name: str) -> None:
+        """Start one process that was stopped."""
+        self._call("startProcess", name)
+
     def log_tail(self, name: str, lines: int = 20) -> list[str]:
         """Return the last lines of a process's log."""
         path = self._run_dir / "logs" / f"{name}.log"

@@ -17,6 +17,10 @@ from shared.clock import random_token
 
 ROLES = ("admin", "gateway", "risk", "marketdata", "strategy", "monitoring", "operator")
 
+DEFAULT_USER = "user default off resetpass ~* &* +@all"
+"""Off and without a password: nobody can be this user. But Redis loads its append-only file as this user, and checks
+each transaction against its rights: with `nocommands` every script's writes would be missing after a restart."""
+
 _READS = (
     "+@read +@connection +@scripting +info +wait +cluster|slots"
     " -script|kill -script|flush -function +function|list"
@@ -74,6 +78,8 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "commands",
         "cancel-commands",
         "control",
+        "intents",
+        "cancels",
     ),
     "marketdata": (
         "lease:marketdata",
@@ -93,6 +99,8 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "cancels",
         "strategies",
         "strategy-workers",
+        "strategy-quarantine",
+        "strategy-failures",
         "queries",
         "history-queries",
         "answers:*",
@@ -108,6 +116,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "paused",
         "strategies",
         "strategy-directives",
+        "strategy-quarantine",
         "watches",
     ),
 }
@@ -124,7 +133,7 @@ def acl_lines(keys: Keys, passwords: Mapping[str, str]) -> list[str]:
         KeyError: a role has no password.
     """
     prefix = f"cq:{keys.deployment}:"
-    lines = ["user default off nopass nocommands"]
+    lines = [DEFAULT_USER]
     for role in ROLES:
         if role == "admin":
             lines.append(f"user admin on >{passwords[role]} ~* &* +@all")

@@ -110,6 +110,12 @@ class Candidate:
             return None
         return view if asked_ns - self._since_ns >= self._timing.ttl_ns else None
 
+    def due_ns(self, now_ns: int) -> int:
+        """Return how long from now a question may show that the lease can be taken; 0 if that is not known or past."""
+        if self._seen is None:
+            return 0
+        return max(0, self._since_ns + self._timing.ttl_ns - now_ns)
+
     def forget(self) -> None:
         """Start observing anew, after a lost race or an own resignation."""
         self._seen = None

@@ -27,6 +27,8 @@ class ControlAction(StrEnum):
     IMPORT_FILLS = "import_fills"
     """Publish executions of `contract:<conId>` that the broker shows no more; `text` is a `FillImport`."""
     LIMITS = "limits"
+    FLATTEN = "flatten"
+    """Close what the scope's strategies own, with bounded slippage; new exposure is held until a resume."""
 
 
 @register

@@ -47,6 +47,13 @@ class Takeover:
         self._parts: dict[Part, bool] = dict.fromkeys(Part, False)
         self._is_published = False
         self._is_announced = False
+        self.done_ns: dict[Step, int] = {}
+        """When each step was done, on the caller's monotonic clock; a repeated one counts when it was done last."""
+
+    def note(self, step: Step, now_ns: int) -> None:
+        """Note when a step was done, for the measurement of phases only."""
+        self.done_ns.pop(step, None)  # so that the order is that of the last times
+        self.done_ns[step] = now_ns
 
     def step(self) -> Step:
         """Return the next step."""
@@ -104,6 +111,14 @@ class Takeover:
         """Note that the session is gone."""
         self._is_connected = False
         self.asked_again()
+
+    def times_ms(self, began_ns: int) -> dict[str, float]:
+        """Return how long each phase took, in milliseconds, given when the lease was won."""
+        times, before_ns = {}, began_ns
+        for step, at_ns in self.done_ns.items():
+            times[step.value] = round((at_ns - before_ns) / 1e6, 2)
+            before_ns = at_ns
+        return times
 
     @property
     def may_send(self) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
 from services.gateway.core.halt_memory import HaltMemory
-from services.gateway.core.takeover import Takeover
+from services.gateway.core.takeover import Step, Takeover
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.account import AccountDesk
@@ -100,6 +100,8 @@ class Gateway:
             "link": str(state),
             "link_reason": trading.link.reason if trading is not None else self.watch.link.reason,
             "data_link": str(self.watch.link.state),
+            "data_link_reason": self.watch.link.reason,
+            "data_link_code": self.watch.link.code,
             "broken_farms": self.watch.link.broken_farms,
             "client_id": self._settings.client_id,
             "trading_client_id": trading.client_id if trading is not None else 0,
@@ -225,9 +227,11 @@ class Gateway:
             self._epoch_before = await self._epoch_on_redis()
             await self._bus.raise_fence(token)
             takeover.fenced()
+            takeover.note(Step.FENCE, self._clock.monotonic_ns())
             await self._check_incarnation()
             await self._follower.read_to_end()
             takeover.read()
+            takeover.note(Step.READ_STREAMS, self._clock.monotonic_ns())
             await self._run_leader(token, takeover, began_ns)
         except (Fenced, TransientError, OutcomeUnknown) as e:
             return str(e)

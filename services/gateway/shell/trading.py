@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
-from services.gateway.core.evidence import BrokerExecution, BrokerOrder, Evidence, shown_since_ns
+from services.gateway.core.evidence import Evidence, shown_since_ns
 from services.gateway.core.ledger import OrderIds
 from services.gateway.core.link import Link, LinkAct, LinkTiming
 from services.gateway.core.order_machine import OrderFact
@@ -242,6 +242,7 @@ class Trading:
             self._undisturbed_since_ns = self._clock.monotonic_ns()
             self.link.connected(self._undisturbed_since_ns)
             self._takeover.connected()
+            self._takeover.note(Step.CONNECT, self._undisturbed_since_ns)
             get_logger().info("link.connected", client_id=session.client_id, next_valid_id=session.next_valid_id)
             self._show()
             return session
@@ -326,6 +327,7 @@ class Trading:
             self._closing = f"the broker did not answer: {e}"
             return False
         started_ns = evidence.asked_ns
+        self._takeover.note(Step.ASK, self._clock.monotonic_ns())
         findings = self._apply(evidence)
         self._cancel_odd(session)
         await self._outbox.flushed()
@@ -334,6 +336,7 @@ class Trading:
         for part in Part:
             self._takeover.answered(part)
         self._takeover.published()
+        self._takeover.note(Step.PUBLISH, self._clock.monotonic_ns())
         self.rounds += 1
         self._schedule(findings)
         if must_announce:
@@ -345,15 +348,21 @@ class Trading:
         return True
 
     async def _ask_all(self, session: IbSession) -> Evidence:
+        """Ask all three questions at once: the broker answers them in their order, without a pause between."""
         limit_s = self._settings.answer_limit_s
         asked_ns = self._clock.monotonic_ns()
         was_undisturbed = self.link.is_undisturbed
-        open_orders: list[BrokerOrder] = await session.open_orders(limit_s=limit_s)
-        completed = await session.completed_orders(limit_s=limit_s)
-        executions: list[BrokerExecution] = await session.executions(limit_s=limit_s)
+        try:
+            async with asyncio.TaskGroup() as group:
+                open_orders = group.create_task(session.open_orders(limit_s=limit_s))
+                completed = group.create_task(session.completed_orders(limit_s=2 * limit_s))
+                executions = group.create_task(session.executions(limit_s=3 * limit_s))
+        except* TransientError as group_of_errors:
+            raise _first(group_of_errors) from None
         return Evidence(
-            client_id=session.client_id, open_orders=tuple(open_orders), completed_orders=tuple(completed),
-            executions=tuple(executions), is_undisturbed=was_undisturbed and self.link.is_undisturbed,
+            client_id=session.client_id, open_orders=tuple(open_orders.result()),
+            completed_orders=tuple(completed.result()), executions=tuple(executions.result()),
+            is_undisturbed=was_undisturbed and self.link.is_undisturbed,
             asked_ns=asked_ns, undisturbed_since_ns=self._undisturbed_since_ns,
             shows_since_ns=shown_since_ns(self._clock.wall_ns(), self._settings.tws_time_zone),
         )  # fmt: skip
@@ -403,7 +412,10 @@ class Trading:
         self._outbox.put(self._bus.keys.broker_status, message)
         if self._began_ns:
             metrics.TAKEOVER_SECONDS.observe((now_ns - self._began_ns) / NS_PER_S)
-            get_logger().info("takeover.finished", took_ms=(now_ns - self._began_ns) // NS_PER_MS, unknown=unknown)
+            get_logger().info(
+                "takeover.finished", took_ms=(now_ns - self._began_ns) // NS_PER_MS, unknown=unknown,
+                phases_ms=self._takeover.times_ms(self._began_ns),
+            )  # fmt: skip
             self._began_ns = 0
 
     def _show(self) -> None:
@@ -433,3 +445,9 @@ class Trading:
     def step(self) -> Step:
         """Return how far the take-over is."""
         return self._takeover.step()
+
+
+def _first(group: BaseExceptionGroup[TransientError]) -> TransientError:
+    """Return one error of a group: the others end for the same reason, or were cancelled for it."""
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found

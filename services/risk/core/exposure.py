@@ -37,7 +37,7 @@ from shared.messages.account import (
 from shared.messages.base import Message
 from shared.messages.control import BrokerStatus, Control, ControlAction, HaltStatus, Reconciled
 from shared.messages.market import ContractInfo
-from shared.messages.orders import Command, Fill, OrderEvent
+from shared.messages.orders import Command, Commission, Fill, OrderEvent
 from shared.money import ZERO
 
 KEEP_MOVES = 1000
@@ -62,6 +62,8 @@ class Book(Orders):
         self.cash: Decimal | None = None
         self.day_trades_left: Decimal | None = None
         """Day trades that the broker still allows; -1 without a limit, None where it does not say."""
+        self.worth_seen = 1
+        """Grows with every report of the account's figures: what was made of them is made anew."""
         self.breakers = Breakers()
         self.readiness = Readiness()
         self._has_baseline = False
@@ -73,6 +75,7 @@ class Book(Orders):
             Command: self._apply_command,
             OrderEvent: self._apply_order,
             Fill: self._apply_fill,
+            Commission: self._apply_commission,
             PositionReport: self._apply_position,
             PositionsComplete: self._apply_positions_complete,
             AccountSnapshot: self._apply_account,
@@ -191,6 +194,7 @@ class Book(Orders):
             return
         if snapshot.currency and snapshot.currency != self.sums.base_currency:
             self.sums.set_base(snapshot.currency, self.contracts)
+        self.worth_seen += 1
         for tag in snapshot.values:
             if tag.tag == "BuyingPower" and tag.currency in ("", "BASE", self.sums.base_currency):
                 self.buying_power = _number(tag.value)
@@ -208,6 +212,11 @@ class Book(Orders):
         if report.account == self.account:
             self.activity.advance(now_ns)
             self.breakers.note_pnl(report.daily, self.activity.started_ns)
+
+    def _apply_commission(self, message: Commission, now_ns: int) -> None:
+        rate = self.sums.rate_of(message.currency)
+        if message.account == self.account and rate is not None:
+            self.profits.charged(message.strategy, message.exec_id, message.commission * rate, now_ns)
 
     def _apply_contract(self, info: ContractInfo, _: int) -> None:
         contract = self.contract(info.con_id)
@@ -258,7 +267,7 @@ class Book(Orders):
     def advance(self, now_ns: int) -> None:
         """Bring values and the comparison of the books up to `now_ns`; called before each decision."""
         self.sums.advance()
-        for contract in self._differing.values():
+        for contract in self.differing.values():
             if contract.settle(now_ns):
                 self.sums.quantities_changed(contract)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from decimal import Decimal
+from typing import Any
 
 from services.risk.core.legs import OrderGroup
 from services.risk.core.quotes import Quote
@@ -32,8 +33,8 @@ class ContractExposure:
     __slots__ = (
         "average_cost", "best_own", "bottom", "broker", "buys", "by_strategy", "con_id", "currency", "differs_since_ns",
         "groups", "held_quantity", "info", "is_ahead", "is_doubted", "is_mismatched", "is_price_old", "is_used",
-        "market_price", "open_buys",
-        "open_sells", "point", "quote", "sells", "share", "steps", "strategy_work", "top", "total", "totals",
+        "market_price", "open_buys", "open_sells", "point", "quote", "sells", "share", "steps", "strategy_work",
+        "terms", "top", "total", "totals",
         "unexplained", "value", "worst_quantity", "worst_value",
     )  # fmt: skip
 
@@ -64,6 +65,8 @@ class ContractExposure:
         self.is_price_old = False
         self.best_own: tuple[Decimal | None, Decimal | None] | None = None
         """Highest working buy limit and lowest working sell limit of ours, None when it must be looked up again."""
+        self.terms: dict[str, Any] = {}
+        """Strategy → the limits that hold here, resolved; kept by `decide.RuleBook`."""
         self.steps: tuple[Decimal, Decimal, Decimal] | None = None
         """Tick, size increment and smallest size where one of each holds at every price above zero."""
         self.point: Decimal | None = None

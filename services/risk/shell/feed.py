@@ -175,9 +175,10 @@ class Feed:
     async def read_with(self, stream: str, cursor: str, *, block_ms: int) -> list[Entry]:
         """Return the entries of another stream after `cursor`, with the book read up to the same instant.
 
-        Whoever wrote such an entry may have acted on a fill or an order event: the book must know it too.
+        Whoever wrote such an entry may have acted on a fill or an order event: the book must know it too. Without one
+        the book follows after `block_ms`; what the others write does not wake this process each time.
         """
-        found = await self._bus.read({**self.cursors, stream: cursor}, count=READ_COUNT, block_ms=block_ms)
+        found = await self._bus.read({stream: cursor}, count=READ_COUNT, block_ms=block_ms, beside=self.cursors)
         entries = found.pop(stream, [])
         if found:
             await self._apply_all(found)

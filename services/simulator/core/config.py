@@ -33,11 +33,13 @@ class ExchangeConfig:
         execution_zone_name: write the zone name behind execution times (TWS of 2025), else none (2023).
         model: how the market treats our orders: participation, slippage, depth.
         commissions: "fixed" or "tiered", IB's two price lists.
+        commission_rate: this fraction of a trade's value instead of a price list.
         precaution_percent: limit prices further from the market get error 163; 0 is off.
         precaution_size: larger orders get error 383; 0 is off.
         history_pacing: refuse historical requests above 60 in ten minutes with error 162, five-second bars with 420.
+        is_advisor: whether the login is a financial advisor's, with groups and aliases.
         execution_days: how far back reqExecutions goes: 1 as at IB Gateway, up to 7 as TWS' trade log may be set.
-        snapshot_ns: from a snapshot's request to its end; TWS takes 11 seconds.
+        snapshot_ns: from a snapshot's request to its end if everything is known by then, else TWS' 11 seconds.
     """
 
     accounts: tuple[str, ...] = ("DUSIM0001",)
@@ -68,5 +70,7 @@ class ExchangeConfig:
     currency: str = "USD"
     model: Model = KIND
     commissions: str = "fixed"
+    commission_rate: Decimal | None = None
     precaution_percent: float = 0.0
     precaution_size: int = 0
+    is_advisor: bool = False

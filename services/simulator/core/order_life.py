@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+from services.simulator.core.conditions import ConditionWatch
 from services.simulator.core.fills import FillBooker
 from services.simulator.core.floor import Floor, Save
 from services.simulator.core.hours import Hours
@@ -22,11 +23,14 @@ from services.simulator.core.market import MarketEvent, Trade
 from services.simulator.core.matching import Fill, check_trigger, on_trade, price_of, reprice, rest, take
 from services.simulator.core.order_book import OrderBook
 from services.simulator.core.order_hours import IGNORED_TEXT, OrderHours, ignores_outside_rth
+from services.simulator.core.order_rules import without_effect
 from services.simulator.core.order_voice import OrderVoice
 from services.simulator.core.orders import DONE, BrokerOrder
 from services.simulator.core.times import zoned_text
 
 ZERO = Decimal(0)
+BY_QUOTES = frozenset({1, 4, 8})
+"""Trigger methods that look at bid and ask: double bid/ask, bid/ask, midpoint; all others look at the last price."""
 FALSE_ALARMS = {
     399: "Order Message:\nWarning: your order will not be placed at the exchange until the next session.",
     2109: IGNORED_TEXT,
@@ -44,6 +48,7 @@ class OrderLife:
         self.book = book
         self.fills = fills
         self.voice = OrderVoice(floor, book)
+        self.conditions = ConditionWatch(floor, hours, met=self._on_conditions, cushion=fills.cushion)
 
     # -------------------------------------------------------------------------------------------- life
     def release(self, order: BrokerOrder) -> None:
@@ -67,15 +72,27 @@ class OrderLife:
         self.voice.status(order)
         if ignores_outside_rth(order):
             self.voice.error(order, 2109, IGNORED_TEXT)
+        for name in without_effect(order.order):
+            text = f"Order Message:\nWarning: the order's {name} is not simulated and has no effect."
+            self.voice.error(order, 399, text)
         self.arm_expiry(order)
         for code in floor.faults.take_alarms():
             self.voice.error(order, code, FALSE_ALARMS.get(code, f"notice {code}"))
+        self.conditions.watch(order)
         if not order.waits_for_parent:
             floor.later(floor.config.ack_delay_ns, lambda: self._reach_exchange(order))
 
+    def _on_conditions(self, order: BrokerOrder) -> None:
+        """Let a conditional order go to the exchange, or end one that was to work until then."""
+        self.voice.log(order, "ConditionsMet")
+        if order.order.conditions_cancel_order:
+            self._finish_cancel(order, "Order conditions were met.")
+        elif not order.waits_for_parent:
+            self._floor.later(self._floor.config.ack_delay_ns, lambda: self._reach_exchange(order))
+
     def _reach_exchange(self, order: BrokerOrder) -> None:
         floor = self._floor
-        if order.is_done or order.is_at_exchange:
+        if order.is_done or order.is_at_exchange or order.waits_for_conditions:
             return
         if floor.faults.is_link_lost:
             floor.later(floor.config.ack_delay_ns + 100_000_000, lambda: self._reach_exchange(order))
@@ -201,7 +218,9 @@ class OrderLife:
                 self._match(order)
 
     def _on_quotes(self, order: BrokerOrder) -> bool:
-        return order.instrument.sec_type == "CASH"
+        """Return whether bid and ask trigger the order: by its own trigger method, else by its kind of contract."""
+        method = order.order.trigger_method
+        return method in BY_QUOTES or (not method and order.instrument.sec_type in ("CASH", "BAG"))
 
     def _after_fill(self, order: BrokerOrder) -> None:
         if order.remaining <= 0:
@@ -213,6 +232,7 @@ class OrderLife:
         if order.status == "Filled":
             self._start_children(order)
         self._serve_oca(order)
+        self.conditions.on_execution(order.account, order.instrument, order.contract.exchange)
 
     def _start_children(self, parent: BrokerOrder) -> None:
         for child in self.book.children(parent):
@@ -331,10 +351,13 @@ class OrderLife:
             self._floor.watch(order.instrument)
             self._floor.later(self._floor.config.ack_delay_ns, lambda: self._resume(order))
             self.arm_expiry(order)
+            self.conditions.watch(order)
         self.book.dirty.pop(order.perm_id, None)
 
     def _resume(self, order: BrokerOrder) -> None:
         """Go on where the exchange stopped."""
+        if order.change is not None:
+            self.apply_change(order)
         if 0 < order.expires_ns <= self._floor.now_ns:
             self._finish_cancel(order, "End of day.")
         elif order.cancel_requested:

@@ -12,6 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,20 @@ MAX_UNANSWERED = 100
 """A unit makes no further orders while risk owes it this many answers."""
 
 
+class Nonsense(TypeError):
+    """Raised for a handler that returns what nobody asks for; the id that an order returns may be returned on."""
+
+    def __init__(self, handler: Callable[..., object], returned: object) -> None:
+        if inspect.iscoroutine(returned):
+            returned.close()
+            what = "is async: write `def`, nothing waits in a handler"
+        else:
+            what = f"returned a {type(returned).__name__}: nobody takes it; order with self.buy, self.sell and the like"
+        super().__init__(f"{getattr(handler, '__name__', 'the handler')} {what}")
+        code = getattr(inspect.unwrap(handler), "__code__", None)
+        self.frames = [traceback.FrameSummary(code.co_filename, code.co_firstlineno, code.co_name)] if code else []
+
+
 @dataclass(slots=True)
 class _Resend:
     at_ns: int
@@ -74,6 +89,8 @@ class Unit:
         self.timers = SavedTimers()
         self.cursors: dict[str, str] = {}
         self.operator_pause = ""
+        self.why_stopped = ""
+        """Why the strategy itself cannot run, and a caretaker has its place."""
         self.recent_errors: list[HandlerError] = []
         self.reported = 0
         self._committed = 0
@@ -134,6 +151,8 @@ class Unit:
     @property
     def why_not_trading(self) -> str:
         """Return why the unit makes no orders now, empty when it does."""
+        if self.why_stopped:
+            return self.why_stopped
         if self.operator_pause:
             return f"paused by an operator: {self.operator_pause}"
         if self.saved.paused:
@@ -441,7 +460,7 @@ class Unit:
         moment.cause_id = cause_id
         moment.cause_ts_ns = cause_ts_ns
 
-    def _call(self, event: str, handler: Callable[..., None], *arguments: object) -> None:
+    def _call(self, event: str, handler: Callable[..., object], *arguments: object) -> None:
         mark = self.outbox.mark()
         watched = self.watched
         watched.event = event
@@ -449,8 +468,15 @@ class Unit:
         watched.calls += 1
         self._is_behind = True
         begun_ns = watched.clock() if watched.clock is not None else 0
+        if watched.mark is not None:
+            watched.mark.begin(watched.unit, event)
+        debugged_ns = watched.debugged_ns
         try:
-            handler(*arguments)
+            returned = handler(*arguments)
+            if returned is not None and not isinstance(returned, str):
+                raise Nonsense(handler, returned)
+            if watched.debugged_ns != debugged_ns:
+                self.outbox.prolong(mark, watched.debugged_ns - debugged_ns)
         except Exception as e:  # noqa: BLE001 - user code: anything may come out, and nothing else may stop (P10)
             watched.unit = ""
             self._failed(event, e, mark)
@@ -460,6 +486,8 @@ class Unit:
             self.pause(f"{event} blocked: {self.recent_errors[-1].where}")
         finally:
             watched.unit = ""
+            if watched.mark is not None:
+                watched.mark.end()
             if watched.clock is not None:
                 unit = self.identity.unit
                 watched.spent_ns[unit] = watched.spent_ns.get(unit, 0) + watched.clock() - begun_ns
@@ -467,15 +495,20 @@ class Unit:
     def _failed(self, event: str, e: BaseException, mark: tuple[int, int]) -> None:
         self.outbox.take_back(mark)
         frames = traceback.extract_tb(e.__traceback__)[1:]
+        if isinstance(e, Nonsense):
+            frames = e.frames
         ours = [frame for frame in frames if "/services/strategy/" not in frame.filename]
         last = (ours or frames)[-1:]
         where = f"{last[0].filename}:{last[0].lineno}" if last else "?"
         text = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
-        self.recent_errors.append(HandlerError(event, where, text))
+        moment = self.outbox.moment
+        self.recent_errors.append(
+            HandlerError(event, where, text, moment.cause_id or f"at-{moment.now_ns}", moment.now_ns)
+        )
         del self.recent_errors[:-ERRORS_KEPT]
         self.saved.errors += 1
         self._has_news = True
-        now_ns = self.outbox.moment.now_ns
+        now_ns = moment.now_ns
         recent = [at for at in self.saved.error_times_ns if now_ns - at < ERROR_WINDOW_S * NS_PER_S]
         self.saved.error_times_ns = [*recent, now_ns]
         if len(recent) + 1 >= self.limits.max_errors:

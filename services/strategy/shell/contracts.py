@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shared.bus.ports import FIRST, Bus
+from services.strategy.shell.answers import Answers
+from shared.bus.ports import Bus
 from shared.clock import NS_PER_S, Clock, random_token
 from shared.contracts import parse_contract
 from shared.errors import BadInput, OutcomeUnknown, TransientError
 from shared.logs import get_logger
-from shared.messages.codec import decode_body, decode_fields
+from shared.messages.codec import decode_body
 from shared.messages.market import ContractInfo
 from shared.messages.requests import ContractAnswer, ContractQuery
 
@@ -31,7 +32,7 @@ class ContractBook:
         self._clock = clock
         self._wanted: dict[str, int] = {}
         self._asked: dict[str, str] = {}
-        self._cursor = FIRST
+        self._answers = Answers(bus, client=client, source=source)
         self.found: dict[str, ContractInfo] = {}
         self.errors: dict[str, str] = {}
 
@@ -118,14 +119,7 @@ class ContractBook:
         await self._bus.append(self._bus.keys.queries, query, source=self._source)
 
     async def _take_answers(self) -> None:
-        stream = self._bus.keys.answers(self._client)
-        for entry in (await self._bus.read({stream: self._cursor}, count=100)).get(stream, []):
-            self._cursor = entry.entry_id
-            try:
-                answer = decode_fields(entry.fields, entry_id=entry.entry_id, stream=stream).message
-            except BadInput as e:
-                await self._bus.dead_letter(entry, consumer=self._source, error=str(e))
-                continue
+        for answer in await self._answers.take():
             if isinstance(answer, ContractAnswer) and answer.query_id in self._asked:
                 self._answered(self._asked.pop(answer.query_id), answer)
 

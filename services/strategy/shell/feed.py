@@ -29,12 +29,19 @@ from shared.messages.orders import Decision, Fill, OrderEvent
 QUOTE, TRADE, MARKER = int(TickKind.QUOTE), int(TickKind.TRADE), int(TickKind.MARKER)
 
 
-def merged(found: Mapping[str, Sequence[Entry]], count: int) -> list[Entry]:
-    """Return the entries of a read in the order of their ids, up to where every cut stream reaches."""
+def merged(found: Mapping[str, Sequence[Entry]], count: int, upto: Sequence[str] = ()) -> list[Entry]:
+    """Return the entries of a read in the order of their ids, up to where every cut stream reaches.
+
+    `upto` names streams that were read before the others: nothing later than the last of their entries is returned,
+    for they may hold more of the time before it by now.
+    """
+    first = [entry_order(found[stream][-1].entry_id) for stream in upto if found.get(stream)]
     cut = [entry_order(entries[-1].entry_id) for entries in found.values() if len(entries) >= count]
     if len(found) == 1:
         return list(next(iter(found.values())))
     keyed = [(entry_order(entry.entry_id), entry) for entries in found.values() for entry in entries]
+    if first:
+        cut.append(max(first))
     if cut:
         horizon = min(cut)
         keyed = [pair for pair in keyed if pair[0] <= horizon]
@@ -53,9 +60,12 @@ class RunningUnit:
     is_joined: bool = False
     wants_quotes: bool = field(init=False)
     wants_trades: bool = field(init=False)
+    failures_kept: int = field(init=False)
+    """How many errors there were when a failure was kept last."""
 
     def __post_init__(self) -> None:
         """Note which ticks the strategy's class handles at all."""
+        self.failures_kept = self.unit.saved.errors
         cls = type(self.strategy)
         self.wants_quotes = cls.on_quote is not Strategy.on_quote
         self.wants_trades = cls.on_trade is not Strategy.on_trade

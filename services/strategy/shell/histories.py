@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from services.strategy.core.history import DAILY, ClosedBar, closed_bar_of
+from services.strategy.shell.answers import Answers
 from services.strategy.shell.loader import DeclaredUnit
 from shared.bar_sizes import BAR_SIZES
-from shared.bus.ports import FIRST, Bus
+from shared.bus.ports import Bus
 from shared.clock import NS_PER_S, Clock, random_token
-from shared.errors import BadInput, OutcomeUnknown, TransientError
+from shared.errors import OutcomeUnknown, TransientError
 from shared.logs import get_logger
-from shared.messages.codec import decode_fields
 from shared.messages.market import ContractInfo
 from shared.messages.requests import BarsAnswer, BarsPieces, BarsQuery
 
@@ -54,7 +54,7 @@ class HistoryBook:
         self._client = client
         self._source = source
         self._clock = clock
-        self._cursor = FIRST
+        self._answers = Answers(bus, client=client, source=source)
         self._wanted: dict[str, dict[tuple[int, str], _Wanted]] = {}
         self._by_query: dict[str, _Wanted] = {}
         self._has_imported = False
@@ -129,14 +129,7 @@ class HistoryBook:
         await self._bus.append(self._bus.keys.history_queries, query, source=self._source)
 
     async def _take_answers(self) -> None:
-        stream = self._bus.keys.answers(self._client)
-        for entry in (await self._bus.read({stream: self._cursor}, count=100)).get(stream, []):
-            self._cursor = entry.entry_id
-            try:
-                answer = decode_fields(entry.fields, entry_id=entry.entry_id, stream=stream).message
-            except BadInput as e:
-                await self._bus.dead_letter(entry, consumer=self._source, error=str(e))
-                continue
+        for answer in await self._answers.take():
             one = self._by_query.get(answer.query_id) if isinstance(answer, BarsAnswer) else None
             if one is not None and isinstance(answer, BarsAnswer):
                 self._answered(one, answer)

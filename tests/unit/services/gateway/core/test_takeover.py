@@ -48,3 +48,17 @@ def test_nothing_is_announced_before_every_part_ended() -> None:
     takeover.answered(Part.OPEN_ORDERS)
     with pytest.raises(AssertionError):
         takeover.published()
+
+
+def test_each_phase_is_timed_from_the_end_of_the_one_before() -> None:
+    takeover = Takeover()
+    for step, at_ms in ((Step.FENCE, 12), (Step.READ_STREAMS, 15), (Step.CONNECT, 40)):
+        takeover.note(step, at_ms * 10**6)
+    assert takeover.times_ms(10 * 10**6) == {"fence": 2.0, "read_streams": 3.0, "connect": 25.0}
+
+
+def test_a_phase_that_was_repeated_counts_when_it_was_done_last() -> None:
+    takeover = Takeover()
+    for step, at_ms in ((Step.FENCE, 1), (Step.CONNECT, 2), (Step.ASK, 3), (Step.CONNECT, 10), (Step.ASK, 14)):
+        takeover.note(step, at_ms * 10**6)
+    assert takeover.times_ms(0) == {"fence": 1.0, "connect": 9.0, "ask": 4.0}

@@ -1,0 +1,396 @@
+"""From a fault of the leader to its successor's first tick and first order, N times each, with the phases between.
+
+`python -m bench.failover --times 200` runs the whole system (two of three gateways stand by, Redis a pair with
+Sentinels, guard and simulator over TCP, all on this machine, each gateway behind proxies of its own), lets market
+orders flow, and breaks the leader in one way after another:
+
+- **SIGKILL** of its process; **SIGSTOP** of it for longer than the lease; its **network cut** (to Redis and to the
+  guard; bytes are lost); the broker **kicks** its trading session (the lease is kept, nobody takes over); and a
+  **planned hand-over** (`cq gateway handover`).
+
+The first tick is the first entry of the successor's epoch on a tick stream, by the server's clock; the first order is
+the first that the simulator received on a later trading session, by the simulator's clock. All clocks are this
+machine's. Phases come from the successor's own log: *detect* until the lease is won, *fence*, *read* (streams to their
+end), *guard* (the trading session through it), *ask* (open orders, completed orders, executions), *publish*, and
+*order*: until risk has read the announcement and an approved order has reached the simulator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvloop
+
+from bench.measuring import machine, percentile
+from copilot_quant.desk import Desk, open_desk
+from shared.clock import NS_PER_S
+from shared.errors import CqError
+from shared.ids import intent_id
+from shared.messages.control import ControlAction
+from shared.messages.market import ContractInfo
+from shared.messages.orders import Intent, OrderLeg, OrderType, Side
+from shared.settings import BrokerSettings, load_settings
+from tests.chaos.run import until_ready
+from tests.chaos.system import ACCOUNT, DEPLOYMENT, ChaosSystem
+
+KINDS = ("SIGKILL", "SIGSTOP", "network cut", "broker kick", "planned hand-over")
+DATA, REPORT, PICTURE = (Path(__file__).parent / f"failover.{kind}" for kind in ("json", "md", "svg"))
+ORDERS_PER_S = 25.0
+LIMIT_S = 30.0
+STOPPED_S = 3.0
+PHASES = ("detect", "fence", "read_streams", "connect", "ask", "publish", "order")
+NAMES = {"read_streams": "read", "connect": "guard"}
+
+
+@dataclass
+class Sample:
+    """One failover: milliseconds from the fault; None where the kind of fault has no such thing."""
+
+    kind: str
+    tick_ms: float | None
+    order_ms: float
+    phases_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Flow:
+    """Orders all the time: one share bought, one sold."""
+
+    def __init__(self, desk: Desk, contract: ContractInfo, identity: str) -> None:
+        self._desk, self._contract, self._identity = desk, contract, identity
+        self._number = 0
+
+    async def run(self) -> None:
+        """Order until cancelled."""
+        incarnation = await self._desk.bus.incarnation()
+        watched_until = 0.0
+        while True:
+            if time.time() > watched_until - 30:
+                watched_until = time.time() + 60
+                wanted = {str(self._contract.con_id): str(int(watched_until * NS_PER_S))}
+                await self._desk.bus.hash_set(self._desk.keys.watches, wanted)
+            self._number += 1
+            await self._desk.bus.append(self._desk.keys.intents, self._intent(incarnation), source=self._desk.source)
+            await asyncio.sleep(1 / ORDERS_PER_S)
+
+    def _intent(self, incarnation: str) -> Intent:
+        side = Side.BUY if self._number % 2 else Side.SELL
+        now_ns = time.time_ns()
+        return Intent(
+            ts_init_ns=now_ns, intent_id=intent_id(self._identity, self._desk.source, self._number, 0),
+            legs=(OrderLeg(side=side, quantity=Decimal(1), order_type=OrderType.MARKET),),
+            con_id=self._contract.con_id, contract=self._contract.name, strategy="manual", account=ACCOUNT,
+            incarnation=incarnation, valid_until_ns=now_ns + 2 * NS_PER_S,
+        )  # fmt: skip
+
+
+class Bench:
+    """One system under measurement."""
+
+    def __init__(self, system: ChaosSystem, desk: Desk, http: aiohttp.ClientSession) -> None:
+        self._system, self._desk, self._http = system, desk, http
+        self._seq = 0
+        self._entries: list[dict[str, Any]] = []
+        self._ticks: list[tuple[int, int]] = []
+        """First tick of each epoch: (epoch, wall ms by the server)."""
+
+    async def run_ticks(self) -> None:
+        """Note when each epoch's first tick was published."""
+        keys, bus = self._desk.keys, self._desk.bus
+        cursors = {keys.ticks(number): "0-0" for number in range(keys.tick_partitions)}
+        for stream in cursors:
+            cursors[stream] = await bus.last_id(stream)
+        highest = 0
+        while True:
+            for stream, entries in (await bus.read(cursors, block_ms=100)).items():
+                for entry in entries:
+                    cursors[stream] = entry.entry_id
+                    epoch = int(entry.fields.get(b"epoch", b"0"))
+                    if epoch > highest:
+                        highest = epoch
+                        self._ticks.append((epoch, int(entry.entry_id.split("-")[0])))
+
+    async def _ledger(self) -> list[dict[str, Any]]:
+        url = f"{self._system.simulator_http}/truth/ledger?after={self._seq}"
+        async with self._http.get(url) as reply:
+            found = [json.loads(line) for line in (await reply.text()).splitlines()]
+        if found:
+            self._seq = int(found[-1]["seq"])
+        return found
+
+    async def leader(self) -> tuple[str, int]:
+        """Wait until one gateway leads and is READY and another stands by with data; return the leader."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            rows = [row for row in await self._desk.heartbeats() if row["service"] == "gateway"]
+            view = await self._desk.bus.lease_view("gateway")
+            leads = [
+                row for row in rows
+                if row["instance"] == view.owner and row.get("link") == "READY" and row["epoch"] == view.epoch
+            ]  # fmt: skip
+            stand_by = [row for row in rows if row.get("role") == "standby" and row.get("data_link") == "READY"]
+            if leads and len(stand_by) >= 2:
+                return view.owner, view.epoch
+            await asyncio.sleep(0.1)
+        raise TimeoutError("no leader with two warm standbys")
+
+    async def measure(self, kind: str) -> Sample:
+        """Break the leader once and measure."""
+        owner, epoch = await self.leader()
+        await self._ledger()
+        await self._flowing()
+        t0_ns = time.time_ns()
+        ending = asyncio.create_task(_acting(self._acts(kind, owner)))
+        first_ns = await self._first_order(t0_ns)
+        order_ms = (first_ns - t0_ns) / 1e6
+        sample = Sample(kind, None, order_ms)
+        if kind != "broker kick":
+            sample.phases_ms, successor = await self._phases(t0_ns)
+            sample.tick_ms = await self._first_tick(max(epoch + 1, successor)) - t0_ns / 1e6
+            done_ms = sum(sample.phases_ms.values())
+            sample.phases_ms["order"] = max(0.0, order_ms - done_ms)
+        await ending
+        return sample
+
+    def _acts(self, kind: str, owner: str) -> Awaitable[object]:
+        acts: dict[str, Callable[[], Awaitable[object]]] = {
+            "SIGKILL": lambda: asyncio.to_thread(self._system.signal, owner, signal.SIGKILL),
+            "SIGSTOP": lambda: self._stop(owner),
+            "network cut": lambda: self._cut(owner),
+            "broker kick": self._kick,
+            "planned hand-over": lambda: self._desk.control(ControlAction.HANDOVER, who="bench", reason="measured"),
+        }
+        return acts[kind]()
+
+    async def _stop(self, owner: str) -> None:
+        pid = await asyncio.to_thread(self._system.signal, owner, signal.SIGSTOP)
+        await asyncio.sleep(STOPPED_S)
+        os.kill(pid, signal.SIGCONT)
+
+    async def _cut(self, owner: str) -> None:
+        links = [*self._system.redis_links[owner], self._system.guard_links[owner]]
+        await asyncio.gather(*(link.cut("lose", STOPPED_S) for link in links))
+
+    async def _kick(self) -> None:
+        body = {"client_id": 101, "abrupt": True}
+        async with self._http.post(f"{self._system.simulator_http}/commands/cut", json=body) as reply:
+            await reply.read()
+
+    async def _flowing(self) -> None:
+        """Wait until an order has just arrived, so that the flow is known to work."""
+        deadline = time.monotonic() + LIMIT_S
+        while time.monotonic() < deadline:
+            if any(entry["kind"] == "order_received" for entry in await self._ledger()):
+                return
+            await asyncio.sleep(0.02)
+        raise TimeoutError("no orders flow")
+
+    async def _first_order(self, t0_ns: int) -> int:
+        deadline = time.monotonic() + LIMIT_S
+        session = None
+        while time.monotonic() < deadline:
+            for entry in await self._ledger():
+                if entry["ts_ns"] < t0_ns:
+                    continue
+                if entry["kind"] == "session_started" and entry["client_id"] == 101:
+                    session = entry["session"]
+                elif entry["kind"] == "order_received" and entry["session"] == session:
+                    return int(entry["ts_ns"])
+            await asyncio.sleep(0.05)
+        raise TimeoutError("no order of a successor")
+
+    async def _first_tick(self, epoch: int) -> float:
+        deadline = time.monotonic() + LIMIT_S
+        while time.monotonic() < deadline:
+            for found, at_ms in self._ticks:
+                if found >= epoch:
+                    return at_ms
+            await asyncio.sleep(0.02)
+        raise TimeoutError("no tick of a successor")
+
+    async def _phases(self, t0_ns: int) -> tuple[dict[str, float], int]:
+        """Return the phases of the first take-over after the fault, and its epoch, from the successors' logs."""
+        deadline = time.monotonic() + 5.0
+        while time.monotonic() < deadline:
+            for path in (self._system.run_dir / "logs").glob("gateway-*.log"):
+                lines = path.read_text(errors="replace").splitlines()[-400:]
+                events = [json.loads(line) for line in lines if '"lease.acquired"' in line or '"takeover.fin' in line]
+                events = [event for event in events if _wall_ms(event) >= t0_ns / 1e6]
+                won = [event for event in events if event["event"] == "lease.acquired"]
+                finished = [event for event in events if event["event"] == "takeover.finished"]
+                if won and finished:
+                    return {"detect": _wall_ms(won[0]) - t0_ns / 1e6, **finished[0]["phases_ms"]}, won[0]["epoch"]
+            await asyncio.sleep(0.05)
+        raise TimeoutError("no log of a take-over")
+
+
+async def _acting(act: Awaitable[object]) -> None:
+    await act
+
+
+def _wall_ms(event: dict[str, Any]) -> float:
+    return datetime.fromisoformat(event["ts"]).timestamp() * 1000
+
+
+async def measure(kinds: list[str], times: int, told: Callable[[Sample], None]) -> None:
+    """Measure each kind so many times, kinds in turn, and tell of each sample."""
+    system = ChaosSystem(seed=7, tick_rate=20.0)
+    try:
+        await system.start()
+        os.environ.update({
+            "CQ_MODE": "sim", "CQ_DEPLOYMENT": DEPLOYMENT, "IB_SIM_ACCOUNT": ACCOUNT, "CQ_ENV_FILE": "",
+            "REDIS_URL": system.operator_url(),
+        })  # fmt: skip
+        settings = load_settings(BrokerSettings)
+        async with open_desk(settings, client_name="cq-bench") as desk, aiohttp.ClientSession() as http:
+            await until_ready(desk, 60.0)
+            bench = Bench(system, desk, http)
+            contract = await _resolved(desk)
+            flow = Flow(desk, contract, (await desk.identity())["id"])
+            beside = [asyncio.create_task(flow.run()), asyncio.create_task(bench.run_ticks())]
+            try:
+                for number in range(times):
+                    for kind in kinds:
+                        try:
+                            sample = await bench.measure(kind)
+                        except (TimeoutError, CqError) as e:
+                            print(f"{kind} {number + 1}: {type(e).__name__}: {e}", file=sys.stderr, flush=True)
+                            continue
+                        told(sample)
+            finally:
+                for task in beside:
+                    task.cancel()
+    finally:
+        await system.stop()
+        if not os.environ.get("CQ_BENCH_KEEP"):
+            system.remove()
+
+
+async def _resolved(desk: Desk) -> ContractInfo:
+    while True:
+        try:
+            return await desk.resolve("AAPL")
+        except CqError:
+            await asyncio.sleep(0.5)
+
+
+# ------------------------------------------------------------------------------------------------- the report
+
+
+def table(samples: list[Sample]) -> list[str]:
+    """Return the times as Markdown."""
+    lines = [
+        "| from | to the successor's first | times | p50 (ms) | p95 (ms) | p99 (ms) | max (ms) |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for kind in KINDS:
+        for what in ("tick", "order"):
+            values = [getattr(one, f"{what}_ms") for one in samples if one.kind == kind]
+            values = [value for value in values if value is not None]
+            if values:
+                shares = " | ".join(f"{percentile(values, share):.0f}" for share in (0.5, 0.95, 0.99))
+                lines.append(f"| {kind} | {what} | {len(values)} | {shares} | {max(values):.0f} |")
+    return lines
+
+
+def phases(samples: list[Sample]) -> list[str]:
+    """Return the phases as Markdown: median and p99 of each."""
+    names = [NAMES.get(name, name) for name in PHASES]
+    lines = [f"| from | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    for kind in KINDS:
+        found = [one.phases_ms for one in samples if one.kind == kind and one.phases_ms]
+        if found:
+            cells = []
+            for name in PHASES:
+                values = [one.get(name, 0.0) for one in found]
+                cells.append(f"{percentile(values, 0.5):.0f} / {percentile(values, 0.99):.0f}")
+            lines.append(f"| {kind} | {' | '.join(cells)} |")
+    return lines
+
+
+def picture(samples: list[Sample]) -> str:
+    """Return the distribution of the times to the first order, one line per kind, as SVG."""
+    width, height, left = 900, 360, 50
+    colours = dict(zip(KINDS, ("#c0392b", "#8e44ad", "#2471a3", "#117a65", "#d35400"), strict=True))
+    top_ms = max((one.order_ms for one in samples), default=1.0) * 1.05
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        f'font-size="12"><rect width="{width}" height="{height}" fill="#fff"/>'
+    ]
+    for step in range(0, int(top_ms) + 1, 250 if top_ms < 5000 else 1000):
+        x = left + step / top_ms * (width - left - 20)
+        parts.append(f'<line x1="{x:.0f}" x2="{x:.0f}" y1="20" y2="{height - 40}" stroke="#eee"/>')
+        parts.append(f'<text x="{x:.0f}" y="{height - 24}" text-anchor="middle" fill="#666">{step}</text>')
+    for share in (0, 50, 99):
+        y = height - 40 - share / 100 * (height - 60)
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end" fill="#666">{share} %</text>')
+        parts.append(f'<line x1="{left}" x2="{width - 20}" y1="{y:.0f}" y2="{y:.0f}" stroke="#eee"/>')
+    for number, kind in enumerate(KINDS):
+        values = sorted(one.order_ms for one in samples if one.kind == kind)
+        if not values:
+            continue
+        points = " ".join(
+            f"{left + value / top_ms * (width - left - 20):.1f},"
+            f"{height - 40 - (at + 1) / len(values) * (height - 60):.1f}"
+            for at, value in enumerate(values)
+        )
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colours[kind]}" stroke-width="2"/>')
+        y = 40 + number * 18
+        parts.append(f'<text x="{width - 30}" y="{y}" text-anchor="end" fill="{colours[kind]}">{kind}</text>')
+    parts.append(f'<text x="{width / 2}" y="{height - 6}" text-anchor="middle">ms to the first order</text></svg>')
+    return "\n".join(parts)
+
+
+def report(samples: list[Sample], about: str) -> str:
+    """Return the report as Markdown."""
+    lines = ["# Failover time", "", about, "", (__doc__ or "").split("\n\n", 1)[1].strip(), ""]
+    lines += ["## Times", "", *table(samples), "", "![distribution](failover.svg)", ""]
+    lines += ["## Phases, p50 / p99 in ms", "", *phases(samples), ""]
+    lines += [
+        "Targets at a lease of 1.0 s: ticks p99 below 2000 ms, orders p99 below 2500 ms, hand-over below 300 ms.", "",
+        "The floor: a standby may not take the lease before it has seen it unchanged for a whole lease time, so "
+        "*detect* is at least `CQ_LEASE_TTL_S` less the age of the last renewal (a fifth of it). A shorter lease "
+        "is lost to stalls of the machine, the disk or Redis: below 0.5 s false take-overs begin on a busy machine.",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Measure, add to what was measured before, and write the report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--times", type=int, default=20, help="of each kind")
+    parser.add_argument("--only", choices=KINDS, action="append", help="this kind; may be given several times")
+    parser.add_argument("--add", action="store_true", help="add to the samples of earlier pieces")
+    options = parser.parse_args()
+    samples = [Sample(**row) for row in json.loads(DATA.read_text())["samples"]] if options.add else []
+
+    def told(sample: Sample) -> None:
+        samples.append(sample)
+        tick = "" if sample.tick_ms is None else f"tick {sample.tick_ms:.0f} ms, "
+        inside = " ".join(f"{name} {value:.0f}" for name, value in sample.phases_ms.items())
+        print(f"{sample.kind}: {tick}order {sample.order_ms:.0f} ms  ({inside})", flush=True)
+
+    about = f"{machine()}; lease 1.0 s; {ORDERS_PER_S:g} orders a second asked for, 20 ticks a second and contract."
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(measure(options.only or list(KINDS), options.times, told))
+    DATA.write_text(json.dumps({"about": about, "samples": [asdict(one) for one in samples]}, indent=0) + "\n")
+    PICTURE.write_text(picture(samples))
+    REPORT.write_text(report(samples, about))
+    print("\n".join([*table(samples), "", *phases(samples)]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
