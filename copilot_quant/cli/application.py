@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from copilot_quant.cli import control, history, limits, looking, replay, running, strategies, trading, troubleshooting
+from copilot_quant.cli import (
+    backup,
+    control,
+    history,
+    limits,
+    looking,
+    replay,
+    running,
+    strategies,
+    trading,
+    troubleshooting,
+)
 
 app = typer.Typer(
     name="cq",
@@ -14,5 +25,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (running, looking, strategies, history, replay, trading, control, limits, troubleshooting):
+for module in (running, looking, strategies, history, replay, trading, control, limits, backup, troubleshooting):
     module.add_to(app)
