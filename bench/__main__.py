@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import bus, feed, hops, replay, risk, simulator, system
+from bench import bus, feed, guard, hops, replay, risk, simulator, system
 from bench.measuring import Row, machine, ratio, version_of
 from bench.server import BenchServer
 from copilot_quant.local.redis_process import find_redis
@@ -116,7 +116,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the whole system runs in each round")
-    parser.add_argument("--only", choices=["bus", "feed", "risk", "simulator", "system"])
+    parser.add_argument("--only", choices=["bus", "feed", "guard", "risk", "simulator", "system"])
     options = parser.parse_args()
     started = time.monotonic()
     server = version_of([find_redis().path, "--version"])
@@ -124,6 +124,7 @@ def main() -> int:
     parts: dict[str, Callable[[], list[str]]] = {
         "bus": lambda: bus_part(options.rounds),
         "feed": lambda: feed_part(options.rounds),
+        "guard": guard.report,
         "risk": lambda: risk_part(options.rounds),
         "simulator": lambda: simulator_part(options.rounds),
         "system": lambda: system_part(options.rounds, options.seconds),

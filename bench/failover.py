@@ -48,7 +48,7 @@ from tests.chaos.system import ACCOUNT, DEPLOYMENT, ChaosSystem
 
 KINDS = ("SIGKILL", "SIGSTOP", "network cut", "broker kick", "planned hand-over")
 DATA, REPORT, PICTURE = (Path(__file__).parent / f"failover.{kind}" for kind in ("json", "md", "svg"))
-ORDERS_PER_S = 25.0
+ORDERS_PER_S = 10.0
 LIMIT_S = 30.0
 STOPPED_S = 3.0
 PHASES = ("detect", "fence", "read_streams", "connect", "ask", "publish", "order")
@@ -255,7 +255,7 @@ async def measure(kinds: list[str], times: int, told: Callable[[Sample], None]) 
         })  # fmt: skip
         settings = load_settings(BrokerSettings)
         async with open_desk(settings, client_name="cq-bench") as desk, aiohttp.ClientSession() as http:
-            await until_ready(desk, 60.0)
+            await until_ready(desk, 180.0)
             bench = Bench(system, desk, http)
             contract = await _resolved(desk)
             flow = Flow(desk, contract, (await desk.identity())["id"])
@@ -372,6 +372,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--times", type=int, default=20, help="of each kind")
     parser.add_argument("--only", choices=KINDS, action="append", help="this kind; may be given several times")
+    parser.add_argument("--note", default="", help="a sentence for the report, such as what else ran")
     parser.add_argument("--add", action="store_true", help="add to the samples of earlier pieces")
     options = parser.parse_args()
     samples = [Sample(**row) for row in json.loads(DATA.read_text())["samples"]] if options.add else []
@@ -381,13 +382,20 @@ def main() -> int:
         tick = "" if sample.tick_ms is None else f"tick {sample.tick_ms:.0f} ms, "
         inside = " ".join(f"{name} {value:.0f}" for name, value in sample.phases_ms.items())
         print(f"{sample.kind}: {tick}order {sample.order_ms:.0f} ms  ({inside})", flush=True)
+        save()
 
-    about = f"{machine()}; lease 1.0 s; {ORDERS_PER_S:g} orders a second asked for, 20 ticks a second and contract."
+    about = (
+        f"{machine()}; lease 1.0 s; {ORDERS_PER_S:g} orders a second asked for, 20 ticks a second and contract. "
+        f"{options.note}"
+    )
+
+    def save() -> None:
+        DATA.write_text(json.dumps({"about": about, "samples": [asdict(one) for one in samples]}, indent=0) + "\n")
+        PICTURE.write_text(picture(samples))
+        REPORT.write_text(report(samples, about))
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(measure(options.only or list(KINDS), options.times, told))
-    DATA.write_text(json.dumps({"about": about, "samples": [asdict(one) for one in samples]}, indent=0) + "\n")
-    PICTURE.write_text(picture(samples))
-    REPORT.write_text(report(samples, about))
     print("\n".join([*table(samples), "", *phases(samples)]))
     return 0
 
