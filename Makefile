@@ -5,7 +5,7 @@ BIN := .venv/bin
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PYTEST := $(BIN)/python -m pytest -m "not bench and not docker"
 
-.PHONY: help demo test setup setup-dev peers fmt lint types imports check simulate mutants chaos bench up down doctor docs lock fuzz clean
+.PHONY: help demo test setup setup-dev peers fmt lint types imports check simulate mutants chaos drill handover bench up down doctor docs lock fuzz guide clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -53,8 +53,17 @@ mutants: setup-dev ## break one safeguard after another: how many seeds does the
 chaos: setup-dev ## break the running system in every way and compare with the broker's books [FOR=600] [SEED=1] [EVERY=2.5] [LEASE=1] [KILLS=20: kill only the leading gateway]
 	@$(if $(KILLS),$(BIN)/python -m tests.chaos.leader_kills --kills $(KILLS),$(BIN)/python -m tests.chaos.run --for $(or $(FOR),600) --show $(if $(SEED),--seed $(SEED)) $(if $(EVERY),--every $(EVERY)) $(if $(LEASE),--lease $(LEASE)))
 
+handover: setup-dev ## kill, stop, add and drain strategy workers while ticks flow; totals over all runs [FOR=60]
+	$(BIN)/python -m tests.chaos.handover $(if $(FOR),--for $(FOR))
+
+drill: setup-dev ## halt a busy system with parts of it dead and measure until nothing more passes [DRILLS=8]
+	$(BIN)/python -m tests.chaos.halt_drill $(if $(DRILLS),--drills $(DRILLS))
+
 fuzz: setup-dev ## feed bad bytes to the TWS codec and to a running exchange, and count [SECONDS=60]
 	$(BIN)/python -m tests.fuzz.codec $(if $(SECONDS),--seconds $(SECONDS))
+
+guide: setup-dev ## run every block and command of a guide at simulators on 7497 and 7496 [GUIDE=docs/guide.md] [JSON=1]
+	@$(BIN)/python -m tests.guide $(if $(GUIDE),"$(GUIDE)") $(if $(JSON),--json)
 
 bench: setup-dev ## measure this machine and write the report
 	$(BIN)/python -m bench

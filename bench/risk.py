@@ -2,17 +2,24 @@
 
 Time of `decide` alone, right after decoding its intent as in the service, and CPU time of a price move, `decide`, the
 reservation and its end, in one process, on a busy book: every contract has a position, four working orders and a moving
-price, and most intents add exposure. Each rule's share is CPU time, measured by asking it alone about the same cases;
+price, and most intents add exposure. Beside it, pass by pass in turn, nautilus_trader's RiskEngine is asked about the
+same orders (`bench/nautilus_risk.py`): CPU time per order of ready orders; it passes the command on that it was given,
+ours makes a decision and a command. Each rule's share is CPU time, measured by asking it alone about the same cases;
 rules that the limits switch off are in the table too, but are not asked in `decide`.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import random
+import statistics
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import cast
 
 from bench.measuring import Row, percentile
@@ -35,6 +42,9 @@ WORKING = 200
 INTENTS = 2000
 NOW_NS = 1_700_000_000_000_000_000
 ACCOUNT = "DUSIM0001"
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / ".cache" / "peers"
+PASSES = 20
 INCARNATION = "bench:bench"
 
 
@@ -130,6 +140,8 @@ def decide_times_us() -> tuple[list[float], int]:
     """
     book, limits, bodies = busy_book(), wide_limits(), [encode_body(intent) for intent in intents()]
     times, approved = [], 0
+    for body in bodies:  # limits are resolved at a strategy's first order in a contract
+        decide(cast(Intent, decode_body(Intent.TYPE, body)), book, limits, NOW_NS)
     gc.collect()
     for number, body in enumerate(bodies):
         _price_moves(book, number)
@@ -139,6 +151,52 @@ def decide_times_us() -> tuple[list[float], int]:
         times.append((time.perf_counter_ns() - begun) / 1000)
         approved += verdict.command is not None
     return times, approved
+
+
+class Nautilus:
+    """nautilus_trader's engine in a process of its own; one line in asks for one pass, one line out is its CPU time."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "bench.nautilus_risk"]
+        path = os.pathsep.join([str(PEERS / "nautilus_trader"), str(ROOT)])
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        self.pass_us()  # what is made at the first pass is not counted, as little as ours is
+
+    def pass_us(self) -> float:
+        """Return CPU microseconds per order of one pass."""
+        process = self._process
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError("it was started with both")
+        process.stdin.write("\n")
+        process.stdin.flush()
+        return float(process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate(timeout=10)
+
+
+def beside_us(passes: int) -> tuple[float, float, float] | None:
+    """Return CPU per order of ours, of nautilus_trader's, and the ratio: medians of passes in turn; None without it."""
+    if not (PEERS / "nautilus_trader" / ".complete").is_file():
+        return None
+    book, limits, asked, theirs = busy_book(), wide_limits(), intents(), Nautilus()
+    pairs = []
+    gc.collect()
+    gc.disable()
+    for number in range(passes + 1):
+        begun = time.process_time_ns()
+        for intent in asked:
+            decide(intent, book, limits, NOW_NS)
+        ours = (time.process_time_ns() - begun) / 1000 / len(asked)
+        if number:  # limits are resolved in the first
+            pairs.append((ours, theirs.pass_us()))
+    gc.enable()
+    theirs.close()
+    mine, others = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return mine, others, statistics.median(a / b for a, b in pairs)
 
 
 def whole_us() -> float:
@@ -175,6 +233,11 @@ def rule_times_us() -> dict[str, float]:
 def measure(rounds: int) -> tuple[list[Row], list[Row]]:
     """Return the rows of the whole decision, and one row per rule, a value per round."""
     median, tail = Row("risk: decide, p50", "us"), Row("risk: decide, p99", "us")
+    hot, beside = (
+        Row("risk: decide, mean CPU of ready intents", "us"),
+        Row("nautilus_trader RiskEngine, the same", "us"),
+    )
+    times_theirs = Row("risk: decide over nautilus_trader", "times")
     whole = Row("risk: price, decide, reserve, release, mean CPU", "us")
     rules = {rule.code: Row(rule.code, "us") for rule in RULES}
     for _ in range(rounds):
@@ -184,6 +247,10 @@ def measure(rounds: int) -> tuple[list[Row], list[Row]]:
         median.values.append(percentile(times, 0.5))
         tail.values.append(percentile(times, 0.99))
         whole.values.append(whole_us())
+        found = beside_us(PASSES)
+        for row, value in zip((hot, beside, times_theirs), found or (), strict=False):
+            row.values.append(value)
         for code, spent in rule_times_us().items():
             rules[code].values.append(spent)
-    return [median, tail, whole], list(rules.values())
+    rows = [median, tail, whole, *(row for row in (hot, beside, times_theirs) if row.values)]
+    return rows, list(rules.values())

@@ -1,8 +1,9 @@
 """What the simulator serves: ticks to one client and to eight, and orders from placed to filled.
 
 Beside it, in the same round, what a bare ib_insync client with an empty handler can take from a server that has
-everything prepared: as long as the simulator serves more than that, it is not what limits a test. The reading side
-only counts bytes. The simulator makes its own synthetic market meanwhile; ticks are messages of market data.
+everything prepared: as long as the simulator serves more than that, it is not what limits a test. Both are measured
+as a pair of processes, one serving and one taking, each with a core of its own. The taking side of the simulator only
+counts bytes. The simulator makes its own synthetic market meanwhile; ticks are messages of market data.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from copilot_quant.desk import Desk, open_desk
 from copilot_quant.front_settings import broker_settings, check_may_order, mode_of, running_system, settings_of_system
 from copilot_quant.local.options import options_of
 from copilot_quant.local.system import LocalSystem
+from copilot_quant.preflight_facts import check_preflight
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
 from shared.errors import BrokerUnavailable, BusUnavailable, CqError, TimedOut
 from shared.messages.control import ControlAction, HaltStage
@@ -187,6 +188,7 @@ async def _open(mode: Mode) -> tuple[Access, AsyncExitStack]:
         settings = broker_settings(mode)
         if "redis_url" not in settings.model_fields_set:
             check_may_order(mode)  # nobody's feed starts a live system by the way
+            check_preflight(settings, Path.cwd())
             options = options_of(settings, Path.cwd(), gateways=1, workers=0)
             is_new = options.data_dir is not None and not options.data_dir.exists()
             system = LocalSystem(options, Path.cwd())

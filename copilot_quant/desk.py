@@ -237,11 +237,16 @@ class Desk:
 
     async def strategy_positions(self, strategy: str) -> dict[int, Decimal]:
         """Return signed shares by conId that a strategy's retained fills add up to."""
-        owned: dict[int, Decimal] = {}
+        owned = await self.owned_positions()
+        return {con_id: quantity for (owner, con_id), quantity in owned.items() if owner == strategy}
+
+    async def owned_positions(self) -> dict[tuple[str, int], Decimal]:
+        """Return signed shares by strategy and conId that the retained fills add up to; flat ones are left out."""
+        owned: dict[tuple[str, int], Decimal] = {}
         for fill in await self.fills():
-            if fill.strategy == strategy:
-                owned[fill.con_id] = owned.get(fill.con_id, Decimal(0)) + fill.side.sign * fill.quantity
-        return owned
+            key = (fill.strategy, fill.con_id)
+            owned[key] = owned.get(key, Decimal(0)) + fill.side.sign * fill.quantity
+        return {key: quantity for key, quantity in owned.items() if quantity}
 
     # -- asking the gateway
 
@@ -436,13 +441,12 @@ class Desk:
         quantity: Decimal | None = None,
         limit_price: Decimal | None = None,
         stop_price: Decimal | None = None,
-        outside_rth: bool = False,
+        outside_rth: bool | None = None,
         limit_s: float = 15.0,
     ) -> OrderResult:
         """Change a working order of ours and wait for the broker's word; what is None stays as it is.
 
-        The order is changed for the strategy it belongs to. Its event does not tell whether it may fill outside regular
-        hours, so `outside_rth` has to be said again.
+        The order is changed for the strategy it belongs to.
 
         Raises:
             BadInput: the order is not ours, or would become another type of order.
@@ -460,7 +464,7 @@ class Desk:
             limit_price=limit_price,
             stop_price=stop_price,
             tif=TimeInForce(order.tif),
-            outside_rth=outside_rth,
+            outside_rth=order.outside_rth if outside_rth is None else outside_rth,
         )
         await self.watch(order.con_id)
         starts = {stream: await self.bus.last_id(stream) for stream in (self.keys.decisions, self.keys.orders)}

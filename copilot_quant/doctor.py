@@ -11,13 +11,16 @@ from typing import Literal
 
 from copilot_quant.desk import Desk
 from copilot_quant.doctor_data import DataFacts, data_finding
+from copilot_quant.doctor_orders import data_link_finding, link_findings, order_findings
 from copilot_quant.doctor_redis import redis_findings
 from copilot_quant.findings import Finding
 from shared.bus.addresses import Kind
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import BadInput
 from shared.messages import decode_fields
+from shared.messages.base import Message
 from shared.messages.codec import decode_body
+from shared.messages.control import LinkState
 from shared.messages.market import ContractInfo, DataStatus
 
 STATUS_ENTRIES = 5000
@@ -38,6 +41,8 @@ async def examine_bus(desk: Desk, redis_kind: Kind = Kind.SINGLE) -> list[Findin
         reasons = "; ".join(row["failed"].values())
         state: Literal["ok", "warn"] = "ok" if row["ready"] else "warn"
         findings.append(Finding(str(row["instance"]), state, reasons or "ready"))
+        if row.get("data_link") in (LinkState.DOWN, LinkState.DEGRADED):
+            findings.append(data_link_finding(row))
     if "gateway" in alive and not any(row.get("role") == "leader" for row in heartbeats):
         findings.append(Finding("leadership", "bad", "no gateway leads", "look at the gateways' reasons above"))
     halt = await desk.halt_status()
@@ -73,14 +78,26 @@ async def examine_data(desk: Desk) -> list[Finding]:
     return findings
 
 
-async def _last_data_statuses(desk: Desk) -> dict[int, DataStatus]:
-    """Return the broker's last word on each contract's data."""
-    found: dict[int, DataStatus] = {}
-    for entry in await desk.bus.read_last(desk.keys.broker_status, STATUS_ENTRIES):
+async def examine_flow(desk: Desk) -> list[Finding]:
+    """Say what the broker's link complained of and why orders were refused lately."""
+    now_ns = SYSTEM_CLOCK.wall_ns()
+    findings = link_findings(await _last_messages(desk, desk.keys.broker_status), now_ns)
+    refused = [*await _last_messages(desk, desk.keys.decisions), *await _last_messages(desk, desk.keys.orders)]
+    return findings + order_findings(refused, now_ns)
+
+
+async def _last_messages(desk: Desk, stream: str) -> list[Message]:
+    """Return what can be read of the end of a stream, oldest first."""
+    found: list[Message] = []
+    for entry in await desk.bus.read_last(stream, STATUS_ENTRIES):
         try:
-            message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
+            found.append(decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message)
         except BadInput:
             continue  # whoever consumes the stream dead-letters it
-        if isinstance(message, DataStatus):
-            found[message.con_id] = message
     return found
+
+
+async def _last_data_statuses(desk: Desk) -> dict[int, DataStatus]:
+    """Return the broker's last word on each contract's data."""
+    told = await _last_messages(desk, desk.keys.broker_status)
+    return {one.con_id: one for one in told if isinstance(one, DataStatus)}

@@ -30,6 +30,13 @@ LOOKING_CLIENT_ID = 28_513
 CLIENT_ID_IN_USE = 326
 LOST_CODES, BACK_CODES, FARM_CODES = frozenset({1100, 2110}), frozenset({1101, 1102}), frozenset({2103, 2105, 2157})
 NOTICES_S = 0.5
+PROBE_LIMIT_S = 1.0
+USUAL_PORTS: Mapping[int, str] = {
+    7497: "TWS, paper",
+    7496: "TWS, live",
+    4002: "IB Gateway, paper",
+    4001: "IB Gateway, live",
+}
 ANSWER_LIMIT_S = 4.0
 DATA_REQUEST = 7001
 QUALITIES = {quality.value: quality for quality in DataQuality if quality}
@@ -48,11 +55,34 @@ async def examine_broker(host: str, port: int, settings: BrokerSettings) -> list
             "start TWS or IB Gateway and log in; File → Global Configuration → API → Settings: tick 'Enable ActiveX "
             f"and Socket Clients'; the port there must be {port}; wait half a minute after the login"
         )
-        return [Finding("connection", "bad", f"nothing answers at {where} ({str(e) or 'timed out'})", cure)]
+        nothing = Finding("connection", "bad", f"nothing answers at {where} ({str(e) or 'timed out'})", cure)
+        return [nothing, *await _elsewhere(host, port, settings)]
     try:
         return await _examine_session(_Session(reader, writer), where, settings)
     finally:
         writer.close()
+
+
+async def _elsewhere(host: str, port: int, settings: BrokerSettings) -> list[Finding]:
+    """Say at which of the usual ports of TWS and IB Gateway something answers instead."""
+    found = []
+    for other, name in USUAL_PORTS.items():
+        if other == port:
+            continue
+        try:
+            async with asyncio.timeout(PROBE_LIMIT_S):
+                _, writer = await asyncio.open_connection(host, other)
+        except (OSError, TimeoutError):
+            continue
+        writer.close()
+        fits = name.endswith(settings.mode.value)
+        cure = (
+            f"set IB_{settings.mode.upper()}_PORT={other}"
+            if fits
+            else f"that is not {settings.mode}: log in to the other"
+        )
+        found.append(Finding("other port", "warn", f"something answers at {other}, the usual port of {name}", cure))
+    return found
 
 
 @dataclass(slots=True)

@@ -22,13 +22,13 @@ def mode_of(*, paper_trading: bool) -> Mode:
     """
     if not paper_trading:
         return Mode.LIVE
-    if os.environ.get("CQ_MODE") or not _named_system(Mode.SIM):
+    if os.environ.get("CQ_MODE") or not system_of(Mode.SIM):
         chosen = load_settings(CommonSettings).mode
         return Mode.SIM if chosen is Mode.SIM else Mode.PAPER
     return Mode.SIM
 
 
-def _named_system(mode: Mode) -> RunningSystem | None:
+def system_of(mode: Mode) -> RunningSystem | None:
     """Return the system that runs in this directory if it is of a mode and the environment names no other Redis."""
     system = None if os.environ.get("REDIS_URL") else read_run_file(Path.cwd())
     return system if system is not None and system.mode == mode.value else None
@@ -61,7 +61,7 @@ def broker_settings(mode: Mode) -> BrokerSettings:
     Raises:
         ConfigError: something in the environment or `.env` is wrong.
     """
-    system = _named_system(Mode.SIM) if mode is Mode.SIM else None
+    system = system_of(Mode.SIM) if mode is Mode.SIM else None
     return settings_of_system(system) if system is not None else load_settings(BrokerSettings, CQ_MODE=mode.value)
 
 

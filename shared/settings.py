@@ -2,12 +2,13 @@
 
 Names are the guide's (`IB_PAPER_HOST` …) where it has one. A variable `X_FILE` names a file that holds the value of
 `X`: that is how containers are given passwords. `CQ_ENV_FILE` names another file than `.env`
-(empty: none). What is set in the environment wins over the file. Inline comments in the file are allowed.
+(empty: none). What is set in the environment wins over the file. Comments behind a value are allowed in both.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import socket
 from enum import StrEnum
 from pathlib import Path
@@ -47,6 +48,18 @@ def check_account(mode: Mode, account: str) -> str | None:
     elif mode is Mode.LIVE and account.startswith("D"):
         return f"account {account!r} is a paper account (it starts with D) and is refused in live mode"
     return None
+
+
+_COMMENT = re.compile(r"^#\s.*$|\s+#.*$")
+
+
+def without_comment(value: Any) -> Any:
+    """Return a value without the comment behind it.
+
+    In `.env` such comments are taken off when the file is read, but systemd's EnvironmentFile and docker's --env-file
+    hand the whole line on. As in `.env`, a # ends a value only after a space: `#265598` stays.
+    """
+    return _COMMENT.sub("", value) if isinstance(value, str) else value
 
 
 class CommonSettings(BaseSettings):
@@ -105,6 +118,8 @@ class CommonSettings(BaseSettings):
     @classmethod
     def _fill_names(cls, values: Any) -> Any:
         if isinstance(values, dict):
+            values = {name: without_comment(value) for name, value in values.items()}
+            values = {name: value for name, value in values.items() if value != ""}
             mode = values.get("CQ_MODE") or values.get("mode") or Mode.PAPER.value
             if not (values.get("CQ_DEPLOYMENT") or values.get("deployment")):
                 values["CQ_DEPLOYMENT"] = str(mode)

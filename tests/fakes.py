@@ -80,11 +80,16 @@ class _Connection:
         self.is_open = True
         self.waiting = 0
 
-    async def call(self, commands: Sequence[Sequence[Argument]], limit_s: float) -> list[Any]:
+    async def call(
+        self, commands: Sequence[Sequence[Argument]], limit_s: float, *, expected: int | None = None
+    ) -> list[Any]:
         self.waiting += 1
         try:
             async with asyncio.timeout(limit_s), self._turn:
-                replies = [await self._one(command) for command in commands]
+                silent = len(commands) - (expected or len(commands))  # CLIENT REPLY SKIP and what it silences, first
+                for command in commands[:silent]:
+                    await self._connection.send_command(*command)
+                replies = [await self._one(command) for command in commands[silent:]]
         except (redis.ConnectionError, redis.TimeoutError, TimeoutError, OSError) as e:
             self.close()
             raise ConnectionLost(str(e) or "timed out") from e

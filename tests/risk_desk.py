@@ -13,6 +13,8 @@ from services.risk.core.limits_file import CHOICES
 from services.risk.core.profiles import default_limits
 from shared.ids import exec_stem
 from shared.messages.account import AccountSnapshot, AccountTag, PositionReport, PositionsComplete
+from shared.messages.base import Message
+from shared.messages.codec import encode_fields
 from shared.messages.control import BrokerStatus, LinkState, Reconciled
 from shared.messages.market import ContractInfo, TickKind
 from shared.messages.orders import (
@@ -187,3 +189,8 @@ def fill_of(
     fill = Fill(**{**fields, **values})
     book.apply(fill, now_ns)
     return fill
+
+
+def fields_of(message: Message, *, source: str = "test") -> dict[bytes, bytes]:
+    """Return a message's fields as a reader of its stream gets them."""
+    return {name.encode(): value for name, value in encode_fields(message, source=source).items()}

@@ -37,8 +37,11 @@ SETS = {
     "demo": (("demo", "build"), "the system with its simulator and an embedded Valkey (make demo)"),
     "runtime": ((), "what a worker needs, and no more (the container images)"),
 }
-# Wanted on early patch releases only, such as Debian 12's Python 3.11.2, which no machine that resolves has.
-EARLY = {"async-timeout": ('python_full_version < "3.11.3"', "3.11")}
+# Wanted only where no machine that resolves is: on early patch releases, such as Debian 12's 3.11.2, and on macOS.
+ELSEWHERE: dict[str, tuple[str, tuple[str, ...]]] = {
+    "async-timeout": ('python_full_version < "3.11.3"', ("3.11",)),
+    "appnope": ('platform_system == "Darwin"', PYTHONS),
+}
 Pins = dict[str, tuple[str, ...]]  # "name==version" -> hashes
 
 
@@ -74,8 +77,8 @@ def resolver(version: str) -> Path:
 def resolve(version: str, *, upgrade: bool) -> Pins:
     """Return the pins of the dev set on one Python."""
     source, answer, seed = CACHE / f"dev-{version}.in", CACHE / f"dev-{version}.txt", TARGET / "dev.txt"
-    early = [name for name, (_, python) in EARLY.items() if python == version]
-    source.write_text("\n".join([*wanted(SETS["dev"][0]), *early]) + "\n")
+    more_packages = [name for name, (_, pythons) in ELSEWHERE.items() if version in pythons]
+    source.write_text("\n".join([*wanted(SETS["dev"][0]), *more_packages]) + "\n")
     if not answer.exists() and seed.exists():
         answer.write_text("\n".join(lines_for(seed, version)) + "\n")
     flags = ["--generate-hashes", "--allow-unsafe", "--strip-extras", "--no-header", "--no-annotate", "-q"]
@@ -155,8 +158,8 @@ def merge(answers: dict[str, Pins]) -> str:
     for pin in sorted({pin for pins in answers.values() for pin in pins}):
         having = [version for version in PYTHONS if pin in answers[version]]
         marker = "" if len(having) == len(PYTHONS) else " or ".join(f'python_version == "{v}"' for v in having)
-        early = EARLY.get(pin.split("==", 1)[0])
-        marker = early[0] if early else marker
+        elsewhere = ELSEWHERE.get(pin.split("==", 1)[0])
+        marker = elsewhere[0] if elsewhere else marker
         hashes = sorted({h for version in having for h in answers[version][pin]})
         if not hashes:
             sys.exit(f"{pin} came without a hash: is it a local file?")

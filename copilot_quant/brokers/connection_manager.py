@@ -8,6 +8,8 @@ with IBKRConnectionManager(paper_trading=True) as manager:
 1. `connect` answers True or False and `last_error` says why; it never waits longer than its limits.
 2. The session belongs to the account of the settings, in the mode asked for (P8), or it is closed again.
 3. A session that is lost is opened again, after 1, 2, 4 … 60 s, until `disconnect`.
+4. Where a system of this mode runs here it goes through the system's guard, which lets nothing but looking pass, unless
+   an address was given or raw orders were asked for; else straight to TWS. `status()["via"]` says which.
 
 Client ids: gateways count up from `IB_PAPER_CLIENT_ID`; without `client_id` a manager takes the first free one of the
 32 from ten above that. Orders belong to `IBKRBroker`.
@@ -22,8 +24,9 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from copilot_quant.background import BACKGROUND
+from copilot_quant.brokers.client_ids import NOTES
 from copilot_quant.brokers.direct import ClientIdInUse, DirectIB, InspectionIB
-from copilot_quant.front_settings import broker_settings, mode_of, running_system, sentence
+from copilot_quant.front_settings import broker_settings, mode_of, sentence, settings_of_system, system_of
 from shared.clock import NS_PER_MS, SYSTEM_CLOCK, iso_utc
 from shared.errors import BrokerUnavailable, CqError, ModeMismatch
 from shared.settings import BrokerSettings, Mode, check_account
@@ -72,6 +75,7 @@ class IBKRConnectionManager:
         self._wanted = (host, port, use_gateway)
         self._on_connect, self._on_disconnect = on_connect, on_disconnect
         self._auto_reconnect = auto_reconnect
+        self._allow_raw_orders = allow_raw_orders
         self._ib = InspectionIB(allow_raw_orders=allow_raw_orders)
         self._direct = DirectIB(self._ib, self.disconnect)
         self._ib.disconnectedEvent += self._session_ended
@@ -112,6 +116,7 @@ class IBKRConnectionManager:
             self._ib.disconnect()  # type: ignore[no-untyped-call]
 
         BACKGROUND.run(close(), limit_s=5.0)
+        self._forget_client_id()
 
     def get_ib(self) -> Any:
         """Return an object with the methods of ib_insync's IB; it stays the same over reconnects.
@@ -143,7 +148,7 @@ class IBKRConnectionManager:
     # -- more to know
 
     def status(self) -> dict[str, Any]:
-        """Return where the session goes, since when, under which client id, and how often it was opened again."""
+        """Return where and how the session goes, since when, under which client id, how often it was opened again."""
         is_connected = self.is_connected()
         return {
             "connected": is_connected,
@@ -175,7 +180,8 @@ class IBKRConnectionManager:
     async def _connect(self, limit_s: float) -> None:
         mode = mode_of(paper_trading=self.paper_trading)
         settings = broker_settings(mode)
-        host, port = self._address(settings)
+        host, port, via = self._address(settings)
+        self._ib.is_guarded = via == "guard"
         self._is_wanted = True
         for client_id in self._client_ids(settings):
             try:
@@ -183,7 +189,7 @@ class IBKRConnectionManager:
                 break
             except ClientIdInUse as e:
                 if self.client_id is not None:
-                    raise BrokerUnavailable(_who_holds(client_id, settings, str(e))) from e
+                    raise BrokerUnavailable(_who_holds(host, port, client_id, settings, str(e))) from e
             except BrokerUnavailable as e:
                 raise BrokerUnavailable(f"cannot connect to {host}:{port}, {e}: {CURE}") from e
         else:
@@ -193,18 +199,31 @@ class IBKRConnectionManager:
             "mode": mode.value,
             "host": host,
             "port": port,
+            "via": via,
             "client_id": client_id,
             "server_version": self._ib.client.serverVersion(),
             "connected_since": iso_utc(SYSTEM_CLOCK.wall_ns()),
         }
         self._lost = asyncio.Event()
-        log.info("connected to %s:%s with client id %s", host, port, client_id)
+        NOTES.note(host, port, client_id)
+        how = "through the guard of the system that runs here" if via == "guard" else "straight"
+        log.info("connected %s to %s:%s with client id %s", how, host, port, client_id)
 
-    def _address(self, settings: BrokerSettings) -> tuple[str, int]:
+    def _address(self, settings: BrokerSettings) -> tuple[str, int, str]:
+        """Return host, port, and `guard` or `direct`."""
         host, port, use_gateway = self._wanted
         if port is None and use_gateway is not None:
             port = PORTS.get((settings.mode, use_gateway))
-        return host or settings.broker_host, port or settings.broker_port
+        if host is None and port is None and not self._allow_raw_orders:
+            system = system_of(settings.mode)
+            if system is not None:
+                behind = settings_of_system(system)
+                return behind.broker_host, behind.broker_port, "guard"
+        return host or settings.broker_host, port or settings.broker_port, "direct"
+
+    def _forget_client_id(self) -> None:
+        if self._session:
+            NOTES.forget(self._session["host"], self._session["port"], self._session["client_id"])
 
     def _client_ids(self, settings: BrokerSettings) -> list[int]:
         if self.client_id is not None:
@@ -261,11 +280,14 @@ class IBKRConnectionManager:
                 log.warning("still not connected (%s), trying again in %g s", self.last_error, wait_s)
 
 
-def _who_holds(client_id: int, settings: BrokerSettings, text: str) -> str:
+def _who_holds(host: str, port: int, client_id: int, settings: BrokerSettings, text: str) -> str:
     """Say who has a client id, as far as we can know."""
-    system = running_system(settings.mode)
+    system = system_of(settings.mode)
+    noted = NOTES.holder(host, port, client_id)
     if system is not None and settings.client_id <= client_id < settings.client_id + FIRST_TOOL_ID:
         who = f"gateway-{client_id - settings.client_id + 1} of the system that runs here (process {system.pid})"
+    elif noted:
+        who = noted
     else:
         who = "another program on this TWS or IB Gateway, which does not say which"
     return (

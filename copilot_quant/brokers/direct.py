@@ -55,6 +55,8 @@ class InspectionIB(IB):
 
     def __init__(self, *, allow_raw_orders: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.is_guarded = False
+        """Whether a guard stands between, which lets no what-if of such a session pass."""
         if allow_raw_orders:
             return
         place = self.client.placeOrder
@@ -65,6 +67,12 @@ class InspectionIB(IB):
         def only_what_if(order_id: int, contract: Any, order: Any) -> None:
             if not order.whatIf:
                 refuse_order("placeOrder")
+            if self.is_guarded:
+                raise Refused(
+                    "DIRECT_GUARDED",
+                    "whatIfOrder: the guard of the system that runs here lets only the gateway ask that: `cq order buy "
+                    "… --what-if`, or give the manager the host and port of TWS",
+                )
             place(order_id, contract, order)  # type: ignore[no-untyped-call]
 
         self.client.placeOrder = only_what_if  # type: ignore[method-assign]  # whatIfOrder goes this way

@@ -76,6 +76,8 @@ def order_row(event: OrderEvent) -> dict[str, Any]:
         "order_type": event.order_type,
         "limit_price": _float(event.limit_price),
         "stop_price": _float(event.stop_price),
+        "tif": event.tif,
+        "outside_rth": event.outside_rth,
         "status": event.state.value,
         "filled": number(event.filled),
         "avg_fill_price": _float(event.average_price),

@@ -5,15 +5,22 @@ from __future__ import annotations
 import typer
 
 from copilot_quant.cli import (
+    again,
+    audit,
     backup,
+    closing,
     control,
     history,
     limits,
     looking,
+    making,
+    paper,
+    preflight,
     replay,
     running,
     strategies,
     trading,
+    trial,
     troubleshooting,
 )
 
@@ -25,5 +32,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for module in (running, looking, strategies, history, replay, trading, control, limits, backup, troubleshooting):
+for module in (
+    running,
+    making,
+    trial,
+    looking,
+    strategies,
+    history,
+    replay,
+    again,
+    trading,
+    closing,
+    control,
+    limits,
+    audit,
+    backup,
+    troubleshooting,
+    preflight,
+    paper,
+):
     module.add_to(app)

@@ -15,12 +15,14 @@ from copilot_quant.desk import Desk
 from shared.bus.keys import Role
 from shared.clock import NS_PER_MS, NS_PER_S, SYSTEM_CLOCK
 from shared.errors import BusUnavailable, Refused, TimedOut
+from shared.ids import MANUAL, UNASSIGNED
 from shared.messages.control import ControlAction, HaltStage, LinkState
 from shared.settings import BrokerSettings
 
 gateway_app = typer.Typer(help="The gateways: who leads, and handing over.", no_args_is_help=True)
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit stream `control`.")]
 _HANDOVER_LIMIT_NS = 15 * NS_PER_S
+FLATTEN_LIMIT_NS = 30 * NS_PER_S
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,18 +38,28 @@ def halt(
     everything: Annotated[
         bool, typer.Option("--everything", help="Also cancel protective orders and orders that are not ours.")
     ] = False,
+    flatten: Annotated[
+        bool, typer.Option("--flatten", help="Then close what strategies own, within the slippage of the limits.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Stop trading: no order that adds exposure passes any more; risky working orders are cancelled; stops stay.
 
-    Confirmed means `holding`: nothing more can go out. With Redis down, the guard is told directly.
+    Confirmed means `holding`: nothing more can go out. With Redis down, the guard is told directly. --flatten needs
+    risk: it replaces each stop together with its close; what people traded by hand and what nobody owns stays.
     """
 
     async def act(desk: Desk, _: BrokerSettings) -> dict[str, str]:
         try:
             await desk.control(ControlAction.HALT, who=getpass.getuser(), reason=reason, everything=everything)
-            return await desk.wait_halt_stage(frozenset({HaltStage.HOLDING.value, HaltStage.CLEAN.value}))
+            status = await desk.wait_halt_stage(frozenset({HaltStage.HOLDING.value, HaltStage.CLEAN.value}))
+            if flatten:
+                await desk.control(ControlAction.FLATTEN, who=getpass.getuser(), reason=reason)
+                status |= await _flattened(desk)
+            return status
         except BusUnavailable:
+            if flatten:
+                console.print("Redis is away: nothing can be closed now, only held", style="bold red")
             return await _halt_at_guard(reason)
 
     status = with_desk(act)
@@ -55,6 +67,22 @@ def halt(
         print_json(status)
     else:
         console.print(f"HALTED ({status.get('stage')}): {reason}", style="bold red")
+        if flatten and "left" in status:
+            console.print(f"closed; left of strategies: {status['left'] or 'nothing'}")
+
+
+async def _flattened(desk: Desk) -> dict[str, str]:
+    """Wait until strategies own nothing any more, and return what is left when it takes too long."""
+    deadline_ns = SYSTEM_CLOCK.monotonic_ns() + FLATTEN_LIMIT_NS
+    while True:
+        left = [
+            f"{quantity} #{con_id} of {strategy}"
+            for (strategy, con_id), quantity in (await desk.owned_positions()).items()
+            if strategy not in (MANUAL, UNASSIGNED)
+        ]
+        if not left or SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
+            return {"left": ", ".join(left)}
+        await SYSTEM_CLOCK.sleep(0.1)
 
 
 async def _halt_at_guard(reason: str) -> dict[str, str]:

@@ -19,6 +19,7 @@ from copilot_quant.local.failover_demo import run_failover_demo
 from copilot_quant.local.failover_story import render
 from copilot_quant.local.options import options_of
 from copilot_quant.local.system import LocalOptions, LocalSystem
+from copilot_quant.preflight_facts import check_preflight
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
 from shared.errors import ConfigError, CqError, ExitCode
 from shared.settings import BrokerSettings, Mode, load_settings
@@ -128,6 +129,7 @@ def up(
         typed = typer.prompt("LIVE trades real money: type the account to go on")
         if typed.strip() != settings.account:
             raise ConfigError("the account typed is another one than IB_LIVE_ACCOUNT: nothing was started")
+    check_preflight(settings, Path.cwd())
     options = options_of(
         settings,
         Path.cwd(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ import typer
 from copilot_quant.cli.output import JsonOption, console, print_json, print_table
 from copilot_quant.cli.session import with_desk
 from copilot_quant.desk import Desk
+from copilot_quant.local.unit_rows import rows_of
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, random_token
 from shared.errors import BadInput, TimedOut
 from shared.messages.control import ControlAction
@@ -27,12 +27,6 @@ WAIT_S = 10.0
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.add_typer(strategies_app, name="strategies")
-
-
-async def rows_of(desk: Desk) -> list[dict[str, Any]]:
-    """Return the rows that the workers write, sorted by unit."""
-    stored = await desk.bus.hash_get_all(desk.keys.strategies)
-    return [json.loads(text) for _, text in sorted(stored.items())]
 
 
 @strategies_app.callback(invoke_without_command=True)
@@ -64,8 +58,16 @@ def pause(name: NameArgument, reason: ReasonOption = "by hand", as_json: JsonOpt
 
 @strategies_app.command("resume")
 def resume(name: NameArgument, reason: ReasonOption = "by hand", as_json: JsonOption = False) -> None:
-    """Let a paused strategy order again; its errors count anew and gaps are accepted."""
-    with_desk(lambda desk, _: _control(desk, ControlAction.RESUME_STRATEGY, name, reason))
+    """Let a paused strategy order again, and one that blocked a worker run again; its errors count anew."""
+
+    async def act(desk: Desk, _: BrokerSettings) -> None:
+        held = await desk.bus.hash_get_all(desk.keys.strategy_quarantine)
+        ours = [row["unit"] for row in await rows_of(desk) if row["strategy"] == name and row["unit"] in held]
+        if ours:
+            await desk.bus.hash_delete(desk.keys.strategy_quarantine, ours)
+        await _control(desk, ControlAction.RESUME_STRATEGY, name, reason)
+
+    with_desk(act)
     told = {"strategy": name, "paused": False, "reason": reason}
     _tell(told, f"{name} orders again: {reason}", as_json=as_json, style="bold green")
 

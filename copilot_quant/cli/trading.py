@@ -1,4 +1,4 @@
-"""`cq order`, `cq cancel`, `cq close`: trade by hand, through risk."""
+"""`cq order`, `cq cancel`: trade by hand, through risk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from copilot_quant.cli.session import is_live, with_desk
 from copilot_quant.desk import Desk, OrderResult, OrderTicket
 from shared.errors import BadInput, BrokerRejected, RiskRejected, TimedOut
 from shared.ids import MANUAL
-from shared.messages.account import PositionReport
 from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderEvent, Side, TimeInForce
 from shared.messages.requests import WhatIfAnswer
@@ -31,7 +30,6 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.add_typer(order_app, name="order")
     app.command("cancel")(cancel)
-    app.command("close")(close)
 
 
 def _number(text: str | None, name: str) -> Decimal | None:
@@ -62,7 +60,13 @@ async def _approximate_notional(desk: Desk, contract: ContractInfo, ticket: Orde
     return f"about {amount:,.2f} {contract.currency}"
 
 
-def _show(result: OrderResult, *, as_json: bool) -> None:
+def show_result(result: OrderResult, *, as_json: bool) -> None:
+    """Print what became of an order.
+
+    Raises:
+        Refused: it was refused, by whoever the error names.
+        TimedOut: nobody answered.
+    """
     if as_json:
         print_json(
             {
@@ -93,7 +97,7 @@ def _order(contract: str, ticket: OrderTicket, yes: bool, as_json: bool) -> None
         _ask_if_live(settings, f"{ticket.side} {ticket.quantity} {info.name} {ticket.order_type}, {amount}", yes=yes)
         return await desk.place(info, ticket)
 
-    _show(with_desk(act), as_json=as_json)
+    show_result(with_desk(act), as_json=as_json)
 
 
 def _ask_what_if(contract: str, ticket: OrderTicket, *, as_json: bool) -> None:
@@ -184,11 +188,13 @@ def modify(
     limit: LimitOption = None,
     stop: StopOption = None,
     quantity: Annotated[str | None, typer.Option("--quantity", help="New total, what has filled included.")] = None,
-    outside_rth: OutsideOption = False,
+    outside_rth: Annotated[
+        bool | None, typer.Option("--outside-rth/--regular-hours", help="May it fill outside regular trading hours.")
+    ] = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a working order's prices or quantity; what is not named stays. Say --outside-rth again if it had it."""
+    """Change a working order's prices, quantity or hours; what is not named stays as it is."""
 
     async def act(desk: Desk, settings: BrokerSettings) -> OrderResult:
         working = [event for event in await desk.open_orders() if event.intent_id]
@@ -204,7 +210,7 @@ def modify(
             outside_rth=outside_rth,
         )
 
-    _show(with_desk(act), as_json=as_json)
+    show_result(with_desk(act), as_json=as_json)
 
 
 def cancel(
@@ -229,46 +235,6 @@ def cancel(
         console.print(f"{len(cancels)} cancel(s) sent; `cq orders` shows what still works")
 
 
-def close(
-    contract: Annotated[str | None, typer.Argument(help="The contract whose position is closed.")] = None,
-    all_positions: Annotated[bool, typer.Option("--all", help="Close every position.")] = False,
-    strategy: Annotated[str, typer.Option("--strategy", help="Only what this strategy's fills built.")] = "",
-    yes: YesOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Close positions at market; an order that only reduces is never blocked by a limit."""
-    if (contract is None) == (not all_positions and not strategy):
-        raise BadInput("name one contract, or say --strategy NAME or --all")
-
-    async def act(desk: Desk, settings: BrokerSettings) -> list[OrderResult]:
-        wanted = await _positions_to_close(desk, contract, strategy)
-        if not yes and wanted:
-            names = ", ".join(f"{amount} {info.name}" for info, amount in wanted)
-            typer.confirm(f"{settings.mode} account {settings.account}: close {names}?", abort=True)
-        results = []
-        for info, amount in wanted:
-            side = Side.SELL if amount > 0 else Side.BUY
-            ticket = OrderTicket(side=side, quantity=abs(amount), strategy=strategy or MANUAL, reason="cq close")
-            results.append(await desk.place(info, ticket))
-        return results
-
-    for result in with_desk(act):
-        _show(result, as_json=as_json)
-
-
-async def _positions_to_close(desk: Desk, contract: str | None, strategy: str) -> list[tuple[ContractInfo, Decimal]]:
-    if strategy:
-        owned = await desk.strategy_positions(strategy)
-        return [(await desk.resolve(f"#{con_id}"), amount) for con_id, amount in owned.items() if amount]
-    reports: list[PositionReport] = await desk.positions()
-    if contract is not None:
-        info = await desk.resolve(contract)
-        reports = [report for report in reports if report.con_id == info.con_id]
-        if not reports:
-            raise BadInput(f"there is no position in {info.name}")
-    return [(await desk.resolve(f"#{report.con_id}"), report.position) for report in reports]
-
-
 def order_row(event: OrderEvent) -> dict[str, object]:
     """Return what `cq orders` shows of an order."""
     return {
@@ -282,6 +248,7 @@ def order_row(event: OrderEvent) -> dict[str, object]:
         "limit": event.limit_price,
         "stop": event.stop_price,
         "tif": event.tif,
+        "outside_rth": event.outside_rth,
         "state": event.state.value,
         "filled": event.filled,
     }

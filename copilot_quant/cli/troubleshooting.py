@@ -11,7 +11,7 @@ import typer
 from copilot_quant.cli.output import JsonOption, print_json, print_table
 from copilot_quant.cli.session import operator_settings
 from copilot_quant.desk import open_desk
-from copilot_quant.doctor import examine_bus, examine_data
+from copilot_quant.doctor import examine_bus, examine_data, examine_flow
 from copilot_quant.doctor_broker import examine_broker
 from copilot_quant.findings import Finding
 from shared.bus.addresses import parse_address
@@ -62,6 +62,7 @@ async def _examine(settings: BrokerSettings) -> list[Finding]:
         try:
             findings += await examine_bus(desk, address.kind)
             findings += await examine_data(desk)
+            findings += await examine_flow(desk)
         except BusUnavailable as e:
             cure = "start it, or set REDIS_URL; `cq demo` brings a Redis of its own"
             findings.append(Finding("Redis", "bad", str(e), cure))

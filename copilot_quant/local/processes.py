@@ -60,6 +60,11 @@ class LocalPlan:
     workers: int = STRATEGY_WORKERS
     passthrough: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def audit_dir(self) -> str:
+        """Return where monitoring keeps the audit: what `.env` names, else beside the other state."""
+        return self.passthrough.get("CQ_AUDIT_DIR") or f"{self.state_dir or self.run_dir}/audit"
+
 
 def services_of(plan: LocalPlan) -> list[Process]:
     """Return every process of a plan except Redis, in start order."""
@@ -81,6 +86,7 @@ def services_of(plan: LocalPlan) -> list[Process]:
         **_common(plan, "monitoring"),
         "MONITORING_PORT": str(plan.monitoring_port),
         "CQ_WEB_TOKEN": plan.web_token,
+        "CQ_AUDIT_DIR": plan.audit_dir,
     }
     processes.append(_service("monitoring", "monitoring", 60, monitoring))
     return processes

@@ -23,7 +23,7 @@ from copilot_quant.local.supervision import Supervisor
 from shared.bus.acl import ROLES, acl_lines
 from shared.bus.keys import Keys
 from shared.bus.redis_client import open_bus
-from shared.clock import NS_PER_S, SYSTEM_CLOCK, random_token
+from shared.clock import NS_PER_S, SYSTEM_CLOCK, iso_utc, random_token
 from shared.errors import BusUnavailable, ConfigError, TimedOut
 from shared.settings import Mode
 
@@ -72,6 +72,15 @@ def lock_directory(directory: Path) -> IO[str]:
     return file
 
 
+def note_first_start(directory: Path) -> None:
+    """Write down when a deployment first started here; how long it was tried counts before real money."""
+    try:
+        with (directory / "first-start").open("x") as file:
+            file.write(f"{iso_utc(SYSTEM_CLOCK.wall_ns())}\n")
+    except FileExistsError:
+        pass
+
+
 class LocalSystem:
     """A running local system; make it with `LocalSystem(options)`, then `await start(...)` and at the end `stop()`."""
 
@@ -82,6 +91,7 @@ class LocalSystem:
         data_dir = options.data_dir or self.run_dir
         if options.data_dir is not None:
             self._lock = lock_directory(options.data_dir)
+            note_first_start(options.data_dir)
         self.deployment = options.deployment or options.mode.value
         ports = reserve_ports(6)
         self.redis_port, self.guard_port, self.guard_http_port, self.monitoring_port = ports[:4]
@@ -166,6 +176,7 @@ class LocalSystem:
             f"IB_{self.options.mode.upper()}_PORT": str(self.guard_port),
             "CQ_WEB_TOKEN": self.web_token,
             "CQ_ENV_FILE": self.plan.env_file,
+            "CQ_AUDIT_DIR": self.plan.audit_dir,
         }
 
     async def start(self, progress: Progress) -> None:

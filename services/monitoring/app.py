@@ -1,4 +1,4 @@
-"""Put monitoring together: collector, notifier, page."""
+"""Put monitoring together: collector, notifier, audit, page."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack
 from services.monitoring.core.alerts import Limits
 from services.monitoring.core.views import StatusView
 from services.monitoring.settings import MonitoringSettings
+from services.monitoring.shell.audit import AuditWriter
+from services.monitoring.shell.audit_store import AuditStore
 from services.monitoring.shell.collector import Collector
 from services.monitoring.shell.controls import Controls
 from services.monitoring.shell.notify import AppriseNotifier
@@ -23,7 +25,7 @@ async def build(settings: MonitoringSettings, resources: AsyncExitStack) -> App:
     """Return the service, its page already listening.
 
     Raises:
-        ConfigError: the page's port cannot be used, or an alert address is not understood.
+        ConfigError: the page's port or the audit's directory cannot be used, or an alert address is not understood.
     """
     clock = SYSTEM_CLOCK
     ticks_url = settings.redis_ticks_url.get_secret_value() if settings.redis_ticks_url is not None else None
@@ -43,6 +45,12 @@ async def build(settings: MonitoringSettings, resources: AsyncExitStack) -> App:
     limits = Limits(lag_entries=settings.lag_entries)
     collector = Collector(bus, view, limits, source=source, clock=clock, notifier=notifier)
     health = Health(ready={"bus": collector.not_ready})
+    if settings.audit_dir is not None:
+        store = AuditStore(settings.audit_dir / settings.deployment)
+        resources.callback(store.close)
+        audit = AuditWriter(bus, store, clock)
+        loops["audit"] = audit.run
+        health.ready["audit"] = lambda: audit.trouble or None
     token = settings.web_token.get_secret_value() if settings.web_token is not None else ""
     page = Page(
         view,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr, field_validator
 
 from shared.settings import CommonSettings, CsvList, split_csv
@@ -30,6 +32,11 @@ class MonitoringSettings(CommonSettings):
         default=None,
         validation_alias="CQ_ALERT_URLS",
         description="where alerts go: apprise URLs (mailto://, slack://, tgram:// …), comma or space separated",
+    )
+    audit_dir: Path | None = Field(
+        default=None,
+        validation_alias="CQ_AUDIT_DIR",
+        description="where the audit is kept: hash-chained SQLite files; without it there is none",
     )
     lag_entries: int = Field(
         default=1_000, ge=1, validation_alias="MONITORING_LAG_ENTRIES", description="a reader further behind is alarmed"

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from services.risk.core.limits import RULES_VERSION, Limits
 from services.risk.settings import RiskSettings
 from services.risk.shell.feed import Feed
+from services.risk.shell.flatten import FlattenDesk
 from services.risk.shell.intents import CancelReader, IntentReader
 from services.risk.shell.leadership import Leadership
 from services.risk.shell.limits import LimitsKeeper
@@ -56,6 +57,15 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
     snapshots = Snapshots(bus, SYSTEM_CLOCK, feed, is_deciding=lambda: leadership.is_deciding)
 
     watch = BreakerWatch(
+        bus,
+        SYSTEM_CLOCK,
+        feed,
+        lambda: intents.limits,
+        instance=settings.instance,
+        is_deciding=lambda: leadership.is_deciding,
+    )
+
+    flatten = FlattenDesk(
         bus,
         SYSTEM_CLOCK,
         feed,
@@ -118,6 +128,7 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
             "leadership": lead,
             "book": snapshots.run,
             "breakers": watch.run,
+            "flatten": flatten.run,
             "limits": keeper.run,
         },
         health=health,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from contextlib import AsyncExitStack
 
 from services.simulator.core.engine import Engine
@@ -26,9 +27,9 @@ async def open_exchange(
     Raises:
         ConfigError: a file, a directory or a port cannot be used.
     """
-    now_ns = clock.wall_ns()
     try:
         recordings = read_recordings(settings.replay)
+        now_ns = clock.wall_ns()  # reading a day takes seconds, and a replay begins when the exchange opens
         engine = Engine(
             settings.exchange_config(),
             now_ns,
@@ -36,6 +37,7 @@ async def open_exchange(
             speed=settings.speed,
             loop=settings.loop,
             keeps_state=bool(settings.state_dir),
+            writes_ticks=True,
             hours=exchange_hours(now_ns) if settings.follow_calendar else None,
         )
     except BadInput as e:
@@ -57,6 +59,9 @@ async def open_exchange(
     control = Control(exchange, host=settings.control_host, port=settings.control_port)
     resources.push_async_callback(control.stop)
     await control.start()
+    # What is open now stays: a collection that walks over it would hold up the market for tens of milliseconds.
+    gc.collect()
+    gc.freeze()
     return exchange, control
 
 

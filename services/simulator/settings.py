@@ -102,7 +102,7 @@ class SimulatorSettings(CommonSettings):
         ge=0,
         le=60_000,
         validation_alias="SIM_SNAPSHOT_MS",
-        description="a snapshot ends after (TWS: 11000)",
+        description="a complete snapshot ends after (TWS: 11000)",
     )
     lines: int = Field(
         default=100, ge=1, le=100_000, validation_alias="SIM_LINES", description="market data lines (101 above)"
@@ -114,6 +114,9 @@ class SimulatorSettings(CommonSettings):
     time_zone: str = Field(default="America/New_York", validation_alias="SIM_TIME_ZONE", description="TWS' time zone")
     follow_calendar: bool = Field(
         default=False, validation_alias="SIM_CALENDAR", description="trade in exchange hours only, else always"
+    )
+    is_advisor: bool = Field(
+        default=False, validation_alias="SIM_ADVISOR", description="the login is a financial advisor's"
     )
     open_orders_on_connect: bool = Field(
         default=False, validation_alias="SIM_OPEN_ORDERS_ON_CONNECT", description="TWS' setting of that name"
@@ -176,4 +179,5 @@ class SimulatorSettings(CommonSettings):
             commissions=self.commissions,
             precaution_percent=self.precaution_percent,
             precaution_size=self.precaution_size,
+            is_advisor=self.is_advisor,
         )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from services.strategy.core.saved import Limits, Watched
 from services.strategy.settings import StrategySettings
 from services.strategy.shell.contracts import ContractBook
 from services.strategy.shell.histories import HistoryBook
+from services.strategy.shell.isolated import Isolated, end_with_parent
 from services.strategy.shell.loader import load_strategies
+from services.strategy.shell.mark import Mark
 from services.strategy.shell.membership import Membership
 from services.strategy.shell.reloading import Reloading
 from services.strategy.shell.units import UnitMaker
@@ -25,7 +28,8 @@ from shared.health import Health
 from shared.leases.core import LeaseTiming
 from shared.leases.elector import Elector
 from shared.logs import get_logger
-from shared.runtime import App
+from shared.runtime import App, Loop
+from shared.settings import Mode
 
 IDENTITY_POLL_S = 0.2
 
@@ -39,7 +43,9 @@ class LateWorker:
         self._watched = watched
         self._loaded = load_strategies(Path(settings.strategies_file))
         self._source = f"strategy:{settings.instance}"
-        self.membership = Membership(bus, settings.instance, settings.lease_ttl_s, SYSTEM_CLOCK, self._loaded.units)
+        self.membership = Membership(
+            bus, settings.instance, settings.lease_ttl_s, SYSTEM_CLOCK, self._loaded.units, only=settings.only_unit
+        )
         client = f"strategy.{settings.instance}"
         self.contracts = ContractBook(bus, client=client, source=self._source, clock=SYSTEM_CLOCK)
         self.histories = HistoryBook(bus, client=f"{client}.history", source=self._source, clock=SYSTEM_CLOCK)
@@ -64,7 +70,11 @@ class LateWorker:
             watched=self._watched,
         )
         timing = LeaseTiming.of_ttl(settings.lease_ttl_s)
-        elector = Elector(self._bus, Role.strategy(settings.instance), settings.instance, timing)
+        role = Role.strategy(settings.instance)
+        elector = Elector(
+            self._bus, role, settings.instance, timing, may_hang=lambda: self._watched.is_debugged
+        )  # fmt: skip
+        isolated = None if settings.only_unit else Isolated(settings.instance, SYSTEM_CLOCK)
         self._worker = Worker(
             self._bus,
             elector,
@@ -74,6 +84,7 @@ class LateWorker:
             self._loaded,
             self.histories,
             self.reloading,
+            isolated,
             source=self._source,
             clock=SYSTEM_CLOCK,
         )
@@ -111,8 +122,8 @@ class LateWorker:
         return {} if self._worker is None else self._worker.facts()
 
 
-async def build(settings: StrategySettings, resources: AsyncExitStack) -> App:
-    """Open the bus, read the strategies file, and return the worker ready to serve.
+async def build(settings: StrategySettings, resources: AsyncExitStack, mark: Mark | None = None) -> App:
+    """Open the bus, read the strategies file, and return the worker ready to serve; its sentinel reads `mark`.
 
     Raises:
         ConfigError: the strategies file is missing or no TOML.
@@ -125,18 +136,22 @@ async def build(settings: StrategySettings, resources: AsyncExitStack) -> App:
         client_name=f"strategy-{settings.instance}".replace(" ", "-"),
     )
     resources.push_async_callback(bus.close)
-    watched = Watched(clock=SYSTEM_CLOCK.monotonic_ns)
+    watched = Watched(clock=SYSTEM_CLOCK.monotonic_ns, mark=mark)
     worker = LateWorker(bus, settings, watched)
-    resources.enter_context(Watchdog(watched, settings.handler_limit_s))
+    is_sim = settings.mode is Mode.SIM
+    resources.enter_context(Watchdog(watched, settings.handler_limit_s, mark=mark, spares_debuggers=is_sim))
+    loops: dict[str, Loop] = {
+        "worker": worker.run,
+        "workers": worker.membership.run,
+        "contracts": worker.contracts.run,
+        "history": worker.histories.run,
+        "reloading": worker.reloading.run,
+    }
+    if settings.only_unit:
+        loops["parent"] = partial(end_with_parent, SYSTEM_CLOCK)
     return App(
         service="strategy",
-        loops={
-            "worker": worker.run,
-            "workers": worker.membership.run,
-            "contracts": worker.contracts.run,
-            "history": worker.histories.run,
-            "reloading": worker.reloading.run,
-        },
+        loops=loops,
         health=Health(ready={"worker": worker.why_not_ready}, facts=worker.facts),
         bus=bus,
         drain=worker.drain,

@@ -36,6 +36,18 @@ class StrategySettings(CommonSettings):
         description="an intent without an answer is appended again after this time, then ever more rarely",
     )
 
+    memory_mb: float = Field(
+        default=1024,
+        ge=0,
+        validation_alias="STRATEGY_MEMORY_MB",
+        description="a worker that holds more is ended and the unit that took most stays stopped; 0: no limit (Linux)",
+    )
+    only_unit: str = Field(
+        default="",
+        validation_alias="STRATEGY_ONLY_UNIT",
+        description="run this one unit and share no others: set by a worker for the processes of isolated strategies",
+    )
+
     @model_validator(mode="after")
     def _limit_below_lease(self) -> StrategySettings:
         if self.handler_limit_s >= self.lease_ttl_s:

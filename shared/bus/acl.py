@@ -78,6 +78,8 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "commands",
         "cancel-commands",
         "control",
+        "intents",
+        "cancels",
     ),
     "marketdata": (
         "lease:marketdata",
@@ -97,6 +99,8 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "cancels",
         "strategies",
         "strategy-workers",
+        "strategy-quarantine",
+        "strategy-failures",
         "queries",
         "history-queries",
         "answers:*",
@@ -112,6 +116,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "paused",
         "strategies",
         "strategy-directives",
+        "strategy-quarantine",
         "watches",
     ),
 }

@@ -263,6 +263,16 @@ class Keys:
         return self._key("strategy-directives")
 
     @property
+    def strategy_quarantine(self) -> str:
+        """Hash: unit → why it is stopped until resumed; written by the sentinel of a worker that it blocked."""
+        return self._key("strategy-quarantine")
+
+    @property
+    def strategy_failures(self) -> str:
+        """Hash: `unit event` → what a handler was told when it raised and what was saved before, in msgpack."""
+        return self._key("strategy-failures")
+
+    @property
     def watches(self) -> str:
         """Hash: conId → wall ns until which somebody outside the strategies wants its prices."""
         return self._key("watches")

@@ -97,9 +97,12 @@ class RedisConnection(asyncio.Protocol):
         """Return how many calls wait for replies."""
         return len(self._calls)
 
-    async def call(self, commands: Sequence[Sequence[Argument]], limit_s: float) -> list[Any]:
+    async def call(
+        self, commands: Sequence[Sequence[Argument]], limit_s: float, *, expected: int | None = None
+    ) -> list[Any]:
         """Send commands in one write and return their replies in order; an error reply is a `hiredis.ReplyError` in it.
 
+        `expected` says how many replies come when some commands get none (CLIENT REPLY SKIP).
         Cancelling the caller leaves the connection usable: its replies are dropped when they come.
 
         Raises:
@@ -109,7 +112,7 @@ class RedisConnection(asyncio.Protocol):
         if transport is None:
             raise ConnectionLost(self._ended)
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        self._calls.append(_Call(future, len(commands), self._loop.time() + limit_s, []))
+        self._calls.append(_Call(future, expected or len(commands), self._loop.time() + limit_s, []))
         if self._timer is None:
             self._timer = self._loop.call_later(min(limit_s, DEADLINE_CHECK_S), self._check_deadline)
         pack: Any = hiredis.pack_command

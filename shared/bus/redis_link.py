@@ -25,6 +25,7 @@ from shared.errors import BusUnavailable, ConfigError, CqError, Fenced, GroupMis
 REPLY_LIMIT_S = 5.0
 MAX_BLOCKED = 16
 """Reads of one link that may block at the server at the same time, each on a connection of its own."""
+_SKIP = ("CLIENT", "REPLY", "SKIP")
 _NO_MASTER = frozenset({"READONLY", "NOREPLICAS", "MASTERDOWN"})
 
 
@@ -85,14 +86,21 @@ class RedisLink:
                 raise _ours(reply, self.address)
         return replies
 
-    async def _send(self, commands: Sequence[Sequence[Argument]], limit_s: float, writes: bool) -> list[Any]:  # noqa: FBT001
+    async def _send(
+        self,
+        commands: Sequence[Sequence[Argument]],
+        limit_s: float,
+        writes: bool,  # noqa: FBT001
+        *,
+        expected: int | None = None,
+    ) -> list[Any]:
         connection = self._shared
         if connection is None or not connection.is_open:
             async with self._opening:
                 connection = self._shared
                 if connection is None or not connection.is_open:
                     connection = self._shared = await self._open()
-        return await self._replies(connection, commands, limit_s, writes)
+        return await self._replies(connection, commands, limit_s, writes, expected=expected)
 
     async def _block(self, commands: Sequence[Sequence[Argument]], limit_s: float, writes: bool) -> list[Any]:  # noqa: FBT001
         async with self._slots:
@@ -115,11 +123,13 @@ class RedisLink:
         commands: Sequence[Sequence[Argument]],
         limit_s: float,
         writes: bool,  # noqa: FBT001
+        *,
+        expected: int | None = None,
     ) -> list[Any]:
         if not connection.is_open:
             raise BusUnavailable(f"Redis at {self.address} closed the connection")
         try:
-            replies = await connection.call(commands, limit_s)
+            replies = await connection.call(commands, limit_s, expected=expected)
         except ConnectionLost as e:
             if writes:
                 raise OutcomeUnknown(f"Redis at {self.address} did not answer a write: {e}") from e
@@ -153,6 +163,22 @@ class RedisLink:
             return await self.call("EVALSHA", chosen.sha, len(keys), *keys, *args, limit_s=limit_s)
         except _Unloaded:
             return await self.call("EVAL", chosen.text, len(keys), *keys, *args, limit_s=limit_s)
+
+    async def run_silently(
+        self, name: str, keys: Sequence[str], args: Sequence[Argument], then: Sequence[Argument]
+    ) -> Any:
+        """Run a script without its answer and return what the command `then` finds afterwards.
+
+        For who is in a hurry: Redis serves the readers that a script's entries wake before the script's own caller,
+        which thus waits for all of them; the reply to a command behind it is written first. What the script said, an
+        error too, is not known: `then` has to show whether it did its work.
+        """
+        sha = script(name).sha
+        commands = (_SKIP, ("EVALSHA", sha, len(keys), *keys, *args), then)
+        reply = (await self._send(commands, REPLY_LIMIT_S, True, expected=1))[0]
+        if isinstance(reply, hiredis.ReplyError):
+            raise _ours(reply, self.address)
+        return reply
 
     async def close(self) -> None:
         """Close every connection."""

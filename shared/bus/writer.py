@@ -19,7 +19,7 @@ from shared.bus.ports import (
 from shared.bus.redis_link import RedisLink
 from shared.bus.replies import as_hash, as_text, ledger_row, unit_record
 from shared.bus.scripts import LEDGER_KEEP_S, pack_entries, pack_entry
-from shared.clock import SYSTEM_CLOCK
+from shared.clock import SYSTEM_CLOCK, random_token
 from shared.messages.base import Message
 from shared.messages.codec import encode_fields
 from shared.messages.market import TICKS_TYPE
@@ -28,6 +28,8 @@ from shared.messages.orders import CancelCommand, Command, Commission, Decision,
 TICK_STREAM_ENTRIES = 100_000
 """About how many batches a tick stream keeps."""
 _TICKS = TICKS_TYPE.encode()
+_MARK = "mark"
+"""The ledger's field that tells whose call claimed."""
 _CLAIM_ORDER = (
     ClaimResult.CLAIMED,
     ClaimResult.REFUSED_HALTED,
@@ -52,6 +54,7 @@ class FencedWriter:
         self._keys = keys
         self._link = link
         self._ticks = ticks
+        self._mark, self._marks = random_token(12), 0
 
     @property
     def has_own_tick_server(self) -> bool:
@@ -140,28 +143,61 @@ class FencedWriter:
         await self._link.run("pass_cancel", keys, [*args, entry_id, b"0"])
 
     async def claim(self, token: LeaseToken, request: ClaimRequest, *, source: str) -> list[LedgerRow]:
-        """Write the one final result per leg with its order events and move the cursor of `commands`."""
-        keys, args = self._fenced(token)
-        names = self._keys
-        ledger = names.ledger(request.intent_id)
-        keys += [names.cursor("commands"), ledger, names.halt, names.order_ids, names.orders]
-        args += [request.cursor_entry, LEDGER_KEEP_S, request.legs, request.client_id, int(request.is_reducing)]
-        is_late = request.now_ns > request.not_after_ns
-        args += [request.made_in, 1 if is_late else 2 * request.is_in_window, *request.order_ids]
+        """Write the one final result per leg with its order events and move the cursor of `commands`.
+
+        An order waits for this, so the usual case goes ahead with nothing but what it needs: the events of `claimed`
+        alone, and an answer that is not behind those of the readers whom they wake. Whatever else comes of it, and
+        every repetition, takes the whole script.
+        """
+        rows = await self._claim_at_once(token, request, source)
+        if rows:
+            return rows
+        keys, args = self._claim_script(token, request, mark="")
         for result in _CLAIM_ORDER:
             events: Sequence[OrderEvent | None] = (
                 request.if_claimed if result is ClaimResult.CLAIMED else request.if_refused.get(result, ())
             )
             if result is ClaimResult.REFUSED_STALE and request.made_in == token.incarnation:
                 events = ()  # the script compares the same two texts
-            padded = [*events, *([None] * request.legs)][: request.legs]
-            args += pack_entries([self._encode(event, token, source) for event in padded])
+            args += self._pack_legs(token, request, events, source)
         return [ledger_row(text) for text in await self._link.run("claim", keys, args)]
+
+    async def _claim_at_once(self, token: LeaseToken, request: ClaimRequest, source: str) -> list[LedgerRow]:
+        """Claim every leg, or write nothing and return no rows; a mark in the ledger tells whether this call did."""
+        self._marks += 1
+        mark = f"{self._mark}{self._marks}"
+        keys, args = self._claim_script(token, request, mark=mark)
+        args += self._pack_legs(token, request, request.if_claimed, source)
+        is_done = ("HGET", self._keys.ledger(request.intent_id), _MARK)
+        if await self._link.run_silently("claim", keys, args, is_done) != mark.encode():
+            return []
+        return [
+            LedgerRow(leg, ClaimResult.CLAIMED, request.client_id, order_id, token.epoch, is_new=True)
+            for leg, order_id in enumerate(request.order_ids)
+        ]
+
+    def _claim_script(
+        self, token: LeaseToken, request: ClaimRequest, *, mark: str
+    ) -> tuple[list[str], list[str | bytes | int]]:
+        keys, args = self._fenced(token)
+        names = self._keys
+        ledger = names.ledger(request.intent_id)
+        keys += [names.cursor("commands"), ledger, names.halt, names.order_ids, names.orders]
+        args += [request.cursor_entry, LEDGER_KEEP_S, request.legs, request.client_id, int(request.is_reducing)]
+        is_late = request.now_ns > request.not_after_ns
+        args += [request.made_in, 1 if is_late else 2 * request.is_in_window, mark, *request.order_ids]
+        return keys, args
+
+    def _pack_legs(
+        self, token: LeaseToken, request: ClaimRequest, events: Sequence[OrderEvent | None], source: str
+    ) -> list[bytes]:
+        padded = [*events, *([None] * request.legs)][: request.legs]
+        return pack_entries([self._encode(event, token, source) for event in padded])
 
     async def ledger_rows(self, intent_id: str) -> list[LedgerRow]:
         """Return the stored claim results of an intent, by leg."""
         stored = as_hash(await self._link.call("HGETALL", self._keys.ledger(intent_id), writes=False))
-        rows = [ledger_row(f"{leg}|{row.decode()}|0".encode()) for leg, row in stored.items()]
+        rows = [ledger_row(f"{leg}|{row.decode()}|0".encode()) for leg, row in stored.items() if leg != _MARK]
         return sorted(rows, key=lambda row: row.leg)
 
     async def cancel_first(

@@ -37,6 +37,7 @@ class Elector:
         owner: this process's name; no two live processes may share one.
         timing: the lease's times.
         at_least_epoch: highest epoch known elsewhere (the guard's); asked right before acquiring.
+        may_hang: whether the loop hangs for a reason that is no fault: a person at a debugger's prompt.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Elector:
         *,
         clock: Clock = SYSTEM_CLOCK,
         at_least_epoch: Callable[[], int] = lambda: 0,
+        may_hang: Callable[[], bool] = lambda: False,
     ) -> None:
         timing.check()
         self.role = role
@@ -56,6 +58,7 @@ class Elector:
         self._timing = timing
         self._clock = clock
         self._at_least_epoch = at_least_epoch
+        self._may_hang = may_hang
         self._holder: Holder | None = None
         self._lost = asyncio.Event()
         self._stop_renewing = threading.Event()
@@ -153,7 +156,7 @@ class Elector:
         try:
             while not stop.wait(self._timing.renew_s):
                 sent_ns = self._clock.monotonic_ns()
-                if sent_ns - self._turned_ns > self._timing.ttl_ns:
+                if sent_ns - self._turned_ns > self._timing.ttl_ns and not self._may_hang():
                     continue  # the event loop hangs: let the lease run out
                 try:
                     link.renew()

@@ -21,6 +21,8 @@ class ControlAction(StrEnum):
     ACCEPT_POSITION = "accept_position"
     """Give an unexplained difference of `contract:<conId>` to `unassigned` (P11)."""
     LIMITS = "limits"
+    FLATTEN = "flatten"
+    """Close what the scope's strategies own, with bounded slippage; new exposure is held until a resume."""
 
 
 @register

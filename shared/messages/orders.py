@@ -309,6 +309,7 @@ class OrderEvent(Message):
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     tif: str = "DAY"
+    outside_rth: bool = False
     parent_leg: int | None = None
     group: Group = Group.SINGLE
     filled: Decimal = Decimal(0)

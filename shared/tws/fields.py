@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Protocol, TypeVar
@@ -48,6 +49,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][+
 _ESCAPE = re.compile(r"\\(?:\\|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))")
 _MAX_EXPONENT = 40
 _FRACTIONAL_SIZES = 163
+_SHORT = ("", *"0123456789", *"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 T = TypeVar("T")
 
@@ -87,7 +89,7 @@ class Writer:
 class Reader:
     """Take the fields of one message in order; every failure is a `DecodeError` that names the field."""
 
-    __slots__ = ("_fields", "_unescape", "label", "position", "version")
+    __slots__ = ("_unescape", "label", "position", "texts", "version")
 
     def __init__(self, payload: bytes, version: int, *, unescape: bool = False) -> None:
         """Split a frame's payload.
@@ -99,12 +101,13 @@ class Reader:
         self.position = 0
         self.label = "message id"
         self._unescape = unescape
-        self._fields = split_fields(payload)
+        self.texts = split_fields(payload)
+        """The fields; what was taken is before `position`."""
 
     @property
     def remaining(self) -> int:
         """Number of fields not yet taken."""
-        return len(self._fields) - self.position
+        return len(self.texts) - self.position
 
     def take(self) -> str:
         """Return the next field as it stands on the wire.
@@ -112,9 +115,9 @@ class Reader:
         Raises:
             DecodeError: the message ends here.
         """
-        if self.position >= len(self._fields):
+        if self.position >= len(self.texts):
             raise DecodeError(f"the message ends before field {self.position} ({self.label})")
-        text = self._fields[self.position]
+        text = self.texts[self.position]
         self.position += 1
         return text
 
@@ -134,7 +137,7 @@ class Reader:
 
     def peek(self, ahead: int = 0) -> str:
         """Return the next field, or one `ahead` of it, without taking it; an empty text beyond the end."""
-        return self._fields[self.position + ahead] if self.remaining > ahead else ""
+        return self.texts[self.position + ahead] if self.remaining > ahead else ""
 
     def untake(self) -> None:
         """Give back the field that was taken last."""
@@ -242,6 +245,22 @@ class TagValue:
 
     tag: Text
     value: Text
+
+
+def short_values(wire: Wire[Any]) -> dict[str, Any] | None:
+    """Return what a wire of one field makes of the texts that most fields have: nothing, or one character.
+
+    None for a wire of more than one field.
+    """
+    if wire is TEXT:
+        return {text: text for text in _SHORT}
+    if not isinstance(wire, Scalar):
+        return None
+    values = {}
+    for text in _SHORT:
+        with suppress(ValueError, ArithmeticError):
+            values[text] = wire.parse(text)
+    return values
 
 
 class _Shares:

@@ -36,20 +36,22 @@ from shared.tws.fields import (
 )
 from shared.tws.layout import RESPONSES, Response, message
 from shared.tws.order import OrderState, TwsOrder, wires_of
-from shared.tws.order_walk import ReadWalk, Walk, WriteWalk
+from shared.tws.order_walk import ReadWalk, Walk, Wires, WriteWalk
 from shared.tws.place_order import CONTRACT_WIRES
 
 _AS_TWS_PRINTS: dict[Wire[Any], Wire[Any]] = {OPT_INT: MAX_INT, OPT_DECIMAL: MAX_DECIMAL}
-ORDER_WIRES: dict[str, Wire[Any]] = {
-    **{name: _AS_TWS_PRINTS.get(wire, wire) for name, wire in wires_of(TwsOrder).items()},
-    "lmt_price": ZERO_DECIMAL,
-    "aux_price": ZERO_DECIMAL,
-    "discretionary_amt": ZERO_DECIMAL,
-    # the clients read these as plain whole numbers or flags, the official one without its "unset"
-    "volatility_type": OPT_INT,
-    "reference_price_type": OPT_INT,
-    "adjustable_trailing_unit": OPT_INT,
-}
+ORDER_WIRES = Wires(
+    {
+        **{name: _AS_TWS_PRINTS.get(wire, wire) for name, wire in wires_of(TwsOrder).items()},
+        "lmt_price": ZERO_DECIMAL,
+        "aux_price": ZERO_DECIMAL,
+        "discretionary_amt": ZERO_DECIMAL,
+        # the clients read these as plain whole numbers or flags, the official one without its "unset"
+        "volatility_type": OPT_INT,
+        "reference_price_type": OPT_INT,
+        "adjustable_trailing_unit": OPT_INT,
+    }
+)
 _STATE_WIRES = wires_of(OrderState)
 
 
@@ -136,7 +138,7 @@ class CompletedOrder(Response):
         )
 
 
-_OPEN_WIRES: dict[str, Wire[Any]] = {"order_id": INT, "client_id": INT, "perm_id": INT, "shares_allocation": TEXT}
+_OPEN_WIRES = Wires({"order_id": INT, "client_id": INT, "perm_id": INT, "shares_allocation": TEXT})
 _COMPLETED_WIRES = wires_of(CompletedOrder)
 
 

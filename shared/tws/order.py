@@ -34,6 +34,7 @@ from shared.tws.fields import (
     Writer,
 )
 from shared.tws.layout import Record
+from shared.tws.order_walk import Wires
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +338,7 @@ class OrderState:
     allocations: Annotated[tuple[OrderAllocation, ...], Many(Record(OrderAllocation))] = ()
 
 
-def wires_of(cls: type) -> dict[str, Wire[Any]]:
+def wires_of(cls: type) -> Wires:
     """Return the wire that each attribute of a class is annotated with; attributes without one are left out."""
     hints = get_type_hints(cls, include_extras=True)
-    return {name: get_args(hint)[-1] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+    return Wires({name: get_args(hint)[-1] for name, hint in hints.items() if hasattr(hint, "__metadata__")})

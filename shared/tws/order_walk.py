@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from shared.tws.fields import Reader, Wire, Writer
+from shared.tws.fields import Reader, Wire, Writer, short_values
+
+
+class Wires(dict[str, Wire[Any]]):
+    """The wire of each attribute of a class by name."""
+
+    def __init__(self, wires: Mapping[str, Wire[Any]]) -> None:
+        """Look up what a reader will make of short texts, where an attribute is one field."""
+        super().__init__(wires)
+        self.short = {name: values for name, wire in wires.items() if (values := short_values(wire)) is not None}
 
 
 class Walk(Protocol):
@@ -57,13 +66,17 @@ class WriteWalk:
 
 
 class ReadWalk:
-    """Read an object's attributes into `values`, from which the caller builds it."""
+    """Read an object's attributes into `values`, from which the caller builds it.
 
-    __slots__ = ("_src", "_wires", "values", "version")
+    Most fields of an order are empty or have one character: those are looked up, not parsed.
+    """
 
-    def __init__(self, src: Reader, wires: Mapping[str, Wire[Any]]) -> None:
+    __slots__ = ("_short", "_src", "_wires", "values", "version")
+
+    def __init__(self, src: Reader, wires: Wires) -> None:
         self._src = src
         self._wires = wires
+        self._short = wires.short
         self.values: dict[str, Any] = {}
         self.version = src.version
 
@@ -76,8 +89,16 @@ class ReadWalk:
 
     def fields(self, *names: str) -> None:
         """Read several attributes."""
+        src, short, values = self._src, self._short, self.values
+        texts = src.texts
+        count = len(texts)
         for name in names:
-            self.field(name)
+            known = short.get(name)
+            if known is not None and src.position < count and (text := texts[src.position]) in known:
+                src.position += 1
+                values[name] = known[text]
+            else:
+                self.field(name)
 
     def filler(self, text: str) -> None:  # noqa: ARG002 -- the same call writes it
         """Skip a field that means nothing."""

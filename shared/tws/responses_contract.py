@@ -33,7 +33,7 @@ from shared.tws.fields import (
 )
 from shared.tws.layout import RESPONSES, Record, Response, message
 from shared.tws.order_sections import TAG_VALUES
-from shared.tws.order_walk import ReadWalk, Walk, WriteWalk
+from shared.tws.order_walk import ReadWalk, Walk, Wires, WriteWalk
 from shared.tws.place_order import CONTRACT_WIRES
 
 
@@ -187,12 +187,15 @@ _KINDS: dict[str, Wire[Any]] = {
     "FundDetails": Record(FundDetails),
     "tuple[IneligibilityReason, ...]": Many(Record(IneligibilityReason)),
 }
-_WIRES: dict[str, Wire[Any]] = {
-    name: _KINDS[kind]
-    for cls in (ContractDetails, BondContractDetails)
-    for name, kind in cls.__annotations__.items()
-    if kind in _KINDS
-} | {"coupon": SIZE}
+_WIRES = Wires(
+    {
+        name: _KINDS[kind]
+        for cls in (ContractDetails, BondContractDetails)
+        for name, kind in cls.__annotations__.items()
+        if kind in _KINDS
+    }
+    | {"coupon": SIZE}
+)
 
 
 def _contract(details: ReadWalk, contract: ReadWalk) -> TwsContract:

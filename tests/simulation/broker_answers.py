@@ -5,11 +5,16 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from services.gateway.core.evidence import BrokerError, BrokerOrder, BrokerOrderStatus, BrokerPosition
+from services.gateway.core.evidence import (
+    BrokerError,
+    BrokerExecution,
+    BrokerOrder,
+    BrokerOrderStatus,
+    BrokerPosition,
+)
 from shared.errors import DecodeError
 from shared.tws import requests as q
-from shared.tws.requests import decode_request
-from tests.simulation.broker_records import VERSION, SimExecution, SimOrder
+from tests.simulation.broker_records import VERSION, SimExecution, SimOrder, seen_request
 from tests.simulation.wire import End
 
 
@@ -35,7 +40,7 @@ class BrokerSide:
             self.tell("version", VERSION)
             return
         try:
-            request = decode_request(payload, VERSION)
+            request = seen_request(payload, VERSION)
         except DecodeError as e:
             self.broker.undecodable.append(str(e))
             return
@@ -71,6 +76,19 @@ class Answers:
     orders: list[SimOrder]
     executions: list[SimExecution]
     positions: dict[int, Decimal]
+    sessions: dict[int, BrokerSide]
+
+    def __init__(self) -> None:
+        self.foreign_executions: list[SimExecution] = []
+        """Of a second account of the login: told to whoever asks, and no business of ours."""
+
+    def tell_of_another(self, row: BrokerExecution) -> None:
+        """Let the login's other account trade: every session hears of it."""
+        self.foreign_executions.append(SimExecution(row, self.day))
+        position = BrokerPosition(row.account, row.con_id, row.shares * row.side.sign, row.price, "", "USD")
+        for side in list(self.sessions.values()):
+            side.tell("execution", -1, row)
+            side.tell("position", position)
 
     def _list_open(self, side: BrokerSide, client_id: int | None) -> None:
         for order in self.orders:
@@ -86,7 +104,7 @@ class Answers:
         side.tell("completed_end")
 
     def _list_executions(self, side: BrokerSide, client_id: int, request: q.ReqExecutions) -> None:
-        for execution in self.executions:
+        for execution in (*self.executions, *self.foreign_executions):
             if execution.day == self.day and execution.row.client_id == client_id:
                 side.tell("execution", request.req_id, execution.row)
         side.tell("executions_end", request.req_id)
@@ -94,6 +112,9 @@ class Answers:
     def _list_positions(self, side: BrokerSide, _client_id: int, _request: Any) -> None:
         for con_id in self.positions:
             side.tell("position", self._position(con_id))
+        for each in (execution.row for execution in self.foreign_executions):
+            shares = each.shares * each.side.sign
+            side.tell("position", BrokerPosition(each.account, each.con_id, shares, each.price, "", "USD"))
         side.tell("positions_end")
 
     def _position(self, con_id: int) -> BrokerPosition:

@@ -30,9 +30,10 @@ class Broker(Answers):
     """TWS and IB."""
 
     def __init__(self, world: World, account: str, faults: BrokerFaults) -> None:
+        super().__init__()
         self.world = world
         self.account = account
-        self.accounts = (account,)
+        self.accounts: tuple[str, ...] = (account,)
         self.faults = faults
         self.is_up = True
         self.is_cut_off = False
@@ -180,7 +181,7 @@ class Broker(Answers):
         terms = request.order
         note = Sent(
             self.world.now, request.order_id, client_id, terms.order_ref, "new", request.contract.con_id,
-            Side(terms.action), terms.total_quantity, terms.lmt_price, terms.what_if,
+            Side(terms.action), terms.total_quantity, terms.lmt_price, terms.what_if, terms.account,
         )  # fmt: skip
         self.sent.append(note)
         if known is not None:

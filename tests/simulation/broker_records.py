@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from services.gateway.core.evidence import BrokerExecution
 from shared.messages.orders import Side
 from shared.tws.order import TwsOrder
+from shared.tws.requests import decode_request
 
 VERSION = 178
 ZERO = Decimal(0)
+seen_request = lru_cache(maxsize=1024)(decode_request)
+"""Reads a frame once for the guard, the broker and who watches: what is decoded is frozen."""
 
 
 @dataclass
@@ -95,3 +99,4 @@ class Sent:
     quantity: Decimal
     limit: Decimal | None
     what_if: bool = False
+    account: str = ""

@@ -15,8 +15,8 @@ from shared.bus.memory import MemoryBus
 from shared.bus.ports import LeaseToken
 from shared.errors import BusUnavailable, OutcomeUnknown
 from tests.simulation.kernel import MS, NS, US, Process, World
-from tests.simulation.redis_model import READS, Cluster, Node, copied
-from tests.simulation.threads import SimThread, running_thread
+from tests.simulation.redis_model import READS, Cluster, copied
+from tests.simulation.threads import Steps, running_thread
 
 REPLY_LIMIT_NS = 5 * NS
 
@@ -68,93 +68,97 @@ class SimBus:
 
     async def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Send one act and wait for its answer."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._send(name, args, kwargs, lambda ok, value: _settle(future, ok, value))
-        return await future
-
-    def _send(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Callable[[bool, Any], None],
-        limit_ns: int = REPLY_LIMIT_NS,
-    ) -> None:  # fmt: skip
-        """Put a request on its way; `answer` is called in the process, once."""
-        world, weather, process = self._world, self._weather, self._process
-        args = tuple(copied(each) for each in args)
-        block_ms = kwargs.pop("block_ms", None) if name == "read" else None
-        kwargs = {key: copied(value) for key, value in kwargs.items()}
-        node = self._cluster.node_of(process.name)
-        is_read = name in READS
-        is_over = False
-
-        def finish(ok: bool, value: Any) -> None:
-            nonlocal is_over
-            if is_over:
-                return
-            is_over = True
-            if process.is_alive:
-                process.loop.call_soon(answer, ok, value)
-
-        def fail(text: str) -> None:
-            finish(False, BusUnavailable(text) if is_read else OutcomeUnknown(text))
-
-        if weather.is_cut or not node.is_up:
-            world.after(weather.delay_ns(world) + (20 * MS if weather.is_cut else 0), lambda: finish(
-                False, BusUnavailable("Redis cannot be reached")))  # fmt: skip
-            return
-        if weather.loss and world.chance(weather.loss):
-            world.after(limit_ns, lambda: fail("Redis did not answer"))
-            return
-        sent_ns = world.now
-        way_ns = weather.delay_ns(world) + node.slow_ns
-        if weather.writes_late_s and not is_read:
-            way_ns += world.between(weather.writes_late_s / 2, weather.writes_late_s)
-        world.after(way_ns, lambda: self._arrive(
-            node, name, args, kwargs, block_ms, finish, fail, sent_ns, limit_ns))  # fmt: skip
-
-    def _arrive(
-        self, node: Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], block_ms: int | None,
-        finish: Callable[[bool, Any], None], fail: Callable[[str], None], sent_ns: int, limit_ns: int,
-    ) -> None:  # fmt: skip
-        world, weather = self._world, self._weather
-        if not node.is_up:
-            world.after(weather.delay_ns(world), lambda: fail("the connection to Redis was lost"))
-            return
-
-        def reply(ok: bool, value: Any) -> None:
-            if weather.loss and world.chance(weather.loss):
-                world.at(max(world.now, sent_ns + limit_ns), lambda: fail("Redis did not answer"))
-                return
-            delay_ns = weather.delay_ns(world) + weather.answers_late_ns
-            if world.now + delay_ns - sent_ns > limit_ns and block_ms is None:
-                world.at(max(world.now, sent_ns + limit_ns), lambda: fail("Redis did not answer in time"))
-                return
-            world.after(delay_ns, lambda: finish(ok, value))
-
-        if name not in READS and not self._cluster.takes_writes(node):
-            reply(False, BusUnavailable("NOREPLICAS not enough good replicas to write"))
-            return
-        if block_ms is not None:
-            cursors, count = args[0], kwargs.get("count", 500)
-            node.read_blocking(cursors, count, max(1, block_ms), lambda found: reply(True, found))
-            return
-        try:
-            value = node.execute(name, args, kwargs)
-        except Exception as e:
-            reply(False, e)
-            return
-        reply(True, value)
+        call = _Call(self, name, args, kwargs)
+        call.send()
+        return await call.future
 
     def open_renewal(self, token: LeaseToken, *, limit_s: float) -> SimRenewal:
         """Return what renews a lease from a thread of its own."""
         return SimRenewal(self, token, int(limit_s * NS))
 
 
-def _settle(future: asyncio.Future[Any], ok: bool, value: Any) -> None:
-    if future.done():
-        return
-    if ok:
-        future.set_result(value)
-    else:
-        future.set_exception(value)
+class _Call:
+    """One act on its way to the server and back; its future is settled once, in the process, if that lives."""
+
+    __slots__ = (
+        "_args", "_block_ms", "_cluster", "_is_read", "_kwargs", "_limit_ns", "_name", "_node", "_process",
+        "_sent_ns", "_weather", "_world", "future",
+    )  # fmt: skip
+
+    def __init__(self, bus: SimBus, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._process, self._cluster, self._weather = bus._process, bus._cluster, bus._weather
+        world = self._world = bus._world
+        self._name = name
+        self._args = tuple([copied(each) for each in args])
+        self._block_ms = kwargs.pop("block_ms", None) if name == "read" else None
+        self._kwargs = {key: copied(value) for key, value in kwargs.items()} if kwargs else kwargs
+        self._node = self._cluster.node_of(bus.client_name)
+        self._is_read = name in READS
+        self._limit_ns = REPLY_LIMIT_NS
+        self._sent_ns = world.now
+        self.future: asyncio.Future[Any] = asyncio.Future(loop=self._process.loop)
+
+    def _finish(self, ok: bool, value: Any) -> None:
+        """Settle the future: who waits for it runs when its process can."""
+        future = self.future
+        if future.done() or not self._process.is_alive:
+            return
+        if ok:
+            future.set_result(value)
+        else:
+            future.set_exception(value)
+
+    def _fail(self, text: str) -> None:
+        self._finish(False, BusUnavailable(text) if self._is_read else OutcomeUnknown(text))
+
+    def send(self) -> None:
+        """Put it on its way."""
+        world, weather, node = self._world, self._weather, self._node
+        if weather.is_cut or not node.is_up:
+            world.after(weather.delay_ns(world) + (20 * MS if weather.is_cut else 0), lambda: self._finish(
+                False, BusUnavailable("Redis cannot be reached")))  # fmt: skip
+            return
+        if weather.loss and world.chance(weather.loss):
+            world.after(self._limit_ns, lambda: self._fail("Redis did not answer"))
+            return
+        way_ns = weather.delay_ns(world) + node.slow_ns
+        if weather.writes_late_s and not self._is_read:
+            way_ns += world.between(weather.writes_late_s / 2, weather.writes_late_s)
+        world.after(way_ns, self._arrive)
+
+    def _arrive(self) -> None:
+        world, node = self._world, self._node
+        if not node.is_up:
+            world.after(self._weather.delay_ns(world), lambda: self._fail("the connection to Redis was lost"))
+            return
+        if self._block_ms is not None:
+            node.read_blocking(self._args[0], self._kwargs.get("count", 500), max(1, self._block_ms), self.answer)
+            return
+        if not self._is_read and not self._cluster.takes_writes(node):
+            self._reply(False, BusUnavailable("NOREPLICAS not enough good replicas to write"))
+            return
+        try:
+            value = node.execute(self._name, self._args, self._kwargs)
+        except Exception as e:
+            self._reply(False, e)
+            return
+        self._reply(True, value)
+
+    def answer(self, value: Any) -> None:
+        """Take what the server found."""
+        self._reply(True, value)
+
+    def _reply(self, ok: bool, value: Any) -> None:
+        world, weather = self._world, self._weather
+        late_at = max(world.now, self._sent_ns + self._limit_ns)
+        if weather.loss and world.chance(weather.loss):
+            world.at(late_at, lambda: self._fail("Redis did not answer"))
+            return
+        delay_ns = weather.delay_ns(world) + weather.answers_late_ns
+        if self._block_ms is None and world.now + delay_ns > self._sent_ns + self._limit_ns:
+            world.at(late_at, lambda: self._fail("Redis did not answer in time"))
+            return
+        world.after(delay_ns, lambda: self._finish(ok, value))
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -179,10 +183,10 @@ class SimRenewal:
         self._token = token
         self._limit_ns = limit_ns
 
-    def renew(self) -> None:
+    def renew_steps(self) -> Steps:
         """Count the lease up."""
         world = self._bus._world
-        thread: SimThread = running_thread(world)
+        thread = running_thread(world)
         outcome: list[tuple[bool, Any]] = []
 
         def answered(ok: bool, value: Any) -> None:
@@ -191,7 +195,7 @@ class SimRenewal:
 
         send_renewal(self._bus, self._token, self._limit_ns, answered)
         while not outcome:
-            thread.block()
+            yield
         ok, value = outcome[0]
         if not ok:
             raise BusUnavailable(str(value)) if isinstance(value, OutcomeUnknown) else value

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from shared.clock import parse_iso_utc
 from shared.messages.control import ControlAction
 from shared.messages.orders import Side
+from tests.simulation.intrusions import Intrusions
 from tests.simulation.kernel import MS, NS
 from tests.simulation.people import People
 from tests.simulation.system import CON_IDS, System
@@ -16,7 +17,7 @@ MIDNIGHT_WALL_NS = parse_iso_utc("2026-11-26T05:00:00Z")
 """Midnight in New York, the broker's zone."""
 
 
-class Nemesis:
+class Nemesis(Intrusions):
     """The source of everything that goes wrong in a run."""
 
     def __init__(self, system: System, people: People) -> None:
@@ -24,6 +25,8 @@ class Nemesis:
         self._people = people
         self._world = system.world
         self._is_over = False
+        self.planted = lambda _server, _stream, _entry_id: None
+        self.given_back = lambda: None
         self.done: list[tuple[int, str]] = []
         # With a midnight the run lies around one; else it is noon.
         at_ns = self._world.between(4.0, 14.0) if "midnight" in system.options.rates else 12 * 3600 * NS
@@ -314,9 +317,6 @@ class Nemesis:
         self._people.control(ControlAction.HALT)
         self._world.after(self._world.between(1.0, 6.0), self._resume)
 
-    def _resume(self) -> None:
-        self._people.control(ControlAction.RESUME)
-
     # -- the end
 
     def heal(self) -> None:
@@ -336,7 +336,8 @@ class Nemesis:
         system.broker.stuck.clear()
         for wire in system.wires:
             wire.heal()
-        if "halt" in system.options.rates:
+        self._end_intrusions()
+        if {"halt", "poison"} & set(system.options.rates):
             self._people.control(ControlAction.RESUME)
         world.after(6 * NS, self._start_all)
 

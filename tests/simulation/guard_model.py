@@ -15,10 +15,10 @@ from services.guard.core import latch
 from services.guard.core.gate import Close, Cut, Effect, Forward, Gate, Open, Refused, Remember, Reply
 from services.guard.core.latch import Halt
 from shared.tws.hello import API_PREFIX, TradingClaim
-from shared.tws.requests import PlaceOrder, decode_request
+from shared.tws.requests import PlaceOrder
 from shared.tws.responses import ErrorMessage, decode_response
 from tests.simulation.broker_model import Broker
-from tests.simulation.broker_records import VERSION
+from tests.simulation.broker_records import VERSION, seen_request
 from tests.simulation.kernel import US, Process, World
 from tests.simulation.wire import End, Wire
 
@@ -182,5 +182,5 @@ def order_in(payload: bytes) -> PlaceOrder | None:
     """Return the order in a frame, if it is one."""
     if not payload.startswith(b"3\0"):
         return None
-    request = decode_request(payload, VERSION)
+    request = seen_request(payload, VERSION)
     return request if isinstance(request, PlaceOrder) else None

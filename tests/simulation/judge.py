@@ -27,6 +27,7 @@ from tests.simulation.checkers import (
     Outcomes,
     Violation,
 )
+from tests.simulation.checkers_outside import BadInputIsHarmless, OneDeployment
 
 
 @dataclass
@@ -56,13 +57,25 @@ class Judge:
         self.limits = LimitHolds(*common, limit=self.limit)
         self.units = OneOwner(*common)
         self.books = BooksAddUp(*common)
+        self.deployment = OneDeployment(
+            *common, account=self.account, deployment_id=self.deployment_id, login=lambda: self.login
+        )
+        self.login: tuple[str, ...] = (self.account,)
+        keys = self.keys
+        self.bad_input = BadInputIsHarmless(*common, vital=(keys.orders, keys.fills, keys.commands, keys.control))
         self.orders: list[SimOrder] = []
+        self._read = frozenset(
+            (keys.orders, keys.fills, keys.commands, keys.decisions, keys.intents, keys.control, keys.account,
+             keys.broker_status)
+        )  # fmt: skip
 
     def entry(self, life: int, entry: Entry) -> None:
         """Take an entry of any stream on any server."""
         self.voice.added(life, entry)
         keys = self.keys
-        if entry.stream not in (keys.orders, keys.fills, keys.commands, keys.decisions, keys.intents, keys.control):
+        if entry.stream == keys.dead_letter:
+            self.bad_input.added(life, entry)
+        if entry.stream not in self._read:
             return
         try:
             message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
@@ -71,6 +84,8 @@ class Judge:
         self._message(life, message)
 
     def _message(self, life: int, message: Message) -> None:
+        self.deployment.message(message)
+        self.bad_input.message(life, message)
         if isinstance(message, OrderEvent):
             self._order_event(life, message)
         elif isinstance(message, Fill):
@@ -102,6 +117,7 @@ class Judge:
 
     def sent(self, order: Sent) -> None:
         """Take an order that reached the broker."""
+        self.deployment.sent(order)
         if order.kind == "new" or order.kind == "modify":
             self.approval.sent(order)
         self.outcomes.sent(order)

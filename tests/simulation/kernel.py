@@ -1,7 +1,7 @@
 """Run many processes in one thread of control, in an order and on clocks that follow from one seed.
 
 A `World` owns the true time. A `Process` has clocks of its own (they drift, the wall clock jumps), one event loop
-(`Strand`) and any number of blocking threads (`SimThread`), of which exactly one runs at a time. Within a strand
+(`Strand`) and any number of blocking threads (`SimThread`); exactly one of all runs at a time. Within a strand
 callbacks run in the order asyncio promises; which strand runs next is drawn from the seed. Nothing waits in real time.
 
 A crash abandons a process as SIGKILL does: nothing of it runs any more, no `finally`; a pause stops all of it.
@@ -13,9 +13,8 @@ import asyncio
 import contextvars
 import heapq
 import random
-import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,9 +39,12 @@ class World:
         self._runnable: list[Strand] = []
         self.current: Process | None = None
         self.processes: list[Process] = []
-        self.baton = threading.Semaphore(0)
+        self.thread: SimThread | None = None
+        """The blocking thread that runs now."""
         self.failures: list[tuple[str, BaseException]] = []
         self.steps = 0
+        self.entered: Strand | None = None
+        """The strand whose loop asyncio takes for the running one; changed only when another runs."""
 
     def at(self, when_ns: int, act: Callable[[], None]) -> None:
         """Do something at a true time."""
@@ -71,24 +73,36 @@ class World:
         """Return nanoseconds between two times in seconds, small ones more often."""
         return int((low + (high - low) * self.rng.random() ** 3) * NS)
 
-    def step(self) -> bool:
-        """Run one callback, or let time pass to the next event; False if there is nothing at all."""
-        heap = self._heap
-        while heap and heap[0][0] <= self.now:
-            heapq.heappop(heap)[2]()
-        if self._runnable:
-            self.steps += 1
-            self.now += STEP_NS
-            index = int(self.rng.random() * len(self._runnable))
-            strand = self._runnable[index]
-            if not strand.run_one():
-                strand.is_queued = False
-                self._runnable[index] = self._runnable[-1]
-                self._runnable.pop()
-            return True
-        if not heap:
-            return False
-        self.now = max(self.now, heap[0][0])
+    def run_until(self, when_ns: int, alarms: Sequence[Sized] = (), max_steps: int = 1 << 62) -> bool:
+        """Run callbacks and let time pass, until a time; False before it once an alarm holds something.
+
+        Also False where nothing is left to happen, or after too many steps.
+        """
+        heap, runnable, dice, pop = self._heap, self._runnable, self.rng.random, heapq.heappop
+        while self.now < when_ns:
+            while heap and heap[0][0] <= self.now:
+                pop(heap)[2]()
+            if runnable:
+                self.steps += 1
+                self.now += STEP_NS
+                count = len(runnable)
+                index = int(dice() * count) if count > 1 else 0
+                strand = runnable[index]
+                if not strand.run_one():
+                    strand.is_queued = False
+                    runnable[index] = runnable[-1]
+                    runnable.pop()
+            elif heap:
+                if heap[0][0] > self.now:
+                    self.now = heap[0][0]
+                    continue  # only time has passed
+            else:
+                return False
+            for alarm in alarms:
+                if alarm:
+                    return False
+            if self.steps > max_steps:
+                return False
         return True
 
     def process(self, name: str, *, drift: float = 0.0, wall_offset_s: float = 0.0) -> Process:
@@ -103,6 +117,12 @@ class World:
             process.crash()
         for process in self.processes:
             process.dispose()
+        self.leave()
+
+    def leave(self) -> None:
+        """Tell asyncio that no loop runs."""
+        self.entered = None
+        asyncio._set_running_loop(None)
 
 
 class Process:
@@ -125,7 +145,8 @@ class Process:
     @property
     def can_run(self) -> bool:
         """Return whether its event loop may run now."""
-        return self.is_alive and self.paused_until <= self.world.now and self.hung_until <= self.world.now
+        now = self.world.now
+        return self.is_alive and self.paused_until <= now and self.hung_until <= now
 
     def monotonic_ns(self) -> int:
         """Return its monotonic clock."""
@@ -153,14 +174,17 @@ class Process:
 
     def enter(self, act: Callable[[], Any]) -> Any:
         """Do something as this process, at once."""
-        before = self.world.current
-        self.world.current = self
+        world = self.world
+        before, entered = world.current, world.entered
+        world.current = self
+        world.entered = self.loop
         asyncio._set_running_loop(self.loop)
         try:
             return act()
         finally:
-            asyncio._set_running_loop(None)
-            self.world.current = before
+            world.entered = entered
+            asyncio._set_running_loop(entered)
+            world.current = before
 
     def pause(self, duration_ns: int) -> None:
         """Stop the whole process, as SIGSTOP does, and continue it."""
@@ -206,13 +230,56 @@ class SimTask(asyncio.Task[Any]):
         return self is other
 
 
+class Handle:
+    """A callback that waits for its turn: what asyncio asks of a `Handle`, and no more."""
+
+    __slots__ = ("_args", "_callback", "_context", "_is_cancelled", "_loop", "_when")
+
+    def __init__(
+        self, callback: Callable[..., Any], args: tuple[Any, ...], loop: Strand, context: contextvars.Context | None,
+        when: float = 0.0,
+    ) -> None:  # fmt: skip
+        self._callback, self._args, self._loop, self._context, self._when = callback, args, loop, context, when
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Pass it over when its turn comes."""
+        self._is_cancelled = True
+
+    def cancelled(self) -> bool:
+        """Return whether it was cancelled."""
+        return self._is_cancelled
+
+    def when(self) -> float:
+        """Return when a timer is due, on the loop's clock."""
+        return self._when
+
+    def fire(self) -> None:
+        """Take a turn: a timer is due."""
+        loop = self._loop
+        if not self._is_cancelled and loop.process.is_alive:
+            loop._push(self)
+
+    def run(self) -> None:
+        """Call it."""
+        try:
+            if self._context is None:
+                self._callback(*self._args)
+            else:
+                self._context.run(self._callback, *self._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as e:
+            self._loop.call_exception_handler({"exception": e})
+
+
 class Strand(asyncio.AbstractEventLoop):
     """The event loop of one process."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
         self.is_queued = False
-        self._ready: deque[asyncio.Handle] = deque()
+        self._ready: deque[Handle] = deque()
         self._tasks: list[asyncio.Task[Any]] = []
         self._made = 0
 
@@ -223,33 +290,35 @@ class Strand(asyncio.AbstractEventLoop):
 
     def run_one(self) -> bool:
         """Run the next callback; False if there is none, or the process cannot run."""
-        process = self.process
-        if not self._ready or not process.can_run:
+        process, ready = self.process, self._ready
+        if not ready or not process.can_run:
             return False
-        handle = self._ready.popleft()
-        if not handle._cancelled:
+        handle = ready.popleft()
+        if not handle._is_cancelled:
             world = process.world
             world.current = process
-            asyncio._set_running_loop(self)
-            try:
-                handle._run()
-            finally:
-                asyncio._set_running_loop(None)
-                world.current = None
-        return bool(self._ready) and process.can_run
+            if world.entered is not self:
+                world.entered = self
+                asyncio._set_running_loop(self)
+            handle.run()
+            world.current = None
+        return bool(ready) and process.can_run
 
-    def _push(self, handle: asyncio.Handle) -> None:
+    def _push(self, handle: Handle) -> None:
         self._ready.append(handle)
         if not self.is_queued:
-            self.process.world.ready(self)
+            process = self.process
+            if process.can_run:
+                self.is_queued = True
+                process.world._runnable.append(self)
 
     def time(self) -> float:
         return self.process.monotonic_ns() / NS
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+    ) -> Handle:
+        handle = Handle(callback, args, self, context)
         self._push(handle)
         return handle
 
@@ -257,25 +326,16 @@ class Strand(asyncio.AbstractEventLoop):
 
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Handle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
+    ) -> Handle:
+        handle = Handle(callback, args, self, context, when)
         process = self.process
-        due = process.true_ns(int(when * NS)) + US
-
-        def fire() -> None:
-            if process.is_alive and not handle._cancelled:
-                self._push(handle)
-
-        process.world.at(due, fire)
+        process.world.at(process.true_ns(int(when * NS)) + US, handle.fire)
         return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Nothing to do: a cancelled timer is passed over when it is due."""
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)

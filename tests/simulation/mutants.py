@@ -20,14 +20,15 @@ from services.gateway.core.pacing import Lane
 from services.gateway.core.takeover import Takeover
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.halt import HaltDesk
-from services.gateway.shell.identity import check_identity
+from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.leadership import Gateway
 from services.gateway.shell.trading import Trading
 from services.guard.core.gate import Gate
 from services.risk.core.legs import Leg
+from services.risk.core.readiness import Readiness
 from shared.bus.ports import ClaimResult, LeaseToken, LeaseView, LedgerRow
 from shared.clock import SYSTEM_CLOCK
-from shared.errors import BrokerUnavailable, Fenced, OutcomeUnknown, TransientError
+from shared.errors import BrokerUnavailable, ConfigError, Fenced, OutcomeUnknown, TransientError
 from shared.leases.core import Holder
 from shared.messages.control import HaltStage
 from shared.messages.orders import OrderEvent, OrderState
@@ -47,6 +48,10 @@ FOCUS: dict[str, dict[str, float]] = {
     "guard_that_polls_redis": {"redis_split": 0.2, "pause": 0.2},
     "halt_acknowledged_at_redis": {"halt": 0.3, "guard_pause": 0.4},
     "resend_on_unknown": {"cut_off": 0.5, "broker_silent": 0.3},
+    "login_not_checked": {"other_login": 0.3},
+    "identity_not_checked": {"foreign_identity": 0.3},
+    "unreadable_entries_forgotten": {"poison": 0.5},
+    "approvals_go_on_after_an_unreadable_entry": {"poison": 0.8, "broker_silent": 0.4},
     "no_fencing": {"bus_late": 0.4, "pause": 0.3, "wire_late": 0.2},
 }
 """Mutants that only certain faults can show: their runs have these instead of drawn ones."""
@@ -112,10 +117,7 @@ def no_incarnation_check(run: Run, patches: Patches) -> None:
 @mutant
 def lease_dated_from_the_reply(_: Run, patches: Patches) -> None:
     """A holder counts its lease from when the answer came."""
-    patches.put(
-        Holder, "__init__",
-        _dated_now(Holder.__init__),
-    )  # fmt: skip
+    patches.put(Holder, "__init__", _dated_now(Holder.__init__))
     original = Holder.renewed
     patches.put(Holder, "renewed", lambda self, _sent_ns: original(self, SYSTEM_CLOCK.monotonic_ns()))
 
@@ -354,3 +356,45 @@ def unit_commit_in_two_steps(_: Run, patches: Patches) -> None:
         return bool(saved)
 
     patches.put(SimBus, "commit_unit", commit_unit)
+
+
+@mutant
+def login_not_checked(_: Run, patches: Patches) -> None:
+    """Whatever TWS listens on the port is taken for ours."""
+    patches.put(Accounts, "check", lambda _self, _accounts: "")
+
+
+@mutant
+def identity_not_checked(_: Run, patches: Patches) -> None:
+    """A gateway leads whatever deployment Redis holds under the name."""
+
+    async def check(bus: Any, settings: Any) -> None:
+        with contextlib.suppress(ConfigError):
+            await check_identity(bus, settings)
+
+    patches.put(leadership_module, "check_identity", check)
+
+
+@mutant
+def unreadable_entries_forgotten(_: Run, patches: Patches) -> None:
+    """What cannot be read is passed over, and nobody keeps it."""
+
+    async def dead_letter(_self: SimBus, _entry: Any, **_: Any) -> None:
+        return None
+
+    patches.put(SimBus, "dead_letter", dead_letter)
+
+
+@mutant
+def approvals_go_on_after_an_unreadable_entry(_: Run, patches: Patches) -> None:
+    """Risk decides on as if an order or fill that it could not read had never been."""
+    patches.put(Readiness, "complaint", _without_unsafe(Readiness.complaint))
+
+
+def _without_unsafe(original: Any) -> Any:
+    def complaint(self: Readiness, incarnation: str) -> str | None:
+        self._unsafe = ""
+        found: str | None = original(self, incarnation)
+        return found
+
+    return complaint

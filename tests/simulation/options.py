@@ -58,6 +58,8 @@ REDIS_FAULTS = (
 GUARD_FAULTS = ("guard_crash", "guard_pause")
 CLOCK_FAULTS = ("wall_jump", "redis_clock")
 OPERATOR = ("halt",)
+INTRUSIONS = ("poison", "foreign_intent", "other_login", "two_accounts", "foreign_identity")
+"""Drawn apart, in one run of three, so that the other faults of a seed do not depend on them."""
 FAULTS = (*PROCESS_FAULTS, *NETWORK_FAULTS, *BROKER_FAULTS, *REDIS_FAULTS, *GUARD_FAULTS, *CLOCK_FAULTS, *OPERATOR)
 
 
@@ -93,5 +95,13 @@ def drawn(seed: int) -> Options:
             "slow_fill_s": rng.choice((0.5, 3.0, 8.0)),
         },
         orders_per_s=rng.choice((1.0, 2.0, 4.0)),
-        rates=dict(sorted(rates.items())),
+        rates=dict(sorted({**rates, **_intrusions(seed)}.items())),
     )
+
+
+def _intrusions(seed: int) -> dict[str, float]:
+    rng = random.Random(f"intrusions:{seed}")
+    kinds = rng.sample(INTRUSIONS, k=rng.choice((0, 0, 0, 0, 1, 2)))
+    return {
+        kind: rng.choice((0.1, 0.2) if kind in ("other_login", "foreign_identity") else (0.1, 0.4)) for kind in kinds
+    }

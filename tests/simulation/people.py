@@ -44,6 +44,8 @@ class People:
     wanted_controls: list[Control] = field(default_factory=list)
     controls: int = 0
     quotes: int = 0
+    foreign_wanted: int = 0
+    """Orders of another account that somebody still wants to ask for."""
     _cursor: str = "0-0"
     _incarnation: str = ""
     _number: int = 0
@@ -70,6 +72,11 @@ class People:
         if self.is_trading:
             await self._trade(bus)
         await self._repeat(bus)
+        while self.foreign_wanted:
+            self.foreign_wanted -= 1
+            self._number += 1
+            made = self._place(intent_id(DEPLOYMENT_ID, "people", self._number, 0))
+            await bus.append(bus.keys.intents, made.model_copy(update={"account": "U1234567"}), source=SOURCE)
         while self.wanted_controls:
             await bus.append(bus.keys.control, self.wanted_controls[0], source=SOURCE)
             self.wanted_controls.pop(0)

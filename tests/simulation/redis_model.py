@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from shared.bus.keys import Keys
@@ -78,6 +78,9 @@ class SimServer(MemoryServer):
         return entry_id
 
 
+_order = lru_cache(maxsize=20_000)(entry_order)
+
+
 class NodeBus(MemoryBus):
     """The scripts of one node; `_after` looks from the end, for most readers are nearly there."""
 
@@ -86,11 +89,11 @@ class NodeBus(MemoryBus):
         streams = self._here().streams
         for stream, cursor in cursors.items():
             entries = streams.get(stream)
-            if not entries:
+            if not entries or entries[-1].entry_id == cursor:
                 continue
-            after = entry_order(cursor)
+            after = _order(cursor)
             index = len(entries)
-            while index and entry_order(entries[index - 1].entry_id) > after:
+            while index and _order(entries[index - 1].entry_id) > after:
                 index -= 1
             if index < len(entries):
                 found[stream] = entries[index : index + count]
@@ -337,8 +340,5 @@ class Cluster:
 
 def copied(value: Any) -> Any:
     """Return what goes over the wire: later changes by the sender do not reach it."""
-    if isinstance(value, dict):
-        return dict(value)
-    if isinstance(value, list):
-        return list(value)
-    return value
+    kind = type(value)
+    return dict(value) if kind is dict else list(value) if kind is list else value

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from shared.bus.keys import Role
 from shared.bus.ports import ClaimResult, LeaseToken
 from shared.ids import order_ref
 from shared.messages.orders import OrderState
@@ -22,6 +23,12 @@ from tests.simulation.redis_model import Node
 from tests.simulation.system import ACCOUNT, CON_IDS, DEPLOYMENT_ID, POSITION_MAX, System, inside
 
 LOOK_EVERY_NS = NS // 4
+CALM_NS = 3 * NS // 2
+"""Everybody has begun and leads by then; trading goes on from here to the end of `AFTERWARDS_NS`."""
+AFTERWARDS_NS = 4 * NS
+"""How long trading goes on once everything is mended."""
+QUIET_NS = 3 * NS // 2
+"""How long the last fills and commissions may take to be published."""
 MAX_STEPS = 3_000_000
 
 
@@ -71,6 +78,7 @@ class Run:
         broker.on_sent = self._sent
         broker.on_change.append(lambda: judge.limits.judge(broker.positions, broker.orders))
         self.system.guard_watchers.append(self._watch_guard)
+        self.nemesis.planted, self.nemesis.given_back = judge.bad_input.planted, self._given_back
 
     def _act_done(self, node: Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Any) -> None:
         judge, keys = self.judge, self.system.keys
@@ -80,10 +88,19 @@ class Run:
             judge.units.committed(node.number, args[1].unit_id, args[1].commit)
         elif name == "lease_acquire" and answer is not None:
             judge.voice.acquired(answer, self._believers(answer))
+            if answer.role == Role.GATEWAY:
+                judge.deployment.acquired(answer.epoch, is_foreign=self._is_foreign(node))
+        elif name == "raise_fence" and args[0].role == Role.GATEWAY:
+            judge.deployment.fenced(args[0].epoch, is_foreign=self._is_foreign(node))
         elif name == "cancel_first":
             for row in answer:
                 if row.result is ClaimResult.REFUSED_CANCELLED_FIRST:
                     judge.outcomes.cancelled_first(order_ref(DEPLOYMENT_ID, kwargs["intent_id"], row.leg))
+
+    def _is_foreign(self, node: Node) -> bool:
+        """Return whether a server says that the deployment is another account's."""
+        stored = node.server.hashes.get(self.system.keys.identity, {})
+        return bool(stored) and stored.get("account") != ACCOUNT.encode()
 
     def _believers(self, token: LeaseToken) -> list[str]:
         """Return who else believes to hold the same lease in the same incarnation at this moment."""
@@ -107,7 +124,11 @@ class Run:
 
         guard.on_forward.append(forwarded)
 
+    def _given_back(self) -> None:
+        self.judge.deployment.given_back += 1
+
     def _sent(self, order: Sent) -> None:
+        self.judge.login = self.system.broker.accounts
         self.judge.sent(order)
         self.judge.limits.judge(self.system.broker.positions, self.system.broker.orders)
 
@@ -133,8 +154,7 @@ class Run:
         world, options, system = self.world, self.options, self.system
         system.start_all()
         system.declare("people", self.people.run)
-        calm_until = world.now + 3 * NS
-        if not self._until(calm_until):
+        if not self._until(world.now + CALM_NS):
             return
         self.nemesis.begin()
         if "by_hand" in options.rates:
@@ -142,7 +162,7 @@ class Run:
         if not self._until(world.now + int(options.rage_s * NS)):
             return
         self.nemesis.heal()
-        self._until(world.now + 8 * NS)
+        self._until(world.now + AFTERWARDS_NS)
         self.people.is_trading = False
         give_up = world.now + int(options.settle_s * NS)
         why = "it never began"
@@ -156,24 +176,20 @@ class Run:
             self.judge.violations.append(Violation("liveness", why, world.now))
         if not self.judge.violations:
             system.broker.is_quiet = True
-            self._until(world.now + 3 * NS)
+            self._until(world.now + QUIET_NS)
             self._judge_end()
 
     def _until(self, when_ns: int) -> bool:
         """Go on until a time; False once something is wrong."""
         world, violations = self.world, self.judge.violations
-        step = world.step
-        while world.now < when_ns:
-            step()
-            if violations:
-                return False
-            if world.failures or self.system.crashes:
-                self._note_crashes()
-                return False
-            if world.steps > MAX_STEPS:
-                violations.append(Violation("liveness", "too many steps: something spins", world.now))
-                return False
-        return True
+        alarms = (violations, world.failures, self.system.crashes)
+        if world.run_until(when_ns, alarms, MAX_STEPS):
+            return True
+        if not violations and (world.failures or self.system.crashes):
+            self._note_crashes()
+        elif not violations:
+            violations.append(Violation("liveness", "too many steps: something spins", world.now))
+        return False
 
     def _note_crashes(self) -> None:
         for name, error in [*self.world.failures, *self.system.crashes]:
@@ -208,7 +224,13 @@ class Run:
 
     def _judge_end(self) -> None:
         system, judge = self.system, self.judge
-        node, broker = system.cluster.master, system.broker
+        node, broker, keys = system.cluster.master, system.broker, system.keys
+        for _, name, error in system.exits:
+            judge.bad_input.ended(name, error)
+        if not system.cluster.losses:
+            judge.bad_input.settled(
+                node.number, (keys.intents, keys.cancels, keys.commands, keys.cancel_commands, keys.control)
+            )
         ids = system.options.trading_ids
         judge.one_order.settled(broker.orders)
         judge.fills.settled(node.number, broker.executions, broker.day, ids)

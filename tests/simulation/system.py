@@ -11,16 +11,20 @@ import contextlib
 import random
 from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import structlog
 
 import services.gateway.shell.trading as gateway_trading
 import services.gateway.shell.watch as gateway_watch
+import services.guard.core.gate as guard_gate
 import services.risk.shell.feed as risk_feed
+import services.risk.shell.intents as risk_intents
 import services.strategy.shell.worker as strategy_worker
 import shared.clock
 import shared.leases.elector as elector_module
+import shared.messages.codec as codec
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.guard import GuardControl
@@ -38,7 +42,7 @@ from shared.leases.elector import Elector
 from shared.messages.market import ContractInfo
 from shared.runtime import until_available
 from tests.simulation.broker_model import Broker
-from tests.simulation.broker_records import BrokerFaults
+from tests.simulation.broker_records import BrokerFaults, seen_request
 from tests.simulation.bus import SimBus, Weather
 from tests.simulation.guard_model import Disk, GuardModel
 from tests.simulation.kernel import NS, Process, World
@@ -76,6 +80,12 @@ def info_of(con_id: int) -> ContractInfo:
     name = f"C{con_id}"
     return ContractInfo(con_id=con_id, name=name, symbol=name, sec_type="STK", exchange="SMART", currency="USD",
                         min_tick=Decimal("0.01"))  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _settings(values: tuple[tuple[str, Any], ...]) -> GatewaySettings:
+    """Return settings, read from nothing but `values`; the same ones are asked for again and again."""
+    return GatewaySettings(**dict(values))
 
 
 class SimGuardControl(GuardControl):
@@ -245,7 +255,7 @@ class System:
             "GATEWAY_CONNECT_LIMIT_S": 2.0, "GATEWAY_ECHO_LIMIT_S": 1.5, "GATEWAY_QUARANTINE_S": options.quarantine_s,
             "GATEWAY_ID_IN_USE_LIMIT_S": 4.0, "GATEWAY_LINK_GRACE_S": 4.0, "GATEWAY_OTHERS_S": 3.0,
         }  # fmt: skip
-        settings = GatewaySettings(**values)
+        settings = _settings(tuple(values.items()))
         bus = self.bus_of(process)
         gateway = Gateway(settings, bus, CodeTable({}), clock=SYSTEM_CLOCK)
         gateway.guard = SimGuardControl(self, process)
@@ -350,10 +360,15 @@ def inside(world: World, system: System, seed: int | str, *, trace: list[str] | 
     put(elector_module, "threading", _Threading(world))
     put(gateway_trading, "IbSession", session)
     put(gateway_watch, "IbSession", session)
-    # Fewer empty polls: a blocking read is answered as soon as something comes.
-    put(risk_feed, "BLOCK_MS", 400)
+    # Fewer empty polls: a blocking read is answered as soon as something comes. Entries and frames are decoded once for
+    # all who read them: what is decoded is frozen.
+    put(risk_feed, "BLOCK_MS", 1000)
+    put(risk_intents, "BLOCK_MS", 1000)
     put(risk_feed, "TICK_SLICE_S", 2.0)
+    put(risk_feed, "SNAPSHOT_PERIOD_S", 0.5)
     put(strategy_worker, "BLOCK_MS", 200)
+    put(codec, "decode_body", lru_cache(maxsize=4096)(codec.decode_body))
+    put(guard_gate, "decode_request", seen_request)
     random.seed(f"module:{seed}")
     level = 20 if trace is not None else 50
     structlog.configure(

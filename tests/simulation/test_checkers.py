@@ -9,11 +9,14 @@ import pytest
 
 from shared.bus.keys import Keys
 from shared.bus.ports import Entry, LeaseToken
+from shared.errors import ConfigError, DecodeError
 from shared.ids import IntentId, order_ref
+from shared.messages.control import Reconciled
 from shared.messages.orders import Command, Fill, Intent, OrderEvent, OrderLeg, OrderState, OrderType, Side
 from shared.tws.order import TwsOrder
 from tests.simulation.broker_records import Sent, SimExecution, SimOrder
 from tests.simulation.judge import Judge
+from tests.simulation.kernel import NS
 
 DEP = "sim:sim:DU1"
 IID = IntentId("abcdefghij234567abcd")
@@ -33,7 +36,7 @@ def promises(judge: Judge) -> list[str]:
 def sent(**more: Any) -> Sent:
     fields: dict[str, Any] = {
         "at_ns": 1, "order_id": 7, "client_id": 101, "ref": REF, "kind": "new", "con_id": 1, "side": Side.BUY,
-        "quantity": D(10), "limit": D(5),
+        "quantity": D(10), "limit": D(5), "account": "DU1",
     }  # fmt: skip
     return Sent(**{**fields, **more})
 
@@ -70,7 +73,7 @@ def entry(stream: str, epoch: int) -> Entry:
     return Entry(stream, f"{epoch}-1", {b"epoch": str(epoch).encode()})
 
 
-@pytest.mark.parametrize("wrong", [{"quantity": D(11)}, {"limit": D(6)}, {"side": Side.SELL}, {"ref": "by hand"}])
+@pytest.mark.parametrize("wrong", [{"quantity": D(11)}, {"limit": D(6)}, {"side": Side.SELL}])
 def test_p1_an_order_on_other_terms_than_approved(judge: Judge, wrong: dict[str, Any]) -> None:
     judge.approval.command(command())
     judge.approval.sent(sent())
@@ -160,6 +163,51 @@ def test_p7_a_worst_case_over_the_limit(judge: Judge) -> None:
     assert promises(judge) == []
     judge.limits.judge({1: D(51)}, [order()])
     assert promises(judge) == ["P7"]
+
+
+@pytest.mark.parametrize("wrong", [{"ref": "by hand"}, {"account": "U1"}])
+def test_p8_an_order_of_another_deployment_or_account(judge: Judge, wrong: dict[str, Any]) -> None:
+    judge.deployment.sent(sent())
+    assert promises(judge) == []
+    judge.deployment.sent(sent(**wrong))
+    assert promises(judge) == ["P8"]
+
+
+def test_p8_an_order_at_another_login_a_fill_of_another_account_and_a_leader_of_another_deployment(
+    judge: Judge,
+) -> None:
+    judge.deployment.message(fill())
+    judge.deployment.acquired(3, is_foreign=True)
+    judge.deployment.given_back += 1
+    judge.deployment.fenced(3, is_foreign=True)  # it looked before it was another's again
+    assert promises(judge) == []
+    judge.login = ("DU2",)
+    judge.deployment.sent(sent())
+    judge.deployment.message(fill(account="DU2"))
+    judge.deployment.acquired(4, is_foreign=True)
+    judge.deployment.fenced(4, is_foreign=True)
+    assert promises(judge) == ["P8", "P8", "P8"]
+
+
+def test_p10_an_unreadable_entry_nobody_kept_that_ended_a_service_or_was_decided_past(judge: Judge) -> None:
+    keys, checker = judge.keys, judge.bad_input
+    checker.now = lambda: 0
+    checker.planted(1, keys.orders, "1-1")
+    checker.message(1, command())
+    checker.now = lambda: 3 * NS
+    checker.message(1, command(is_reducing=True))
+    kept = {b"type": b"dead_letter", b"key": keys.orders.encode(), b"id": b"1-1"}
+    assert promises(judge) == []
+    checker.message(1, command())
+    checker.settled(1, (keys.orders,))
+    checker.ended("g1", DecodeError("what is this"))
+    assert promises(judge) == ["P10", "P10", "P10"]
+    checker.added(1, Entry(keys.dead_letter, "2-1", kept))
+    checker.settled(1, (keys.orders,))
+    checker.ended("g1", ConfigError(["another's"]))
+    checker.message(1, Reconciled(instance="g1", epoch=1, incarnation="1"))
+    checker.message(1, command())
+    assert promises(judge) == ["P10", "P10", "P10"]
 
 
 def test_p9_commits_out_of_order_a_quote_answered_twice_and_one_skipped(judge: Judge) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 from tests.simulation.kernel import NS, Process, World
@@ -8,9 +9,7 @@ from tests.simulation.threads import SimEvent, SimThread
 
 
 def turn(world: World, seconds: float) -> None:
-    until = world.now + int(seconds * NS)
-    while world.now < until and world.step():
-        pass
+    world.run_until(world.now + int(seconds * NS))
 
 
 async def ticking(process: Process, seen: list[int], last: list[str]) -> None:
@@ -20,6 +19,15 @@ async def ticking(process: Process, seen: list[int], last: list[str]) -> None:
             await asyncio.sleep(1.0)
     finally:
         last.append("finally")
+
+
+def blocking(world: World, stop: threading.Event, seen: list[int], ended: list[bool]) -> None:
+    """A thread's work, as a service would write it; a `SimEvent` is its event."""
+    try:
+        while not stop.wait(1.0):
+            seen.append(world.now)
+    finally:
+        ended.append(True)
 
 
 def test_clocks_drift_and_a_paused_process_stands_still() -> None:
@@ -72,14 +80,7 @@ def test_a_blocking_thread_runs_in_virtual_time_and_is_unwound_at_the_end() -> N
     seen: list[int] = []
     ended: list[bool] = []
 
-    def work() -> None:
-        try:
-            while not stop.wait(1.0):
-                seen.append(world.now)
-        finally:
-            ended.append(True)
-
-    thread = SimThread(work, process=process)
+    thread = SimThread(blocking, (world, stop, seen, ended), process=process)
     process.enter(thread.start)
     turn(world, 3.5)
     assert len(seen) == 3 and not ended

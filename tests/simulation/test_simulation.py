@@ -15,18 +15,22 @@ PER_TEST = 6
 KEPT = [int(line.split("#")[0]) for line in (Path(__file__).parent / "seeds.txt").read_text().splitlines()
         if line.split("#")[0].strip()]  # fmt: skip
 CAUGHT_WITHIN = {
+    "approvals_go_on_after_an_unreadable_entry": 10,
     "claim_after_send": 20,
     "claim_refusal_not_final": 20,
     "dedupe_by_order_id": 20,
     "fence_after_tail": 40,
     "guard_that_polls_redis": 10,
     "halt_acknowledged_at_redis": 10,
+    "identity_not_checked": 10,
     "lease_dated_from_the_reply": 20,
     "lease_on_the_servers_ttl": 10,
+    "login_not_checked": 10,
     "modify_of_an_order_not_shown": 30,
     "no_fencing": 20,
     "no_incarnation_check": 40,
     "resend_on_unknown": 20,
+    "unreadable_entries_forgotten": 10,
     "unit_commit_in_two_steps": 20,
     "working_released_on_status": 20,
 }

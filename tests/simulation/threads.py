@@ -1,54 +1,79 @@
-"""Blocking threads of a simulated process: real threads, of which the world lets one run at a time.
+"""Blocking threads of a simulated process, run as generators: the world resumes one where it blocks.
 
-They stand in for the standard library's where a service starts one (the renewal of a lease), so that its code runs
-unchanged: it blocks, and the world goes on until it is time to let it run again.
+They stand in for the standard library's where a service starts one (the renewal of a lease). Its own code runs, with
+one change that is made from its source: a call that blocks (`BLOCKING`) becomes `yield from` the same call's steps, so
+that the world goes on until it is time to let the thread run again. Real threads did the same for two switches of the
+machine's scheduler each time.
 """
 
 from __future__ import annotations
+import __future__
 
-import threading
-from collections.abc import Callable
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Generator
+from functools import lru_cache
+from types import FunctionType, MethodType
 from typing import Any
 
 from tests.simulation.kernel import NS, STEP_NS, Process, World
 
+BLOCKING = ("wait", "renew")
+"""Methods that block a thread; a stand-in has `<name>_steps`, a generator that ends when the call would return."""
 
-class ThreadKilled(BaseException):
-    """Unwinds a blocking thread of a process that is no more."""
+Steps = Generator[None, None, Any]
+
+
+class _Blocks(ast.NodeTransformer):
+    """Makes each blocking call one that yields while it blocks."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Change one call."""
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in BLOCKING:
+            node.func.attr += "_steps"
+            return ast.copy_location(ast.YieldFrom(node), node)
+        return node
+
+
+@lru_cache(maxsize=64)
+def _as_generator(function: FunctionType) -> Callable[..., Steps]:
+    """Return the same function, as a generator that yields where it blocks; it may not be a closure."""
+    assert not function.__closure__, f"{function.__qualname__} is a closure: give it what it needs as arguments"
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    ast.increment_lineno(tree, function.__code__.co_firstlineno - 1)
+    made = ast.fix_missing_locations(_Blocks().visit(tree))
+    names: dict[str, Any] = {}
+    code = compile(made, function.__code__.co_filename, "exec", __future__.annotations.compiler_flag)
+    exec(code, function.__globals__, names)
+    found: Callable[..., Steps] = names[function.__name__]
+    return found
+
+
+def steps_of(target: Callable[..., None], args: tuple[Any, ...]) -> Steps:
+    """Return a thread's work as steps."""
+    if isinstance(target, MethodType):
+        return _as_generator(target.__func__)(target.__self__, *args)
+    assert isinstance(target, FunctionType)
+    return _as_generator(target)(*args)
 
 
 class SimThread:
-    """A thread that runs only while the world waits for it: stands in for `threading.Thread` of a process."""
+    """A thread of a process that runs only when the world lets it: stands in for `threading.Thread`."""
 
     def __init__(
         self, target: Callable[..., None], args: tuple[Any, ...] = (), name: str = "", *, process: Process
     ) -> None:
+        _ = name
         self._process = process
-        self._target = target
-        self._args = args
-        self._go = threading.Semaphore(0)
-        self._is_killed = False
+        self._steps = steps_of(target, args)
         self.is_done = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         process.threads.append(self)
 
     def start(self) -> None:
         """Begin soon."""
-        self._thread.start()
         self.resume_after(STEP_NS)
-
-    def _run(self) -> None:
-        self._go.acquire()
-        try:
-            if not self._is_killed:
-                self._target(*self._args)
-        except ThreadKilled:
-            pass
-        except Exception as e:
-            self._process.world.failures.append((f"{self._process.name}/thread", e))
-        finally:
-            self.is_done = True
-            self._process.world.baton.release()
 
     def resume_after(self, delay_ns: int) -> None:
         """Let it run again after a delay."""
@@ -62,25 +87,22 @@ class SimThread:
         if process.paused_until > world.now:
             world.at(process.paused_until, self.resume)
             return
-        before, world.current = world.current, process
-        self._go.release()
-        world.baton.acquire()
-        world.current = before
-
-    def block(self) -> None:
-        """Give the baton back; returns when resumed. Called by the thread itself."""
-        self._process.world.baton.release()
-        self._go.acquire()
-        if self._is_killed:
-            raise ThreadKilled
+        before = world.current, world.thread
+        world.current, world.thread = process, self
+        try:
+            next(self._steps)
+        except StopIteration:
+            self.is_done = True
+        except Exception as e:
+            self.is_done = True
+            world.failures.append((f"{process.name}/thread", e))
+        finally:
+            world.current, world.thread = before
 
     def kill(self) -> None:
-        """Unwind it and wait for its end."""
-        if not self.is_done and self._thread.is_alive():
-            self._is_killed = True
-            self._go.release()
-            self._process.world.baton.acquire()
-        self._thread.join()
+        """Unwind it."""
+        self.is_done = True
+        self._steps.close()
 
 
 class SimEvent:
@@ -102,23 +124,22 @@ class SimEvent:
             thread.resume_after(STEP_NS)
         self._waiters.clear()
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block the calling thread until the flag is set, at most `timeout` seconds of its process's clock."""
+    def wait_steps(self, timeout: float) -> Steps:
+        """Block the running thread until the flag is set, at most `timeout` seconds of its process's clock."""
+        if self._is_set:
+            return True
         thread = running_thread(self._world)
-        if self._is_set or timeout is None:
-            return self._is_set
         process = thread._process
         due = process.true_ns(process.monotonic_ns() + int(timeout * NS))
         self._waiters.append(thread)
         is_over = False
 
         def fire() -> None:
-            nonlocal is_over
             if not is_over and not self._is_set:
                 thread.resume()
 
         self._world.at(due, fire)
-        thread.block()
+        yield
         is_over = True
         if thread in self._waiters:
             self._waiters.remove(thread)
@@ -127,6 +148,5 @@ class SimEvent:
 
 def running_thread(world: World) -> SimThread:
     """Return the simulated thread that runs now."""
-    me = threading.current_thread()
-    assert world.current is not None
-    return next(each for each in world.current.threads if each._thread is me)
+    assert world.thread is not None
+    return world.thread

@@ -274,6 +274,7 @@ class OrderBook:
             track.quantity = order.quantity
             track.limit_price, track.stop_price = order.limit_price, order.stop_price
             track.order_type, track.tif = order.order_type or track.order_type, order.tif or track.tif
+            track.outside_rth = order.outside_rth
         if order.is_completed and track.quantity == ZERO:
             track.quantity = order.quantity or order.filled or ZERO
         track.perm_id = order.perm_id or track.perm_id

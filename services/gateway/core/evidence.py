@@ -33,6 +33,7 @@ class BrokerOrder:
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     tif: str = "DAY"
+    outside_rth: bool = False
     order_id: int = 0
     client_id: int = 0
     parent_id: int = 0

@@ -106,8 +106,8 @@ def _event(
         order_ref=order_ref(deployment_id, intent.intent_id, leg.leg), state=state,  # type: ignore[arg-type]
         strategy=intent.strategy, account=intent.account, con_id=intent.con_id, contract=intent.contract,
         side=leg.side, quantity=leg.quantity, order_type=leg.order_type, limit_price=leg.limit_price,
-        stop_price=leg.stop_price, tif=leg.tif, parent_leg=leg.parent_leg, group=intent.group,
-        remaining=leg.quantity, order_id=order_id, client_id=client_id, by=by, code=code, text=text,
+        stop_price=leg.stop_price, tif=leg.tif, outside_rth=leg.outside_rth, parent_leg=leg.parent_leg,
+        group=intent.group, remaining=leg.quantity, order_id=order_id, client_id=client_id, by=by, code=code, text=text,
         is_reducing=command.is_reducing, intent_ts_ns=intent.ts_init_ns,
     )  # fmt: skip
 

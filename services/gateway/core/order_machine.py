@@ -140,6 +140,7 @@ class OrderTrack:
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     tif: str = "DAY"
+    outside_rth: bool = False
     parent_leg: int | None = None
     group: Group = Group.SINGLE
     is_external: bool = False
@@ -193,7 +194,7 @@ class OrderTrack:
         """Return what a reader of `orders` would notice; an event is published when it changes."""
         return (
             self.state, self.filled, self.quantity, self.limit_price, self.stop_price, self.order_id, self.client_id,
-            self.perm_id, self.average_price, self.code,
+            self.perm_id, self.average_price, self.code, self.outside_rth,
         )  # fmt: skip
 
     def apply(self, fact: OrderFact, *, by: str = "broker", code: str = "", text: str = "") -> None:
@@ -229,8 +230,9 @@ class OrderTrack:
             ts_init_ns=now_ns, ts_event_ns=now_ns, intent_id=self.intent_id, leg=self.leg, order_ref=self.order_ref,
             state=self.state, previous=self.previous, strategy=self.strategy, account=self.account, con_id=self.con_id,
             contract=self.contract, side=self.side, quantity=self.quantity, order_type=self.order_type,
-            limit_price=self.limit_price, stop_price=self.stop_price, tif=self.tif, parent_leg=self.parent_leg,
-            group=self.group, filled=self.filled, remaining=self.remaining, average_price=self.average_price,
+            limit_price=self.limit_price, stop_price=self.stop_price, tif=self.tif, outside_rth=self.outside_rth,
+            parent_leg=self.parent_leg, group=self.group, filled=self.filled, remaining=self.remaining,
+            average_price=self.average_price,
             order_id=self.order_id, client_id=self.client_id, perm_id=self.perm_id, broker_status=self.broker_status,
             by=self.by, code=self.code, text=self.text, is_external=self.is_external, is_reducing=self.is_reducing,
             intent_ts_ns=self.intent_ts_ns,
@@ -243,7 +245,8 @@ def track_of(event: OrderEvent) -> OrderTrack:
         order_ref=event.order_ref, intent_id=event.intent_id, leg=event.leg, strategy=event.strategy,
         account=event.account, con_id=event.con_id, side=event.side, quantity=event.quantity,
         order_type=event.order_type, contract=event.contract, limit_price=event.limit_price,
-        stop_price=event.stop_price, tif=event.tif, parent_leg=event.parent_leg, group=event.group,
+        stop_price=event.stop_price, tif=event.tif, outside_rth=event.outside_rth, parent_leg=event.parent_leg,
+        group=event.group,
         is_external=event.is_external, is_reducing=event.is_reducing, intent_ts_ns=event.intent_ts_ns,
         state=event.state, previous=event.previous, reported=event.filled, average_price=event.average_price,
         order_id=event.order_id, client_id=event.client_id, perm_id=event.perm_id,

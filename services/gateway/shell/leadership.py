@@ -100,6 +100,8 @@ class Gateway:
             "link": str(state),
             "link_reason": trading.link.reason if trading is not None else self.watch.link.reason,
             "data_link": str(self.watch.link.state),
+            "data_link_reason": self.watch.link.reason,
+            "data_link_code": self.watch.link.code,
             "broken_farms": self.watch.link.broken_farms,
             "client_id": self._settings.client_id,
             "trading_client_id": trading.client_id if trading is not None else 0,

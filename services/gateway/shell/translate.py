@@ -88,7 +88,7 @@ def order_of(contract: Any, order: Any, state: Any, *, is_completed: bool, is_li
         account=order.account, con_id=contract.conId, side=side_of(order.action),
         quantity=number(order.totalQuantity) or ZERO, order_type=kind, perm_id=order.permId,
         order_ref=order.orderRef or "", contract=name_of(contract), limit_price=limit, stop_price=stop,
-        tif=order.tif or "DAY", order_id=0 if is_completed else order.orderId,
+        tif=order.tif or "DAY", outside_rth=bool(order.outsideRth), order_id=0 if is_completed else order.orderId,
         client_id=0 if is_completed else order.clientId, parent_id=0 if is_completed else order.parentId,
         status=state.status or getattr(state, "completedStatus", ""), filled=filled,
         text=getattr(state, "completedStatus", "") or getattr(state, "warningText", "") or "",

@@ -16,7 +16,7 @@ from services.gateway.core.link import Link, LinkAct, LinkTiming
 from services.gateway.core.order_machine import OrderFact
 from services.gateway.core.reconcile import missing_external
 from services.gateway.core.tws_codes import CodeKind, CodeTable
-from services.gateway.ports import SessionListener
+from services.gateway.ports import ClientIdInUse, SessionListener
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.account import AccountDesk
 from services.gateway.shell.feed import FeedDesk
@@ -174,7 +174,7 @@ class Watch:
             except TransientError as e:
                 if str(e) != self.link.reason:
                     get_logger().warning("data_link.refused", client_id=settings.client_id, reason=str(e))
-                self.link.closed(str(e))
+                self.link.closed(str(e), 326 if isinstance(e, ClientIdInUse) else 0)
                 await self._clock.sleep(self.link.retry_in_s(random_fraction()))
                 continue
             self.link.connected(self._clock.monotonic_ns())

@@ -28,15 +28,15 @@ class Activity:
     """The counts. `started_ns` is when the trading day that is counted began."""
 
     __slots__ = (
-        "_contents", "_day", "_last_ns", "_until_ns", "fills", "orders", "rejects", "repeats", "started_ns", "trades",
-        "turnover",
+        "_contents", "_day", "fills", "last_ns", "orders", "rejects", "repeats", "started_ns", "trades", "turnover",
+        "until_ns",
     )  # fmt: skip
 
     def __init__(self, day: TradingDay) -> None:
         self._day = day
         self._contents: dict[Content, int] = {}
         self.started_ns = 0
-        self._until_ns = 0
+        self.until_ns = 0
         self.turnover = ZERO
         """Base currency bought and sold in the day."""
         self.trades = 0
@@ -46,16 +46,17 @@ class Activity:
         """Strategy → executions of the day."""
         self.repeats: dict[Repeat, int] = {}
         """Strategy, conId, is it a buy → orders approved in the day, until a person resumes the strategy."""
-        self._last_ns: dict[tuple[str, int], int] = {}
+        self.last_ns: dict[tuple[str, int], int] = {}
+        """Strategy, conId → when an order or modify was approved last."""
         self.rejects: dict[str, int] = {}
         """Strategy → orders that the broker rejected in a row."""
 
     def advance(self, now_ns: int) -> None:
         """Begin to count anew where a trading day has begun."""
-        if now_ns < self._until_ns:
+        if now_ns < self.until_ns:
             return
         start_ns = self._day.start_ns(now_ns)
-        self._until_ns = self._day.end_ns
+        self.until_ns = self._day.end_ns
         if start_ns > self.started_ns:
             self.started_ns = start_ns
             self.turnover, self.trades = ZERO, 0
@@ -65,7 +66,7 @@ class Activity:
         """Count an approved intent."""
         self.advance(now_ns)
         self.orders[intent.strategy] = self.orders.get(intent.strategy, 0) + 1
-        self._last_ns[intent.strategy, intent.con_id] = now_ns
+        self.last_ns[intent.strategy, intent.con_id] = now_ns
         key = repeat_key(intent)
         self.repeats[key] = self.repeats.get(key, 0) + 1
         if len(self._contents) >= CONTENTS_MAX:
@@ -102,7 +103,7 @@ class Activity:
 
     def seen_ns(self, intent: Intent, since_ns: int) -> int:
         """Return when an intent of the same content was approved last, 0 if not since `since_ns`."""
-        if self._last_ns.get((intent.strategy, intent.con_id), 0) < since_ns:
+        if self.last_ns.get((intent.strategy, intent.con_id), 0) < since_ns:
             return 0  # the usual case: nothing at all was asked for in this contract
         seen_ns = self._contents.get(content_of(intent), 0)
         return seen_ns if seen_ns >= since_ns else 0

@@ -4,8 +4,11 @@ Two latches make a halt: the operator's word on `control`, which counts at once,
 confirm. Resuming needs both gone. Where the stage is not known, the state is halted.
 
 A breaker trips by itself and stays tripped until `cq resume` (of the account, or of its strategy). Its rung says what
-follows: "warn" only says so, "reduce_only" lets reductions pass only, "halt" asks for a halt of the account as well,
-which cancels the orders that add risk. None goes further by itself: a position is closed by a person.
+follows, each with what those before it do: "warn" only says so; "no_entries" refuses orders that open, while those that
+work may still be changed where nothing is added; "reduce_only" lets reductions pass only; "cancel_entries" cancels the
+working orders that add exposure; "halt" asks for a halt of the whole account, which the gateway and the guard hold;
+"flatten" closes what the strategy owns (of an account's breaker: what all own, halted). Only losses, drawdowns and
+rejections have rungs: lost heartbeats, stale data and books that do not add up go no further than reduce-only.
 """
 
 from __future__ import annotations
@@ -29,12 +32,22 @@ class Trip:
     rung: str
 
 
+@dataclass(frozen=True, slots=True)
+class Flatten:
+    """A request to close what strategies own; it stands until a resume of its scope or of the account."""
+
+    control_id: str
+    scope: str
+    who: str
+    reason: str
+
+
 class Breakers:
     """What is stopped, and why; each reason is one sentence."""
 
     __slots__ = (
         "_accepted", "_day_start_ns", "_lowest_pnl", "_paused", "_paused_shown", "_peak_pnl", "_pnl", "_requested",
-        "_scoped", "_stage", "_stage_reason", "is_calm", "pnl_seen_for", "trips",
+        "_scoped", "_stage", "_stage_reason", "flattens", "is_calm", "pnl_seen_for", "trips",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -44,6 +57,7 @@ class Breakers:
         self._scoped: dict[str, str] = {}
         self._paused: dict[str, str] = {}
         self._paused_shown: dict[str, str] = {}
+        self.flattens: list[Flatten] = []
         self.trips: dict[str, Trip] = {}
         """What tripped, by `name` (of the account) or `name:strategy`."""
         self._accepted = ZERO
@@ -64,14 +78,18 @@ class Breakers:
             self._requested = reason
         elif control.action is ControlAction.RESUME and control.scope == "account":
             self._requested = ""
+            self.flattens = []
             self.trips = {}
             self.pnl_seen_for = None
             self._accepted = self._lowest_pnl = min(ZERO, self._pnl)  # who resumes knows what was lost till now
             self._peak_pnl = self._pnl
+        elif control.action is ControlAction.FLATTEN:
+            self._flatten(control, reason)
         elif control.action is ControlAction.HALT:
             self._scoped[control.scope] = reason
         elif control.action is ControlAction.RESUME:
             self._scoped.pop(control.scope, None)
+            self.flattens = [one for one in self.flattens if one.scope != control.scope]
             self._end_trips(name)
         elif control.action is ControlAction.PAUSE_STRATEGY:
             self._paused[name or kind] = reason
@@ -80,6 +98,14 @@ class Breakers:
             self._paused_shown.pop(name or kind, None)
             self._end_trips(name or kind)
         self._note()
+
+    def _flatten(self, control: Control, reason: str) -> None:
+        if control.scope == "account":
+            self._requested = reason
+        else:
+            self._scoped[control.scope] = reason
+        if all(one.scope != control.scope for one in self.flattens):
+            self.flattens.append(Flatten(control.control_id, control.scope, control.who, control.reason))
 
     def _end_trips(self, strategy: str) -> None:
         self.trips = {name: trip for name, trip in self.trips.items() if name.partition(":")[2] != strategy}
@@ -138,6 +164,7 @@ class Breakers:
             "requested": self._requested,
             "scoped": dict(self._scoped),
             "paused": dict(self._paused),
+            "flattens": [[one.control_id, one.scope, one.who, one.reason] for one in self.flattens],
             "trips": {name: [one.text, one.limit, one.measured, one.rung] for name, one in self.trips.items()},
             "pnl": [str(one) for one in (self._accepted, self._lowest_pnl, self._peak_pnl, self._pnl)],
             "day_start_ns": self._day_start_ns,
@@ -148,6 +175,7 @@ class Breakers:
         self._requested = stored["requested"]
         self._scoped = dict(stored["scoped"])
         self._paused = dict(stored["paused"])
+        self.flattens = [Flatten(*row) for row in stored.get("flattens", [])]
         self.trips = {name: Trip(*row) for name, row in stored["trips"].items()}
         self._accepted, self._lowest_pnl, self._peak_pnl, self._pnl = [Decimal(one) for one in stored["pnl"]]
         self._day_start_ns = stored["day_start_ns"]

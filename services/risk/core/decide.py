@@ -1,5 +1,8 @@
 """Turn an intent into its one decision and, if approved, its command: the only place that builds a `Command` (P1).
 
+Nearly every approval is proven in one go (`quick.py`); where that fails, every rule is asked by itself, so that a
+rejection lists everything that is wrong. Both ways answer the same.
+
 `decide` is pure: it reads the book and changes nothing but cached values. The caller reserves an approval at once
 (`reserve`), before the next intent is decided; the written decision entry is the reservation that others read.
 """
@@ -7,24 +10,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
+
+from pydantic import BaseModel
 
 from services.risk.core.case import Case
 from services.risk.core.exposure import Book
-from services.risk.core.limits import Limits
+from services.risk.core.limits import Limits, Stage
+from services.risk.core.quick import COVERED, MINUTE_NS, Terms, has_trouble, only_reduced, proves
 from services.risk.core.rule import Finding, Rule
 from services.risk.core.rules import MALFORMED, RULES
 from services.risk.core.tripping import trip_account, trip_strategy
-from shared.messages.base import Message
-from shared.messages.orders import Command, Decision, Intent, RuleResult
+from shared.messages.orders import Command, Decision, Intent, IntentAction, RuleResult, Side
+from shared.money import ZERO
 
-M = TypeVar("M", bound=Message)
 Checks = tuple[Callable[[Case], Finding | None], ...]
 _KINDS = 24
 """Kinds of case: how far it reduces, is it a modify, is it a group, is something wrong."""
-_FIELDS: dict[type[Message], set[str]] = {cls: set(cls.model_fields) for cls in (Decision, Command)}
-_new, _put = object.__new__, object.__setattr__
+_DECISION_FIELDS, _COMMAND_FIELDS = set(Decision.model_fields), set(Command.model_fields)
+_new = object.__new__
+# A message of values that need no check is put together by hand: they came out of a validated message, and pydantic
+# would read the intent inside a command again, all legs of it. `test_decide.py` compares with what the class makes.
+_slots = vars(BaseModel)
+_put_values, _put_fields = _slots["__dict__"].__set__, _slots["__pydantic_fields_set__"].__set__
+_put_extra, _put_private = _slots["__pydantic_extra__"].__set__, _slots["__pydantic_private__"].__set__
+_PLACE, _OBSERVE, _BUY = IntentAction.PLACE, Stage.OBSERVE, Side.BUY
 
 
 class Verdict(NamedTuple):
@@ -33,6 +45,9 @@ class Verdict(NamedTuple):
     decision: Decision
     command: Command | None
     rates: tuple[float, float, float, float]
+
+
+_verdict = partial(tuple.__new__, Verdict)
 
 
 class RuleBook:
@@ -48,6 +63,8 @@ class RuleBook:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
         self._offset = next(RuleBook._made) * _KINDS
+        self._about_terms = [rule for rule in rules if rule.is_about_terms]
+        self._others = [rule for rule in rules if not (rule.is_about_terms or _is_proven_silent(rule))]
 
     def checks_for(self, case: Case) -> Checks:
         """Return the checks of the rules to ask about one case."""
@@ -62,6 +79,71 @@ class RuleBook:
         if checks is None:
             checks = case.limits.plans[kind] = tuple(rule.check for rule in self.rules if _is_asked(rule, case))
         return checks
+
+    def proven(self, intent: Intent, book: Book, limits: Limits, now_ns: int) -> bool | None:
+        """Return whether an order only reduces, if it is proven that no rule objects to it; None if it is not.
+
+        The book has been brought up to `now_ns`.
+        """
+        legs, strategy, contract = intent.legs, intent.strategy, book.contracts.get(intent.con_id)
+        leg = legs[0]
+        if (
+            contract is None
+            or len(legs) > 1
+            or leg.stop_price is not None
+            or leg.outside_rth
+            or intent.action is not _PLACE
+            or limits.mistakes
+            or limits.stage is _OBSERVE
+        ):
+            return None
+        if contract.is_price_old:
+            book.sums.refresh(contract)
+        limit_set = limits.for_order(strategy, intent.con_id, contract.info) if limits.has_tables else limits.base
+        loss_max, rejects = limit_set.strategy_loss_max, book.activity.rejects
+        if strategy in rejects or (loss_max is not None and now_ns >= book.profits_due_ns.get(strategy, 0)):
+            trip_strategy(book, strategy, limit_set, now_ns)
+        if has_trouble(book, contract):
+            return None
+        terms: Terms | None = contract.terms.get(strategy)
+        if (
+            terms is None
+            or terms.limits is not limit_set
+            or terms.info is not contract.info
+            or not terms.from_ns <= now_ns < terms.until_ns
+            or terms.owner is not self
+        ):
+            terms = self._terms(intent, book, limits, now_ns)
+        if not terms.is_plain or not proves(intent, leg, book, contract, terms, now_ns):
+            return None
+        if self._others and not self._others_are_silent(intent, book, limits, now_ns):
+            return None
+        return contract.total != ZERO and leg.quantity <= only_reduced(contract, 1 if leg.side is _BUY else -1)
+
+    def _terms(self, intent: Intent, book: Book, limits: Limits, now_ns: int) -> Terms:
+        """Resolve the limits of a strategy in a contract, and ask the rules about these terms."""
+        case = Case(intent, book, limits, now_ns)
+        case.is_reducing = case.is_strategy_reducing = False
+        terms = Terms(self, case.limits, intent.strategy, case.contract, book, now_ns)
+        for rule in self._about_terms:
+            if not rule.is_on(case.limits):
+                continue
+            if rule.check(case) is not None:
+                terms.is_plain = False
+            terms.until_ns = min(terms.until_ns, rule.silent_until_ns(case))
+        if not terms.is_plain:
+            terms.until_ns = terms.from_ns + MINUTE_NS
+        case.contract.terms[intent.strategy] = terms
+        return terms
+
+    def _others_are_silent(self, intent: Intent, book: Book, limits: Limits, now_ns: int) -> bool:
+        case = Case(intent, book, limits, now_ns)
+        case.is_reducing = case.is_strategy_reducing = False
+        return all(rule.check(case) is None for rule in self._others if _is_asked(rule, case))
+
+
+def _is_proven_silent(rule: Rule) -> bool:
+    return type(rule) in COVERED or rule.is_for_trouble or rule.is_for_modifies or rule.is_for_groups
 
 
 def _is_asked(rule: Rule, case: Case) -> bool:
@@ -79,7 +161,7 @@ RULE_BOOK = RuleBook(RULES)
 
 
 def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleBook = RULE_BOOK) -> Verdict:
-    """Evaluate every rule and return the decision, with the command if no hard rule failed.
+    """Return the decision of every rule about an intent, with the command if no hard rule failed.
 
     Args:
         intent: what is asked for.
@@ -88,9 +170,26 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleB
         now_ns: wall time.
         rules: in the order in which the first failure decides.
     """
-    book.advance(now_ns)
-    book.activity.advance(now_ns)
-    trip_account(book, limits.base)
+    _bring_up(book, limits, now_ns)
+    is_reducing = rules.proven(intent, book, limits, now_ns)
+    if is_reducing is not None:
+        contract = book.contracts[intent.con_id]
+        return _approved(intent, book, now_ns, contract.terms[intent.strategy].rates, (), is_reducing)
+    return decide_by_rules(intent, book, limits, now_ns, rules)
+
+
+def _bring_up(book: Book, limits: Limits, now_ns: int) -> None:
+    if book.sums.dirty or book.differing:
+        book.advance(now_ns)
+    if now_ns >= book.activity.until_ns:
+        book.activity.advance(now_ns)
+    if book.breakers.pnl_seen_for is not limits.base:
+        trip_account(book, limits.base)
+
+
+def decide_by_rules(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleBook = RULE_BOOK) -> Verdict:
+    """Evaluate every rule by itself; as `decide`, for all that the quick proof does not cover."""
+    _bring_up(book, limits, now_ns)
     case = Case(intent, book, limits, now_ns)
     trip_strategy(book, intent.strategy, case.limits, now_ns)
     if book.breakers.trips:
@@ -105,51 +204,66 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleB
                 failed = (*failed, result)
             else:
                 warned = (*warned, result)
-    decision = _made(
-        Decision,
-        {
-            "ts_init_ns": now_ns,
-            "intent_id": intent.intent_id,
-            "approved": not failed,
-            "code": failed[0].code if failed else "",
-            "text": failed[0].text if failed else "",
-            "failed": failed,
-            "warned": warned,
-            "con_id": intent.con_id,
-            "strategy": intent.strategy,
-            "account": intent.account,
-            "is_reducing": case.is_reducing,
-            "intent_ts_ns": intent.ts_init_ns,
-        },
+    if not failed:
+        return _approved(intent, book, now_ns, case.limits.rates, warned, case.is_reducing)
+    decision = Decision(
+        intent_id=intent.intent_id,
+        approved=False,
+        code=failed[0].code,
+        text=failed[0].text,
+        failed=failed,
+        warned=warned,
+        con_id=intent.con_id,
+        strategy=intent.strategy,
+        account=intent.account,
+        is_reducing=case.is_reducing,
+        intent_ts_ns=intent.ts_init_ns,
+        ts_init_ns=now_ns,
     )
-    if failed:
-        return Verdict(decision, None, case.limits.rates)
-    command = _made(
-        Command,
-        {
-            "ts_init_ns": now_ns,
-            "intent": intent,
-            "not_after_ns": intent.valid_until_ns,
-            "incarnation": book.incarnation,
-            "is_reducing": case.is_reducing,
-            "risk_epoch": book.epoch,
-        },
-    )
-    return Verdict(decision, command, case.limits.rates)
+    return Verdict(decision, None, case.limits.rates)
 
 
-def _made(cls: type[M], values: dict[str, object]) -> M:
-    """Return a message of values that need no check: every field is named, and came out of a validated message.
-
-    pydantic would read the intent inside a command again, all legs of it, on the path where each microsecond counts;
-    `test_decide.py` compares the result with what the class itself makes.
-    """
-    message: M = _new(cls)
-    _put(message, "__dict__", values)
-    _put(message, "__pydantic_fields_set__", _FIELDS[cls])
-    _put(message, "__pydantic_extra__", None)
-    _put(message, "__pydantic_private__", None)
-    return message
+def _approved(
+    intent: Intent,
+    book: Book,
+    now_ns: int,
+    rates: tuple[float, float, float, float],
+    warned: tuple[RuleResult, ...],
+    is_reducing: bool,  # noqa: FBT001 - on the way of every order, where a keyword costs
+) -> Verdict:
+    # The longest part of a proven decision: written out, each call here would be a tenth of it.
+    decision, command = _new(Decision), _new(Command)
+    values: dict[str, object] = {
+        "ts_init_ns": now_ns,
+        "intent_id": intent.intent_id,
+        "approved": True,
+        "code": "",
+        "text": "",
+        "failed": (),
+        "warned": warned,
+        "con_id": intent.con_id,
+        "strategy": intent.strategy,
+        "account": intent.account,
+        "is_reducing": is_reducing,
+        "intent_ts_ns": intent.ts_init_ns,
+    }
+    _put_values(decision, values)
+    _put_fields(decision, _DECISION_FIELDS)
+    _put_extra(decision, None)
+    _put_private(decision, None)
+    values = {
+        "ts_init_ns": now_ns,
+        "intent": intent,
+        "not_after_ns": intent.valid_until_ns,
+        "incarnation": book.incarnation,
+        "is_reducing": is_reducing,
+        "risk_epoch": book.epoch,
+    }
+    _put_values(command, values)
+    _put_fields(command, _COMMAND_FIELDS)
+    _put_extra(command, None)
+    _put_private(command, None)
+    return _verdict((decision, command, rates))
 
 
 def refuse_malformed(intent_id: str, error: str, account: str, now_ns: int) -> Decision:

@@ -87,6 +87,7 @@ def pack_group(group: OrderGroup) -> bytes:
             *(leg.parent, leg.state, leg.is_open, leg.is_shown, str(leg.reported), str(leg.executed)),
             {stem: [revision, str(quantity)] for stem, (revision, quantity) in leg.executions.items()},
             {name: [str(terms[0]), _text(terms[1]), _text(terms[2])] for name, terms in leg.pending.items()},
+            leg.is_reducing,
         ]
         for leg in group.legs.values()
     ]
@@ -120,6 +121,7 @@ def _leg(row: list[Any]) -> Leg:
     leg.reported, leg.executed = Decimal(reported), Decimal(executed)
     leg.executions = {stem: (revision, Decimal(quantity)) for stem, (revision, quantity) in maps[0].items()}
     leg.pending = {name: (Decimal(one), _number(two), _number(three)) for name, (one, two, three) in maps[1].items()}
+    leg.is_reducing = len(maps) > 2 and maps[2]
     return leg
 
 

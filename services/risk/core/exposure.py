@@ -61,6 +61,8 @@ class Book(Orders):
         self.cash: Decimal | None = None
         self.day_trades_left: Decimal | None = None
         """Day trades that the broker still allows; -1 without a limit, None where it does not say."""
+        self.worth_seen = 1
+        """Grows with every report of the account's figures: what was made of them is made anew."""
         self.breakers = Breakers()
         self.readiness = Readiness()
         self._has_baseline = False
@@ -116,10 +118,10 @@ class Book(Orders):
         if not self._has_baseline:
             contract.broker = position
             return
-        was_mismatched = contract.is_mismatched
+        before = contract.bounds
         contract.report(position, now_ns)
         self._note_difference(contract)
-        if was_mismatched:
+        if contract.bounds != before:
             self.sums.quantities_changed(contract)
 
     def _apply_positions_complete(self, message: PositionsComplete, now_ns: int) -> None:
@@ -174,6 +176,7 @@ class Book(Orders):
             return
         if snapshot.currency and snapshot.currency != self.sums.base_currency:
             self.sums.set_base(snapshot.currency, self.contracts)
+        self.worth_seen += 1
         for tag in snapshot.values:
             if tag.tag == "BuyingPower" and tag.currency in ("", "BASE", self.sums.base_currency):
                 self.buying_power = _number(tag.value)
@@ -226,13 +229,22 @@ class Book(Orders):
         self.readiness.apply_status(status)
 
     def _apply_reconciled(self, message: Reconciled, now_ns: int) -> None:
+        before = self.readiness.reconciled_in
         self.readiness.apply_reconciled(message)
         self._try_baseline(now_ns)
+        if self.readiness.reconciled_in != before:
+            self._doubt_positions()
+
+    def _doubt_positions(self) -> None:
+        """Trust no position of our own alone: another server may have lost fills that the broker shows no more."""
+        for contract in self.contracts.values():
+            contract.doubt()
+            self.sums.quantities_changed(contract)
 
     def advance(self, now_ns: int) -> None:
         """Bring values and the comparison of the books up to `now_ns`; called before each decision."""
         self.sums.advance()
-        for contract in self._differing.values():
+        for contract in self.differing.values():
             if contract.settle(now_ns):
                 self.sums.quantities_changed(contract)
 

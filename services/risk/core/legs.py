@@ -30,8 +30,8 @@ class Leg:
     """
 
     __slots__ = (
-        "executed", "executions", "is_open", "is_shown", "limit_price", "number", "parent", "pending", "quantity",
-        "reported", "sign", "state", "stop_price", "tif",
+        "executed", "executions", "is_open", "is_reducing", "is_shown", "limit_price", "number", "parent", "pending",
+        "quantity", "reported", "sign", "state", "stop_price", "tif",
     )  # fmt: skip
 
     def __init__(self, number: int, sign: int, quantity: Decimal) -> None:
@@ -45,6 +45,8 @@ class Leg:
         self.state: OrderState | None = None
         self.is_open = False
         self.is_shown = False
+        self.is_reducing = False
+        """Risk found that it only reduces; shown by the gateway with each event."""
         self.reported = ZERO
         self.executed = ZERO
         self.executions: dict[str, tuple[int, Decimal]] = {}
@@ -91,6 +93,7 @@ class Leg:
         self.stop_price = event.stop_price
         self.tif = event.tif
         self.parent = event.parent_leg
+        self.is_reducing = event.is_reducing
         reported = max(event.filled, event.quantity) if event.state is OrderState.FILLED else event.filled
         self.reported = max(self.reported, reported)
         self.is_open = not event.state.is_final

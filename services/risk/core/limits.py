@@ -1,8 +1,8 @@
 """Know every limit of one order: a profile's value, and what a strategy's, contract's or asset class's table changes.
 
 Money is in the account's base currency, quantities in shares or contracts, rates in orders per second, ages in seconds.
-A choice is "allow", "warn" or "refuse"; a rung says what a breaker that trips does: "warn", "reduce_only", or "halt",
-which asks for a halt of the account too and so cancels the orders that add risk.
+A choice is "allow", "warn" or "refuse"; a rung says what a breaker that trips does: "warn", "no_entries",
+"reduce_only", "cancel_entries", "halt" or "flatten" (`breakers.py`).
 """
 
 from __future__ import annotations
@@ -135,10 +135,16 @@ class Limits:
     stage: Stage = Stage.ARMED
     mistakes: tuple[str, ...] = ()
     _merged: dict[tuple[str, int, bool], LimitSet] = field(default_factory=dict)
+    has_tables: bool = field(init=False)
+    """Whether any order's limits may differ from the base."""
+
+    def __post_init__(self) -> None:
+        """Note, once, what each decision asks."""
+        self.has_tables = bool(self.strategies or self.contracts or self.asset_classes)
 
     def for_order(self, strategy: str, con_id: int, info: ContractInfo | None) -> LimitSet:
         """Return the limits of one order; `info` is the contract's definition, None while it is not known."""
-        if not self.strategies and not self.contracts and not self.asset_classes:
+        if not self.has_tables:
             return self.base
         key = (strategy, con_id, info is None)
         merged = self._merged.get(key)
@@ -165,7 +171,7 @@ class Limits:
         return base.takes_any_strategy or strategy == MANUAL or strategy in base.strategies
 
 
-_ORDERED = ("allow", "warn", "reduce_only", "refuse", "halt")
+_ORDERED = ("allow", "warn", "no_entries", "reduce_only", "refuse", "cancel_entries", "halt", "flatten")
 
 
 def is_tighter(name: str, one: object, other: object) -> bool:

@@ -37,7 +37,7 @@ from shared.errors import ConfigError
 from shared.messages.orders import OrderType, TimeInForce
 
 _CHOICE = ("allow", "warn", "refuse")
-_RUNG = ("warn", "reduce_only", "halt")
+_RUNG = ("warn", "no_entries", "reduce_only", "cancel_entries", "halt", "flatten")
 CHOICES = {
     **dict.fromkeys(
         (

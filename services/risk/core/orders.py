@@ -42,7 +42,7 @@ class Orders:
         self._closed: deque[tuple[int, str]] = deque()
         self.seen_ns = 0
         """Time of the newest message."""
-        self._differing: dict[int, ContractExposure] = {}
+        self.differing: dict[int, ContractExposure] = {}
         self.open_orders = 0
         self.filled_since: Decimal = ZERO
         """Base currency of fills that opened positions since the last buying power: it may not show them yet."""
@@ -266,9 +266,9 @@ class Orders:
 
     def _note_difference(self, contract: ContractExposure) -> None:
         if contract.differs_since_ns:
-            self._differing[contract.con_id] = contract
-        elif contract.con_id in self._differing:
-            del self._differing[contract.con_id]
+            self.differing[contract.con_id] = contract
+        elif contract.con_id in self.differing:
+            del self.differing[contract.con_id]
             self.sums.quantities_changed(contract)
 
 

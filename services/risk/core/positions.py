@@ -2,14 +2,16 @@
 
 Invariants:
 1. `total` is the sum of `by_strategy`, `unassigned` included; it moves only by fills and the baseline.
-2. The broker's own figure never changes `total`: a difference that lasts makes the contract reduce-only (P11); until
-   then ours, which is exact and prompt, is used.
+2. The broker's own figure never changes `total`: a difference that lasts makes the contract reduce-only (P11).
+3. Before that the worse of both counts where the broker may know more than we do: it shows a position we never had, or
+   this book may have lost fills (`doubt`). Only where it is merely behind our last fills does ours count alone.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from decimal import Decimal
+from typing import Any
 
 from services.risk.core.legs import OrderGroup
 from services.risk.core.quotes import Quote
@@ -30,8 +32,9 @@ class ContractExposure:
 
     __slots__ = (
         "average_cost", "best_own", "bottom", "broker", "buys", "by_strategy", "con_id", "currency", "differs_since_ns",
-        "groups", "held_quantity", "info", "is_mismatched", "is_price_old", "is_used", "market_price", "open_buys",
-        "open_sells", "point", "quote", "sells", "share", "steps", "strategy_work", "top", "total", "totals",
+        "groups", "held_quantity", "info", "is_ahead", "is_doubted", "is_mismatched", "is_price_old", "is_used",
+        "market_price", "open_buys", "open_sells", "point", "quote", "sells", "share", "steps", "strategy_work",
+        "terms", "top", "total", "totals",
         "unexplained", "value", "worst_quantity", "worst_value",
     )  # fmt: skip
 
@@ -45,6 +48,10 @@ class ContractExposure:
         self.broker: Decimal | None = None
         self.differs_since_ns = 0
         self.is_mismatched = False
+        self.is_doubted = False
+        """Fills may have been lost: the broker's position counts too, until both agree."""
+        self.is_ahead = False
+        """The broker shows a position that may be newer than ours."""
         self.unexplained = ""
         self.average_cost = ZERO
         self.market_price: Decimal | None = None
@@ -58,6 +65,8 @@ class ContractExposure:
         self.is_price_old = False
         self.best_own: tuple[Decimal | None, Decimal | None] | None = None
         """Highest working buy limit and lowest working sell limit of ours, None when it must be looked up again."""
+        self.terms: dict[str, Any] = {}
+        """Strategy → the limits that hold here, resolved; kept by `decide.RuleBook`."""
         self.steps: tuple[Decimal, Decimal, Decimal] | None = None
         """Tick, size increment and smallest size where one of each holds at every price above zero."""
         self.point: Decimal | None = None
@@ -85,7 +94,19 @@ class ContractExposure:
         self.broker = broker
         if is_new and broker != self.total and broker in self.totals:
             self.differs_since_ns = max(1, now_ns)  # older than our last fills: the next report gets its time
+        if broker == self.total:
+            self.is_doubted = False
         self.compare(now_ns)
+
+    def doubt(self) -> None:
+        """Count the worse of the broker's position and ours until a report agrees: fills may have been lost."""
+        self.is_doubted = True
+        self._look()
+
+    def _look(self) -> None:
+        """See whether the broker's position may be newer than ours."""
+        differs = self.broker is not None and self.broker != self.total
+        self.is_ahead = differs and (self.is_doubted or self.broker not in self.totals)
 
     def compare(self, now_ns: int) -> None:
         """Start or end the time for which the books differ."""
@@ -93,13 +114,15 @@ class ContractExposure:
             self.differs_since_ns = 0
             self.is_mismatched = False
             self.unexplained = ""
-            self.totals.clear()
-            self.totals.append(self.total)
+            if self.broker is not None:
+                self.totals.clear()
+                self.totals.append(self.total)
         elif not self.differs_since_ns:
             self.differs_since_ns = max(1, now_ns)
+        self._look()
 
     def settle(self, now_ns: int) -> bool:
-        """Say whether the books have differed too long, and count the worse of both from then on."""
+        """Say whether the books have differed too long: the worse of both counts, and only reductions pass."""
         if self.differs_since_ns and not self.is_mismatched and now_ns - self.differs_since_ns > SETTLE_NS:
             self.is_mismatched = True
             return True
@@ -113,7 +136,7 @@ class ContractExposure:
     @property
     def bounds(self) -> tuple[Decimal, Decimal]:
         """Return (lowest, highest) position that may be true."""
-        if self.is_mismatched and self.broker is not None:
+        if self.broker is not None and (self.is_ahead or self.is_mismatched):
             return min(self.broker, self.total), max(self.broker, self.total)
         return self.total, self.total
 

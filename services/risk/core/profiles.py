@@ -44,7 +44,7 @@ PROFILES: Mapping[str, LimitSet] = {
         order_quantity_max=10, order_notional_max=2000, price_collar_percent=2, price_collar_ticks=None,
         market_slippage_percent=1, position_quantity_max=10, position_notional_max=2000,
         strategy_position_quantity_max=10, strategy_position_notional_max=2000, exposure_gross_max=5000,
-        exposure_net_max=4000, exposure_currency_max=2000, concentration_percent=25, buying_power_share="0.5",
+        exposure_net_max=4000, exposure_currency_max=2000, concentration_percent=25, buying_power_share=Decimal("0.5"),
         cash_min=0, strategy_rate_per_s=1, strategy_rate_burst=2, account_rate_per_s=2, account_rate_burst=5,
         open_orders_max=20, open_orders_side_max=5, turnover_day_max=20_000, trades_day_max=50,
         orders_per_fill_max=20, repeats="refuse", repeats_max=10, duplicates="refuse", duplicate_window_s=5,

@@ -19,7 +19,7 @@ FROZEN = frozenset((int(DataQuality.FROZEN), int(DataQuality.DELAYED_FROZEN)))
 class Quote:
     """The last prices of one contract; 0.0 means "none seen", times are wall ns of the receipt."""
 
-    __slots__ = ("_mark", "ask", "bid", "is_odd", "last", "quality", "ts_ns")
+    __slots__ = ("ask", "bid", "is_odd", "known_mark", "last", "quality", "ts_ns")
 
     def __init__(self) -> None:
         self.bid = 0.0
@@ -29,7 +29,8 @@ class Quote:
         self.ts_ns = 0
         self.is_odd = False
         """Delayed, frozen or crossed: what nearly every decision asks first."""
-        self._mark: Decimal | None = None
+        self.known_mark: Decimal | None = None
+        """`mark`, once it was asked for since the last tick."""
 
     def apply(self, kind: int, quality: int, ts_ns: int, a: float, c: float) -> None:
         """Take one tick record's kind, quality, time and prices (a: bid or trade price, c: ask)."""
@@ -40,7 +41,7 @@ class Quote:
             self.last = a if 0 < a < _HIGHEST else 0.0
         else:
             return
-        self._mark = None
+        self.known_mark = None
         self.quality = quality
         self.is_odd = quality in DELAYED or quality in FROZEN or 0.0 < self.ask < self.bid
         self.ts_ns = max(self.ts_ns, ts_ns)
@@ -65,7 +66,7 @@ class Quote:
     @property
     def mark(self) -> Decimal | None:
         """Return `price` as Decimal, None when nothing was seen."""
-        if self._mark is None:
+        if self.known_mark is None:
             price = self.price
-            self._mark = Decimal(repr(price)) if price else None
-        return self._mark
+            self.known_mark = Decimal(repr(price)) if price else None
+        return self.known_mark

@@ -11,6 +11,8 @@ from services.risk.core.case import Case
 from services.risk.core.limits import LimitSet
 from shared.messages.orders import RuleResult
 
+FOREVER_NS = 1 << 63
+
 
 class Scope(StrEnum):
     """What a rule's limit belongs to."""
@@ -52,6 +54,9 @@ class Rule:
     """Can only object while something is wrong (`Case.is_troubled`); not asked at other times."""
     is_for_modifies: ClassVar[bool] = False
     is_for_groups: ClassVar[bool] = False
+    is_about_terms: ClassVar[bool] = False
+    """The answer to an order that opens, in regular hours, depends only on its strategy, its contract's definition, the
+    limits and the time: while it stays silent, it is not asked again (`silent_until_ns`, `quick.py`)."""
     since: ClassVar[int] = 1
     """The set of rules (`limits.RULES_VERSION`) it came with: under a limits file of an older set it only warns."""
 
@@ -62,6 +67,10 @@ class Rule:
     def is_on(self, limits: LimitSet) -> bool:  # noqa: ARG002 - the rules that have a limit read it
         """Return whether these limits can make the rule object at all; one that cannot is not asked."""
         return True
+
+    def silent_until_ns(self, case: Case) -> int:  # noqa: ARG002 - the rules about time read it
+        """Return until when a rule about terms that had nothing to say will have nothing to say; wall ns."""
+        return FOREVER_NS
 
     def result(self, finding: Finding, rules_version: int) -> RuleResult:
         """Return a finding as it stands in a decision, under limits that were checked against a set of rules."""

@@ -12,7 +12,7 @@ from services.risk.core.rule import Finding, Rule, Scope, money, plain
 from shared.messages.orders import OrderLeg, Side
 
 _BUY = Side.BUY
-_ENOUGH = 50
+ENOUGH_ORDERS = 50
 """Orders of a day before the ratio of orders to executions says anything."""
 
 
@@ -92,7 +92,7 @@ class OrderEfficiency(Rule):
         """Compare orders and executions of the day."""
         strategy, activity, limit = case.intent.strategy, case.book.activity, case.limits.orders_per_fill_max
         orders = activity.orders.get(strategy, 0)
-        if orders < _ENOUGH or limit is None:
+        if orders < ENOUGH_ORDERS or limit is None:
             return None
         ratio = orders / max(1, activity.fills.get(strategy, 0))
         if ratio <= limit:
@@ -122,7 +122,7 @@ class SelfCross(Rule):
             return None
         best = contract.best_own
         if best is None:
-            best = contract.best_own = _best_own(contract)
+            best = contract.best_own = best_own(contract)
         legs = case.intent.legs
         for leg in legs[:1] if legs[0].parent_leg is None and len(legs) > 1 and legs[1].parent_leg == 0 else legs:
             against = best[1] if leg.side is _BUY else best[0]
@@ -143,7 +143,7 @@ def _reaches(leg: OrderLeg, against: Decimal) -> bool:
     return leg.limit_price >= against if leg.side is _BUY else leg.limit_price <= against
 
 
-def _best_own(contract: ContractExposure) -> tuple[Decimal | None, Decimal | None]:
+def best_own(contract: ContractExposure) -> tuple[Decimal | None, Decimal | None]:
     """Return the highest buy limit and the lowest sell limit that work; stops and children that wait do not."""
     buys: list[Decimal] = []
     sells: list[Decimal] = []

@@ -6,6 +6,7 @@ from services.risk.core.breakers import Trip
 from services.risk.core.case import Case
 from services.risk.core.rule import Finding, Rule, Scope
 from services.risk.core.tripping import DAILY_LOSS, DRAWDOWN, REJECTS, STRATEGY_LOSS
+from shared.money import ZERO
 
 
 class DailyLoss(Rule):
@@ -19,7 +20,7 @@ class DailyLoss(Rule):
 
     def check(self, case: Case) -> Finding | None:
         """Ask the breakers, which latch the loss."""
-        return _finding(case.book.breakers.trips.get(DAILY_LOSS))
+        return _finding(case, case.book.breakers.trips.get(DAILY_LOSS))
 
 
 class DrawdownMax(Rule):
@@ -34,7 +35,7 @@ class DrawdownMax(Rule):
 
     def check(self, case: Case) -> Finding | None:
         """Ask the breakers, which latch the drawdown."""
-        return _finding(case.book.breakers.trips.get(DRAWDOWN))
+        return _finding(case, case.book.breakers.trips.get(DRAWDOWN))
 
 
 class StrategyLossMax(Rule):
@@ -50,7 +51,7 @@ class StrategyLossMax(Rule):
 
     def check(self, case: Case) -> Finding | None:
         """Ask the breakers, which latch the strategy's loss."""
-        return _finding(case.book.breakers.trips.get(f"{STRATEGY_LOSS}:{case.intent.strategy}"))
+        return _finding(case, case.book.breakers.trips.get(f"{STRATEGY_LOSS}:{case.intent.strategy}"))
 
 
 class RejectsMax(Rule):
@@ -66,11 +67,13 @@ class RejectsMax(Rule):
 
     def check(self, case: Case) -> Finding | None:
         """Ask the breakers, which latch the rejections."""
-        return _finding(case.book.breakers.trips.get(f"{REJECTS}:{case.intent.strategy}"))
+        return _finding(case, case.book.breakers.trips.get(f"{REJECTS}:{case.intent.strategy}"))
 
 
-def _finding(trip: Trip | None) -> Finding | None:
+def _finding(case: Case, trip: Trip | None) -> Finding | None:
     if trip is None:
         return None
+    if trip.rung == "no_entries" and case.is_modify and case.buys <= ZERO and case.sells <= ZERO:
+        return None  # what works may be changed, as long as nothing is added
     text = f"{trip.text}: above the limit of {trip.limit}; cq resume ends it"
     return Finding(text, trip.limit, trip.measured, trip.rung == "warn")

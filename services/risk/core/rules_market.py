@@ -8,12 +8,14 @@ from services.risk.core.case import Case
 from services.risk.core.hours import Spans, is_closed, spans_of
 from services.risk.core.limits import LimitSet
 from services.risk.core.quotes import FROZEN
-from services.risk.core.rule import Finding, Rule, Scope, plain
+from services.risk.core.rule import FOREVER_NS, Finding, Rule, Scope, plain
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Side
 
 Hours = tuple[Spans, int]
 _NS_PER_S = 1_000_000_000
+_MINUTE_NS = 60 * _NS_PER_S
+_DAY_NS = 86_400 * _NS_PER_S
 
 
 class MarketSlippage(Rule):
@@ -105,6 +107,7 @@ class MarketClosed(Rule):
     limit_name = "market_closed"
     citation = "SEC 15c3-5(c)(2)(i)"
     since = 2
+    is_about_terms = True
 
     def __init__(self) -> None:
         self._spans: dict[int, tuple[ContractInfo, tuple[Hours, Hours]]] = {}
@@ -126,6 +129,15 @@ class MarketClosed(Rule):
         kind = "trading" if outside else "regular trading"
         return Finding(f"the market of {info.name} is outside its {kind} hours", choice, "closed", choice == "warn")
 
+    def silent_until_ns(self, case: Case) -> int:
+        """Return when the hours known now change next."""
+        info = case.contract.info
+        if info is None or not info.time_zone:
+            return FOREVER_NS
+        spans, listed_to = self._hours(info)[False]
+        edges = [listed_to, *(edge for span in spans for edge in span)]
+        return min([edge for edge in edges if edge > case.now_ns], default=FOREVER_NS)
+
     def _hours(self, info: ContractInfo) -> tuple[Hours, Hours]:
         """Return regular and all hours, read once per definition."""
         known = self._spans.get(info.con_id)
@@ -144,10 +156,15 @@ class BrokerWindow(Rule):
     limit_name = "broker_windows"
     citation = "architecture §4, known windows; ib-facts A.10"
     since = 2
+    is_about_terms = True
 
     def is_on(self, limits: LimitSet) -> bool:
         """Return whether windows are set."""
         return bool(limits.broker_windows)
+
+    def silent_until_ns(self, case: Case) -> int:
+        """Return when the minute is over: windows begin and end at whole ones."""
+        return case.now_ns - case.now_ns % _MINUTE_NS + _MINUTE_NS
 
     def check(self, case: Case) -> Finding | None:
         """Look the moment up in the windows."""
@@ -165,10 +182,15 @@ class NearExpiry(Rule):
     limit_name = "expiry_days_min"
     citation = "FIA: product expiry; delivery and assignment are the broker's to carry out"
     since = 2
+    is_about_terms = True
 
     def is_on(self, limits: LimitSet) -> bool:
         """Return whether there is a limit."""
         return limits.expiry_days_min is not None
+
+    def silent_until_ns(self, case: Case) -> int:
+        """Return when the day is over."""
+        return case.now_ns - case.now_ns % _DAY_NS + _DAY_NS
 
     def check(self, case: Case) -> Finding | None:
         """Compare the days left with the limit."""

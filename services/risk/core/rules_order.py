@@ -77,6 +77,7 @@ class StrategyUnknown(Rule):
     limit_name = "strategies"
     citation = "architecture §2; RTS 6 article 12(3) (whose order it is), article 18"
     applies_to_reducing = True
+    is_about_terms = True
 
     def check(self, case: Case) -> Finding | None:
         """Look the strategy up in the limits."""
@@ -97,6 +98,7 @@ class ContractUnknown(Rule):
     code = "RISK_CONTRACT_UNKNOWN"
     scope = Scope.CONTRACT
     citation = "architecture §2"
+    is_about_terms = True
 
     def check(self, case: Case) -> Finding | None:
         """Look for the contract's definition."""

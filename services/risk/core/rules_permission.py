@@ -22,6 +22,7 @@ class ContractRestricted(Rule):
     limit_name = "contracts_allowed, contracts_restricted"
     citation = "SEC 15c3-5(c)(2)(ii); RTS 6 article 15(5)"
     since = 2
+    is_about_terms = True
 
     def is_on(self, limits: LimitSet) -> bool:
         """Return whether there is a list."""

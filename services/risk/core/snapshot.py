@@ -94,6 +94,8 @@ def _take_contract(book: Book, row: list[Any]) -> None:
     contract.totals.append(contract.total)
     contract.broker = None if broker is None else Decimal(broker)
     contract.differs_since_ns, contract.is_mismatched, contract.unexplained = since_ns, is_mismatched, unexplained
+    if since_ns:
+        contract.doubt()
     contract.average_cost = Decimal(cost)
     contract.market_price = None if price is None else Decimal(price)
     book.take_back(contract)

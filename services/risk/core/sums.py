@@ -28,7 +28,14 @@ class Sums:
     """
 
     __slots__ = (
-        "_dirty", "base_currency", "by_currency", "gross_position", "gross_worst", "net_high", "net_low", "rates",
+        "base_currency",
+        "by_currency",
+        "dirty",
+        "gross_position",
+        "gross_worst",
+        "net_high",
+        "net_low",
+        "rates",
         "unvalued",
     )  # fmt: skip
 
@@ -42,13 +49,13 @@ class Sums:
         self.by_currency: dict[str, Decimal] = {}
         self.unvalued: dict[int, None] = {}
         """Contracts with a position or work whose value is unknown."""
-        self._dirty: dict[int, ContractExposure] = {}
+        self.dirty: dict[int, ContractExposure] = {}
 
     # -- what changed
 
     def price_moved(self, contract: ContractExposure) -> None:
         """Note that a contract has a new price."""
-        self._dirty[contract.con_id] = contract
+        self.dirty[contract.con_id] = contract
 
     def terms_changed(self, contract: ContractExposure) -> None:
         """Take a contract's new definition or rate."""
@@ -57,12 +64,13 @@ class Sums:
             rate = self.rate_of(info.currency)
             contract.steps = _steps(info)
             contract.point = notional(ONE, ONE, info.multiplier, info.price_magnifier, rate)
-        self._dirty[contract.con_id] = contract
+        self.dirty[contract.con_id] = contract
 
     def set_base(self, currency: str, contracts: dict[int, ContractExposure]) -> None:
         """Take the account's base currency: every value changes."""
         self.base_currency = currency
         for contract in contracts.values():
+            contract.terms.clear()
             self.terms_changed(contract)
             self._put_share(contract)
 
@@ -85,12 +93,12 @@ class Sums:
 
     def advance(self) -> None:
         """Count every contract whose price or terms changed; what has no position and no work waits until asked."""
-        for contract in self._dirty.values():
+        for contract in self.dirty.values():
             if contract.is_used or contract.broker or contract.value is None:
                 self.refresh(contract)
             else:
                 contract.is_price_old = True
-        self._dirty.clear()
+        self.dirty.clear()
 
     def refresh(self, contract: ContractExposure) -> None:
         """Bring the value of one contract up to date, and its share of the sums if it changed."""
@@ -106,7 +114,7 @@ class Sums:
         contract.recount()
         self._put_share(contract)
         if contract.is_price_old and contract.is_used:
-            self._dirty[contract.con_id] = contract
+            self.dirty[contract.con_id] = contract
 
     def _put_share(self, contract: ContractExposure) -> None:
         worst, position, high, low, currency = contract.share

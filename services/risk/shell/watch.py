@@ -1,4 +1,4 @@
-"""Let breakers trip without an order, and ask for the halt that a tripped breaker's rung wants.
+"""Let breakers trip without an order, and ask for the halt or the flatten that a tripped breaker's rung wants.
 
 Only the leader that decides acts. The halt goes through `control` like a person's, so the gateway cancels what adds
 risk and everybody sees who asked; its id is made of what tripped and when the trading day began, so a successor that
@@ -59,7 +59,7 @@ class BreakerWatch:
             await self._clock.sleep(PERIOD_S)
 
     async def look(self) -> None:
-        """Trip what has reason to, say it once, and ask for a halt where a rung wants it."""
+        """Trip what has reason to, say it once, and ask for a halt or a flatten where a rung wants it."""
         book, limits, now_ns = self._feed.book, self._limits(), self._clock.wall_ns()
         book.advance(now_ns)
         trip_account(book, limits.base)
@@ -72,16 +72,21 @@ class BreakerWatch:
             if name not in self._said:
                 self._said.add(name)
                 get_logger().error("breaker.tripped", breaker=name, reason=trip.text, rung=trip.rung)
-            if trip.rung == "halt" and name not in self._asked:
-                await self._ask_halt(name, trip.text)
+            if trip.rung in ("halt", "flatten") and name not in self._asked:
+                strategy = name.partition(":")[2]
+                if trip.rung == "halt" or not strategy:
+                    await self._ask(ControlAction.HALT, "account", name, trip.text)
+                if trip.rung == "flatten":
+                    scope = f"strategy:{strategy}" if strategy else "account"
+                    await self._ask(ControlAction.FLATTEN, scope, name, trip.text)
                 self._asked.add(name)
 
-    async def _ask_halt(self, name: str, text: str) -> None:
+    async def _ask(self, action: ControlAction, scope: str, name: str, text: str) -> None:
         started_ns = self._feed.book.activity.started_ns
         control = Control(
-            control_id=f"breaker:{name}:{started_ns}",
-            action=ControlAction.HALT,
-            scope="account",
+            control_id=f"breaker:{name}:{started_ns}" + ("" if action is ControlAction.HALT else f":{action}"),
+            action=action,
+            scope=scope,
             who=f"breaker {name}",
             reason=text,
             ts_init_ns=self._clock.wall_ns(),

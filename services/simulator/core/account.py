@@ -5,6 +5,7 @@ Invariants, in each currency and without futures and currency pairs:
 2. A position of zero has no cost.
 3. Closing a position in parts realises the same profit as closing it at once, up to rounding of 1e-20.
 
+The initial margin includes what working orders claim (`reserve.py`), so they lower the available funds.
 Margins are simple: stocks 25 % long and 30 % short (IB's intraday Reg-T account), so that buying power is four times
 the available funds; futures per contract; bought options are paid in full and lend nothing.
 
@@ -155,8 +156,8 @@ class Account:
             self.deposit(-signed * unit, instrument.currency)
         return realized
 
-    def summary(self, marks: Marks, rates: Rates) -> Summary:
-        """Return the account's state at these prices."""
+    def summary(self, marks: Marks, rates: Rates, reserved: Decimal = ZERO) -> Summary:
+        """Return the account's state at these prices; `reserved` is the initial margin that working orders claim."""
         cash = sum((amount * rates(currency) for currency, amount in self.cash.items()), ZERO)
         stock = option = gross = future = unrealized = realized = initial = maintenance = regt = long_option = ZERO
         for holding in self.holdings.values():
@@ -185,7 +186,17 @@ class Account:
                 regt += abs(value) * OVERNIGHT_MARGIN
         net = cash + stock + option + future
         return Summary(
-            net, cash, gross, stock, option, initial, maintenance, net - long_option, regt, unrealized, realized
+            net,
+            cash,
+            gross,
+            stock,
+            option,
+            initial + reserved,
+            maintenance,
+            net - long_option,
+            regt,
+            unrealized,
+            realized,
         )
 
     def by_currency(self, marks: Marks) -> dict[str, CurrencyPart]:

@@ -153,6 +153,10 @@ class AccountDesk:
             text = "Error processing request.-'bZ' : cause - Maximum number of account summary requests exceeded"
             self._floor.error(session.session, request.req_id, 322, text)
             return
+        if request.group not in ("", "All") and self._known(request.group) is None:
+            text = f"Error validating request.-'bZ' : cause - Invalid account group '{request.group}'."
+            self._floor.error(session.session, request.req_id, 321, text)
+            return
         tags = [tag.strip() for tag in request.tags.split(",") if tag.strip()]
         accounts = list(self._accounts) if request.group in ("", "All") else [request.group]
         self._summaries[(session.session, request.req_id)] = (accounts, tags)
@@ -198,7 +202,8 @@ class AccountDesk:
 
     def cancel_pnl(self, session: Session, request: rq.CancelPnL) -> None:
         """Stop a profit stream."""
-        self._pnl.pop((session.session, request.req_id), None)
+        if self._pnl.pop((session.session, request.req_id), None) is None:
+            self._floor.error(session.session, request.req_id, 10185, "Failed to cancel PNL (not subscribed)")
 
     def pnl_single(self, session: Session, request: rq.ReqPnLSingle) -> None:
         """Start the profit stream of one position."""
@@ -210,7 +215,8 @@ class AccountDesk:
 
     def cancel_pnl_single(self, session: Session, request: rq.CancelPnLSingle) -> None:
         """Stop the profit stream of a position."""
-        self._pnl_single.pop((session.session, request.req_id), None)
+        if self._pnl_single.pop((session.session, request.req_id), None) is None:
+            self._floor.error(session.session, request.req_id, 10186, "Failed to cancel PNL single (not subscribed)")
 
     def _send_pnl(self) -> None:
         self._floor.later(self._floor.config.pnl_period_ns, self._send_pnl)

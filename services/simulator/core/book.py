@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from services.simulator.core.market import Quote, Trade
 
+FIRST_COMBO_ID = 1_000_000_000
+"""From this conId on contracts are combinations, whose prices may be zero or below."""
+
 
 class Book:
     """What is known of one instrument now; prices are 0 while unknown, sizes are what is displayed."""
 
     __slots__ = (
-        "ask", "ask_left", "ask_size", "bid", "bid_left", "bid_size", "close", "con_id", "high", "is_halted", "last",
-        "last_ns", "last_size", "limit_high", "limit_low", "low", "open", "trades", "updated_ns", "volume", "vwap_sum",
+        "ask", "ask_left", "ask_size", "bid", "bid_left", "bid_size", "close", "con_id", "high", "is_halted",
+        "is_signed", "last", "last_ns", "last_size", "limit_high", "limit_low", "low", "open", "trades", "updated_ns",
+        "volume", "vwap_sum",
     )  # fmt: skip
 
     def __init__(self, con_id: int) -> None:
         self.con_id = con_id
+        self.is_signed = con_id >= FIRST_COMBO_ID
         self.bid = self.bid_size = self.bid_left = 0.0
         self.ask = self.ask_size = self.ask_left = 0.0
         self.last = self.last_size = 0.0
@@ -50,11 +55,11 @@ class Book:
     @property
     def has_quote(self) -> bool:
         """Return whether both sides are known."""
-        return self.bid > 0 and self.ask > 0
+        return (self.bid > 0 and self.ask > 0) or (self.is_signed and self.updated_ns > 0)
 
     def is_beyond_limits(self, price: float) -> bool:
         """Return whether nothing may trade at this price today."""
-        return (self.limit_high > 0 and price > self.limit_high) or price < self.limit_low
+        return (self.limit_high > 0 and price > self.limit_high) or 0 < price < self.limit_low
 
     @property
     def mid(self) -> float:

@@ -14,6 +14,7 @@ _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _SCALE = 1.0 / (1 << 53)
 _SMALL = 1.0 / (1 << 16)
+_TINY = 1.0 / (1 << 8)
 
 
 def mix(value: int) -> int:
@@ -54,6 +55,18 @@ class Chance:
         z ^= z >> 31
         return (
             (z >> 48) * _SMALL, ((z >> 32) & 0xFFFF) * _SMALL, ((z >> 16) & 0xFFFF) * _SMALL, (z & 0xFFFF) * _SMALL
+        )  # fmt: skip
+
+    def five(self) -> tuple[float, float, float, float, float]:
+        """Return five numbers in [0, 1) at the price of one: two of 8 bits, then three of 16."""
+        self._state = (self._state + _GOLDEN) & _MASK
+        z = self._state
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+        z ^= z >> 31
+        return (
+            (z >> 56) * _TINY, ((z >> 48) & 0xFF) * _TINY, ((z >> 32) & 0xFFFF) * _SMALL, ((z >> 16) & 0xFFFF) * _SMALL,
+            (z & 0xFFFF) * _SMALL,
         )  # fmt: skip
 
     def wait(self, mean: float) -> float:

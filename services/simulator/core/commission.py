@@ -39,6 +39,8 @@ def _fixed(instrument: Instrument, quantity: Decimal, value: Decimal) -> Decimal
         return max(quantity * Decimal("0.65"), Decimal(1))
     if kind == "FUT":
         return quantity * Decimal("2.25")
+    if kind == "BOND":
+        return max(value * Decimal("0.001") if quantity <= 10 else value * Decimal("0.00025"), Decimal(1))
     if kind == "CASH":
         return Decimal(2) if value * Decimal("0.00002") < 2 else value * Decimal("0.00002")
     return max(value * Decimal("0.0018"), Decimal("1.75"))

@@ -36,8 +36,9 @@ class ExchangeConfig:
         precaution_percent: limit prices further from the market get error 163; 0 is off.
         precaution_size: larger orders get error 383; 0 is off.
         history_pacing: refuse historical requests above 60 in ten minutes with error 162, five-second bars with 420.
+        is_advisor: whether the login is a financial advisor's, with groups and aliases.
         execution_days: how far back reqExecutions goes: 1 as at IB Gateway, up to 7 as TWS' trade log may be set.
-        snapshot_ns: from a snapshot's request to its end; TWS takes 11 seconds.
+        snapshot_ns: from a snapshot's request to its end if everything is known by then, else TWS' 11 seconds.
     """
 
     accounts: tuple[str, ...] = ("DUSIM0001",)
@@ -70,3 +71,4 @@ class ExchangeConfig:
     commissions: str = "fixed"
     precaution_percent: float = 0.0
     precaution_size: int = 0
+    is_advisor: bool = False

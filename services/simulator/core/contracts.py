@@ -11,7 +11,7 @@ Source: ib-facts B.5 (contractDetails), A.13 (market rules); conIds as IB publis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -41,6 +41,18 @@ class MarketRule:
             if abs(price) >= low_edge:
                 tick = increment
         return tick
+
+
+@dataclass(frozen=True, slots=True)
+class BondTerms:
+    """What a bond pays and until when; its maturity is the instrument's expiry."""
+
+    cusip: str
+    coupon: float
+    issued: str
+    ratings: str
+    kind: str
+    is_callable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +93,9 @@ class Instrument:
     initial_margin: Decimal = Decimal(0)
     """Per contract, for futures."""
     maintenance_margin: Decimal = Decimal(0)
+    bond: BondTerms | None = None
+    legs: tuple[tuple[Instrument, int], ...] = ()
+    """Of a combination: each leg, and how many of it one combination buys (below 0: sells)."""
 
     @property
     def min_tick(self) -> Decimal:
@@ -111,7 +126,9 @@ class Instrument:
             last_trade_date=self.expiry,
             strike=self.strike,
             right=self.right,
-            multiplier="" if self.sec_type in ("STK", "CASH", "IND", "CRYPTO") else format(self.multiplier, "f"),
+            multiplier=""
+            if self.sec_type in ("STK", "CASH", "IND", "CRYPTO", "BAG", "BOND")
+            else format(self.multiplier, "f"),
             exchange=exchange or self.route,
             primary_exchange=self.primary_exchange,
             currency=self.currency,
@@ -143,6 +160,9 @@ class Universe:
 
     def __init__(self, instruments: Iterable[Instrument], rules: Iterable[MarketRule]) -> None:
         self._by_id: dict[int, Instrument] = {}
+        self._combos: dict[int, Instrument] = {}
+        self.combine: Callable[[Universe, TwsContract], Listing | NotFound] = lambda *_: NotFound(NO_DEFINITION)
+        """Makes combinations; set by who offers them (`combos.py`)."""
         self._by_symbol: dict[str, list[Instrument]] = {}
         self._by_kind: dict[tuple[str, str], list[Instrument]] = {}
         for instrument in instruments:
@@ -157,7 +177,14 @@ class Universe:
 
     def by_id(self, con_id: int) -> Instrument | None:
         """Return the instrument with this conId."""
-        return self._by_id.get(con_id)
+        return self._by_id.get(con_id) or self._combos.get(con_id)
+
+    def add_combo(self, combo: Instrument, most: int) -> bool:
+        """List a combination under its conId; False if there are `most` of them."""
+        if len(self._combos) >= most:
+            return False
+        self._combos[combo.con_id] = combo
+        return True
 
     def by_symbol(self, symbol: str, sec_type: str = "STK", currency: str = "USD") -> Instrument | None:
         """Return the first instrument of this symbol, type and currency."""
@@ -178,7 +205,7 @@ class Universe:
                 return []
             return [Listing(instrument, exchange or instrument.route)]
         if wanted.sec_id:
-            found = [i for i in self._by_id.values() if wanted.sec_id_type == "ISIN" and i.isin == wanted.sec_id]
+            found = [i for i in self._by_id.values() if _has_number(i, wanted.sec_id_type, wanted.sec_id)]
         else:
             found = self._candidates(wanted)
         listings: list[Listing] = []
@@ -194,6 +221,8 @@ class Universe:
 
     def resolve(self, wanted: TwsContract) -> Listing | NotFound:
         """Return the one listing for an order or a data request, or why there is none."""
+        if wanted.sec_type == "BAG":
+            return self.combine(self, wanted)
         found = self.find(wanted)
         ids = {listing.instrument.con_id: listing for listing in found}
         if not ids:
@@ -248,6 +277,9 @@ class Universe:
         return [i for i in self._by_id.values() if i.under_con_id == con_id and i.sec_type == "OPT"]
 
     def _candidates(self, wanted: TwsContract) -> list[Instrument]:
+        if wanted.sec_type == "BOND" and wanted.symbol:  # a bond is asked for by its CUSIP or its issuer
+            name = wanted.symbol.upper()
+            return [i for i in self._by_id.values() if i.bond is not None and name in (i.bond.cusip, i.symbol)]
         if wanted.symbol and wanted.sec_type:
             return self._by_kind.get((wanted.symbol.upper(), wanted.sec_type), [])
         if wanted.symbol:
@@ -255,6 +287,12 @@ class Universe:
         if wanted.local_symbol:
             return [i for i in self._by_id.values() if (i.local_symbol or i.symbol) == wanted.local_symbol]
         return []
+
+
+def _has_number(instrument: Instrument, kind: str, number: str) -> bool:
+    if kind == "CUSIP":
+        return instrument.bond is not None and instrument.bond.cusip == number
+    return kind == "ISIN" and instrument.isin == number
 
 
 def _fits(instrument: Instrument, wanted: TwsContract) -> bool:

@@ -14,16 +14,20 @@ from collections.abc import Callable
 from services.simulator.core.contracts import Instrument, Listing, NotFound
 from services.simulator.core.depth import MAKERS, MAX_ROWS, DepthLine, send_depth
 from services.simulator.core.floor import Floor
-from services.simulator.core.generic_ticks import legal_text, parse_generic_ticks
+from services.simulator.core.generic_ticks import NEWS, legal_text, parse_generic_ticks
 from services.simulator.core.history_pacing import HistoryPacing
 from services.simulator.core.lines import DELAYED, LIVE, Line, send_first, send_quote, send_trade
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, Trade
 from services.simulator.core.sessions import Session
 from services.simulator.core.subscriptions import BarLine, Subscribers, Tape, into_bar
+from services.simulator.core.tick_text import heads, is_plain, write_quote, write_trade
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 
 BAR_S = 5
+SNAPSHOT_NS = 11 * NS_PER_S
+SNAPSHOT_STEP_NS = NS_PER_S // 4
+"""How long TWS waits for what a snapshot still lacks, and how often it looks."""
 NOT_SUBSCRIBED = (
     "Requested market data is not subscribed. Delayed market data is available.Error&{symbol} {exchange} /TOP/ALL"
 )
@@ -45,6 +49,8 @@ class DataDesk:
         self._by_contract: dict[int, Subscribers] = {}
         self._where: dict[tuple[int, int], int] = {}
         self.is_open: Callable[[Instrument], bool] = lambda _: True
+        self.is_extended: Callable[[Instrument], bool] = lambda _: True
+        """Whether a contract trades now, outside of regular hours too."""
         self.past_ticks: Callable[[Session, rq.ReqTickByTick], None] = lambda _, __: None
         self._tape_times: dict[tuple[int, str], int] = {}
         self._pacing = pacing or HistoryPacing()
@@ -71,6 +77,8 @@ class DataDesk:
         if types is None:
             return
         line = Line(session.session, request.req_id, listing.instrument, request.snapshot, wanted, types)
+        if floor.writes_ticks and is_plain(line):
+            line.heads = heads(line)
         instrument = listing.instrument
         self._subscribers(instrument.con_id).lines[(line.session, line.req_id)] = line
         self._where[(line.session, line.req_id)] = instrument.con_id
@@ -82,7 +90,8 @@ class DataDesk:
         floor.watch(instrument)
         send_first(floor, line, has_quote=shows_frozen or not is_closed)
         if line.is_snapshot:
-            floor.later(floor.config.snapshot_ns, lambda: self._end_snapshot(line))
+            until_ns = floor.now_ns + max(SNAPSHOT_NS, floor.config.snapshot_ns)
+            floor.later(floor.config.snapshot_ns, lambda: self._end_snapshot(line, until_ns))
 
     def cancel_market_data(self, session: Session, request: rq.CancelMktData) -> None:
         """Stop a subscription."""
@@ -112,7 +121,9 @@ class DataDesk:
     def _is_tape_refused(self, session: Session, request: rq.ReqTickByTick, instrument: Instrument) -> bool:
         """Check IB's limits on tick-by-tick data: kinds of contract, number, and repeats."""
         floor, kind = self._floor, request.tick_type
-        has_none = instrument.sec_type == "OPT" or (instrument.sec_type in ("CASH", "IND") and kind in TAPE_KINDS[:2])
+        has_none = instrument.sec_type in ("OPT", "BAG") or (
+            instrument.sec_type in ("CASH", "IND") and kind in TAPE_KINDS[:2]
+        )
         key = (instrument.con_id, kind)
         is_repeat = (
             floor.config.history_pacing and floor.now_ns - self._tape_times.get(key, -TAPE_REPEAT_NS) < TAPE_REPEAT_NS
@@ -146,7 +157,7 @@ class DataDesk:
         if listing is None or self._are_bars_refused(session, request, listing.instrument):
             return
         con_id = listing.instrument.con_id
-        bars = BarLine(session.session, request.req_id, listing.instrument, request.what_to_show)
+        bars = BarLine(session.session, request.req_id, listing.instrument, request.what_to_show, request.use_rth)
         self._subscribers(con_id).bars[(bars.session, bars.req_id)] = bars
         self._where[(bars.session, bars.req_id)] = con_id
         self._floor.watch(listing.instrument)
@@ -180,7 +191,7 @@ class DataDesk:
             return
         instrument = listing.instrument
         is_everywhere = (request.contract.exchange or instrument.route) == "SMART"
-        if instrument.sec_type in ("IND", "OPT") or (is_everywhere and not request.is_smart_depth):
+        if instrument.sec_type in ("IND", "OPT", "BAG") or (is_everywhere and not request.is_smart_depth):
             floor.error(session.session, number, 10092, NO_DEPTH)
             return
         running = sum(len(each.depths) for each in self._by_contract.values())
@@ -219,11 +230,21 @@ class DataDesk:
         """Return session and request id of every subscription."""
         return list(self._where)
 
+    def news_takers(self, con_id: int) -> list[tuple[int, int]]:
+        """Return session and request id of the subscriptions that take a contract's headlines."""
+        subscribers = self._by_contract.get(con_id)
+        return [key for key, line in subscribers.lines.items() if NEWS in line.wanted] if subscribers else []
+
     def tell_halted(self, con_id: int, *, is_halted: bool) -> None:
         """Tell a contract's subscribers of a trading halt or its end (tick 49)."""
         subscribers = self._by_contract.get(con_id)
         for line in subscribers.lines.values() if subscribers else ():
             self._floor.send(line.session, rs.TickGeneric(line.req_id, 49, float(is_halted)))
+
+    def release_unused(self, con_id: int) -> None:
+        """Let a contract's market rest if nobody takes its data."""
+        if con_id not in self._by_contract:
+            self._floor.release(con_id)
 
     def subscribed_contracts(self) -> int:
         """Return how many contracts are subscribed."""
@@ -291,20 +312,33 @@ class DataDesk:
         subscribers = self._by_contract.get(event.con_id)
         if subscribers is None:
             return
+        floor, lines = self._floor, subscribers.lines.values()
+        is_text = floor.writes_ticks and not floor.faults.is_active
         if isinstance(event, Quote):
-            for line in subscribers.lines.values():
-                send_quote(self._floor, line, event)
+            if lines and not (is_text and write_quote(floor, lines, event)):
+                for line in lines:
+                    send_quote(floor, line, event)
+        elif lines and not (is_text and write_trade(floor, lines, event)):
+            for line in lines:
+                send_trade(floor, line, event)
+        if subscribers.has_more:
+            self._tell_others(subscribers, event)
+
+    def _tell_others(self, subscribers: Subscribers, event: MarketEvent) -> None:
+        if isinstance(event, Quote):
             for depth in subscribers.depths.values():
                 send_depth(self._floor, depth, event)
-        else:
-            for line in subscribers.lines.values():
-                send_trade(self._floor, line, event)
         for tape in subscribers.tapes.values():
             self._tape(tape, event)
         for bars in subscribers.bars.values():
             into_bar(bars, event)
 
-    def _end_snapshot(self, line: Line) -> None:
+    def _end_snapshot(self, line: Line, until_ns: int) -> None:
+        """End a snapshot that has everything, or for which TWS has waited long enough."""
+        if not line.is_complete and self._floor.now_ns < until_ns and (line.session, line.req_id) in self._where:
+            wait_ns = min(SNAPSHOT_STEP_NS, until_ns - self._floor.now_ns)
+            self._floor.later(wait_ns, lambda: self._end_snapshot(line, until_ns))
+            return
         if self._drop((line.session, line.req_id)):
             self._floor.send(line.session, rs.TickSnapshotEnd(line.req_id))
 
@@ -336,8 +370,9 @@ class DataDesk:
         start_s = self._floor.now_ns // NS_PER_S - BAR_S
         for subscribers in self._by_contract.values():
             for bars in subscribers.bars.values():
-                if self.is_open(bars.instrument):
+                if self.is_open(bars.instrument) or (not bars.use_rth and self.is_extended(bars.instrument)):
                     self._send_bar(bars, start_s)
+                bars.restart()
 
     def _send_bar(self, bars: BarLine, start_s: int) -> None:
         price = bars.close or self._floor.mark(bars.instrument)
@@ -352,9 +387,6 @@ class DataDesk:
                 round(wap, 6) if is_trades else -1, bars.count if is_trades else -1,
             ),
         )  # fmt: skip
-        close = bars.close
-        bars.open = bars.high = bars.low = 0.0
-        bars.close, bars.volume, bars.value, bars.count = close, 0.0, 0.0, 0
 
 
 def _bbo(instrument: Instrument) -> str:

@@ -18,17 +18,20 @@ from typing import Any
 from services.simulator.core.account import Account
 from services.simulator.core.account_desk import AccountDesk
 from services.simulator.core.account_events import AccountEvents
+from services.simulator.core.advisor_desk import AdvisorDesk
+from services.simulator.core.combos import ComboMarket, resolve_combo
 from services.simulator.core.commands import Commands
 from services.simulator.core.config import ExchangeConfig
 from services.simulator.core.contracts import Instrument, Universe
 from services.simulator.core.data_desk import DataDesk
 from services.simulator.core.executions import Executions
 from services.simulator.core.fault_desk import FaultDesk
-from services.simulator.core.floor import CloseSession, Floor, Save, Turn
+from services.simulator.core.floor import CloseSession, Floor, Turn
 from services.simulator.core.history import History, Recorder
 from services.simulator.core.history_desk import HistoryDesk
 from services.simulator.core.history_pacing import HistoryPacing
 from services.simulator.core.hours import Hours
+from services.simulator.core.keeper import Keeper
 from services.simulator.core.market import NS_PER_S, MarketEvent, Quote, SyntheticMarket
 from services.simulator.core.market_events import MarketEvents
 from services.simulator.core.message_faults import MessageFaults
@@ -37,17 +40,10 @@ from services.simulator.core.order_days import OrderDays
 from services.simulator.core.order_desk import OrderDesk
 from services.simulator.core.order_faults import OrderFaults
 from services.simulator.core.pacing import Pacing
-from services.simulator.core.persistence import (
-    account_to_dict,
-    execution_from_dict,
-    execution_to_dict,
-    order_from_dict,
-    order_to_dict,
-    restore_account,
-)
 from services.simulator.core.query_desk import QueryDesk
 from services.simulator.core.reference_desk import ReferenceDesk
 from services.simulator.core.replay import Recording, open_replay, recordings_by_id
+from services.simulator.core.reports_desk import ReportsDesk
 from services.simulator.core.routes import routes
 from services.simulator.core.scanner_desk import ScannerDesk
 from services.simulator.core.scenario import Scenario, ScenarioPlayer
@@ -80,16 +76,17 @@ class Engine:
         hours: Hours | None = None,
         universe: Universe | None = None,
         keeps_state: bool = True,
+        writes_ticks: bool = False,
     ) -> None:
         """Open the exchange at `now_ns`; recordings are by symbol and begin to play at once.
 
-        Without `keeps_state` nothing is asked to be stored.
+        Without `keeps_state` nothing is asked to be stored. With `writes_ticks` usual market data is sent as text.
 
         Raises:
             BadInput: a recording's symbol is not listed.
         """
         listed = universe or default_universe(datetime.fromtimestamp(now_ns // NS_PER_S, UTC).date())
-        self.floor = floor = Floor(config, listed, now_ns)
+        self.floor = floor = Floor(config, listed, now_ns, writes_ticks=writes_ticks)
         self.hours = hours or Hours()
         self.hours.day_zone = config.time_zone
         self.accounts = {name: Account(name, config.currency) for name in config.accounts}
@@ -98,6 +95,9 @@ class Engine:
             account.previous_equity = config.cash
         self.executions = Executions()
         self.orders = OrderDesk(floor, self.accounts, self.executions, self.hours)
+        self._combos = ComboMarket(floor)
+        self.orders.fills.leg_marks = self._combos.marks
+        self._conditional = self.orders.life.conditions.by_contract
         self.days = OrderDays(floor, self.hours, self.orders.life)
         self.queries = QueryDesk(floor, self.orders.book, self.executions)
         pacing = HistoryPacing()
@@ -107,23 +107,29 @@ class Engine:
         self.history = HistoryDesk(floor, history, pacing, self.hours)
         self.data.past_ticks = self.history.past_ticks
         self.data.is_open = lambda instrument: self.hours.is_open(instrument, floor.now_ns)
+        self.data.is_extended = lambda instrument: self.hours.is_open(instrument, floor.now_ns, extended=True)
         self.account_desk = AccountDesk(floor, self.accounts, self.orders.fills)
         self.reference = ReferenceDesk(floor, self.hours)
-        self.news = NewsDesk(floor)
+        self.news = NewsDesk(floor, self.data.news_takers)
         self.scanner = ScannerDesk(floor)
+        self.reports = ReportsDesk(floor)
+        self.advisor = AdvisorDesk(floor)
         self.events = AccountEvents(self.orders, self.accounts)
         self.commands = self._open_commands()
-        self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate, self.hours.activity)
+        busy = self.hours.activity if self.hours.calendars else None
+        self._synthetic = SyntheticMarket(floor.prices, config.seed, config.tick_rate, busy)
         played = recordings_by_id(recordings or {}, listed)
         self._replay = open_replay(played, listed, floor.prices, now_ns, speed=speed, loop=loop)
         self._replayed = set(played)
         self._pacing = Pacing(config.pacing, config.messages_per_second)
         self._routes: dict[type, Callable[[Session, Any], None]] = routes(self)
-        self._keeps_state = keeps_state
-        self._saved_executions = 0
-        self._saved_ids: dict[int, int] = {}
+        self._keeper = Keeper(
+            floor, self.orders, self.executions, self.accounts, self.events, self._watch, is_on=keeps_state
+        )
+        listed.combine = resolve_combo
         floor.watch = self._watch
         floor.release = self._release
+        floor.unneeded = self.data.release_unused
         self.days.arm()
         self._arm_midnight()
 
@@ -137,6 +143,7 @@ class Engine:
                 "orders": order_faults.acts(),
                 "accounts": self.events.acts(),
                 "markets": MarketEvents(self.floor, self.data).acts(),
+                "news": self.news.acts(),
             },
         )
 
@@ -157,6 +164,8 @@ class Engine:
             self.account_desk.forget(session)
             self.history.forget(session)
             self.scanner.forget(session)
+            self.reports.forget(session)
+            self.news.forget(session)
             self._pacing.forget(session)
             self.floor.log("session_closed", session=session, client_id=entry.client_id)
         return self._finish()
@@ -271,6 +280,11 @@ class Engine:
             self.data.on_market(event)
         if con_id in self.orders.book.by_contract:
             self.orders.life.on_market(event)
+        if con_id in self._conditional:
+            self.orders.life.conditions.on_market(con_id)
+        if self._combos.needs(con_id):
+            for quote in self._combos.after(con_id, ts_ns):
+                self._on_market(quote)
 
     def _is_open(self, con_id: int, at_ns: int) -> bool:
         instrument = self.floor.universe.by_id(con_id)
@@ -293,6 +307,11 @@ class Engine:
 
     # -------------------------------------------------------------------------------------------- market
     def _watch(self, instrument: Instrument) -> None:
+        if instrument.legs:
+            quote = self._combos.watch(instrument)
+            if quote is not None and self.hours.is_open(instrument, self.floor.now_ns):
+                self._on_market(quote)
+            return
         if instrument.con_id in self._replayed or self._synthetic.is_watched(instrument.con_id):
             return
         book = self.floor.book(instrument.con_id)
@@ -311,8 +330,12 @@ class Engine:
 
     def _release(self, con_id: int) -> None:
         is_held = any(account.quantity(con_id) for account in self.accounts.values())
-        if is_held or self.orders.book.by_contract.get(con_id) or con_id in self._replayed:
+        is_ordered = con_id in self.orders.book.by_contract or con_id in self._conditional
+        if is_held or is_ordered or con_id in self._replayed or self._combos.needs(con_id):
             return
+        listed = self.floor.universe.by_id(con_id)
+        if listed is not None and listed.legs:
+            self._combos.unwatch(listed)
         self._synthetic.unwatch(con_id)
         self.floor.books.pop(con_id, None)
 
@@ -338,50 +361,12 @@ class Engine:
 
     # -------------------------------------------------------------------------------------------- state
     def _finish(self) -> Turn:
-        floor = self.floor
-        if not self._keeps_state:
-            self.orders.book.dirty.clear()
-            floor.touched_accounts.clear()
-            return floor.take_turn()
-        for order in self.orders.book.take_dirty():
-            floor.effect(Save("order", str(order.perm_id), order_to_dict(order)))
-        if len(self.executions.all) > self._saved_executions:
-            for execution in self.executions.all[self._saved_executions :]:
-                floor.effect(Save("execution", execution.exec_id, execution_to_dict(execution)))
-            self._saved_executions = len(self.executions.all)
-            floor.touched_accounts.update(self.accounts)
-        for name in sorted(floor.touched_accounts):
-            floor.effect(Save("account", name, account_to_dict(self.accounts[name])))
-        floor.touched_accounts.clear()
-        if self._saved_ids != floor.sessions.next_order_ids:
-            for client_id, order_id in floor.sessions.next_order_ids.items():
-                if self._saved_ids.get(client_id) != order_id:
-                    floor.effect(Save("next_order_id", str(client_id), {"next": order_id}))
-            self._saved_ids = dict(floor.sessions.next_order_ids)
-        return floor.take_turn()
+        self._keeper.save()
+        return self.floor.take_turn()
 
     def restore(self, kind: str, key: str, value: dict[str, Any]) -> None:
         """Take back a stored piece of state; call for all of them before the first session opens."""
-        universe = self.floor.universe
-        if kind == "listing":
-            floor = self.floor
-            floor.prices.scale(int(key), value["price_factor"])
-            self.events.rename(int(key), value["symbol"])
-        elif kind == "order":
-            order = order_from_dict(value, universe)
-            if order is not None:
-                self.orders.life.restore(order)
-        elif kind == "execution":
-            self.executions.restore(execution_from_dict(value, universe))
-            self._saved_executions = len(self.executions.all)
-        elif kind == "account" and key in self.accounts:
-            restore_account(self.accounts[key], value, universe)
-            for holding in self.accounts[key].holdings.values():
-                if holding.quantity:
-                    self._watch(holding.instrument)
-        elif kind == "next_order_id":
-            self.floor.sessions.next_order_ids[int(key)] = value["next"]
-            self._saved_ids[int(key)] = value["next"]
+        self._keeper.restore(kind, key, value)
 
     def cash(self) -> dict[str, dict[str, Decimal]]:
         """Return every account's money by currency."""

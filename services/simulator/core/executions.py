@@ -66,6 +66,11 @@ class Execution:
             last_liquidity=self.liquidity,
         )
 
+    @property
+    def has_report(self) -> bool:
+        """Return whether a commission is reported: for a combination those of its legs are."""
+        return self.contract.sec_type != "BAG"
+
     def report(self) -> CommissionReport:
         """Return message 59."""
         return CommissionReport(self.exec_id, self.commission, self.currency, self.realized)

@@ -55,6 +55,8 @@ class Save:
     value: dict[str, Any] | None
 
 
+Sendable = Response | str
+"""A message, or the frame of one that is written already (`tick_text.py`), each character a byte."""
 Effect = CloseSession | AbandonSession | SetListening | Save
 
 
@@ -62,17 +64,18 @@ Effect = CloseSession | AbandonSession | SetListening | Save
 class Turn:
     """What one call of the engine wants done: bytes of these responses per session, then the effects."""
 
-    sends: dict[int, list[Response]] = field(default_factory=dict)
+    sends: dict[int, list[Sendable]] = field(default_factory=dict)
     effects: list[Effect] = field(default_factory=list)
 
 
 class Floor:
     """The shared state of one exchange."""
 
-    def __init__(self, config: ExchangeConfig, universe: Universe, now_ns: int) -> None:
+    def __init__(self, config: ExchangeConfig, universe: Universe, now_ns: int, *, writes_ticks: bool = False) -> None:
         self.config = config
         self.universe = universe
         self.now_ns = now_ns
+        self.writes_ticks = writes_ticks
         self.prices = Prices(universe, config.seed)
         self.books: dict[int, Book] = {}
         self.sessions = Sessions()
@@ -82,6 +85,8 @@ class Floor:
         """Symbols of which no shares can be lent at once, with the seconds that finding some takes."""
         self.watch: Callable[[Instrument], None] = lambda _: None
         self.release: Callable[[int], None] = lambda _: None
+        self.unneeded: Callable[[int], None] = lambda _: None
+        """Told of a contract that one less looks at; the data desk knows whether somebody still does."""
         self.position_changed: Callable[[str, int], None] = lambda _, __: None
         self.touched_accounts: set[str] = set()
         """Accounts whose stored state is older than this one."""
@@ -117,6 +122,13 @@ class Floor:
             self._put(session, response)
         elif verdict.again_ns is not None:
             self.later(verdict.again_ns, lambda: self._put(session, response))
+
+    def out(self, session: int) -> list[Sendable] | None:
+        """Return what is to be sent to a session in this turn, to add to it; None if it is gone."""
+        queue = self._turn.sends.get(session)
+        if queue is None and session in self.sessions.by_session:
+            queue = self._turn.sends[session] = []
+        return queue
 
     def send_broker(self, session: int, response: Response) -> None:
         """Send what TWS knows from IB's servers only: held back while their connection is lost."""

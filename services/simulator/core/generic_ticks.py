@@ -3,8 +3,7 @@
 The values are made up, but hold together: an instrument's historical and implied volatility are near its own, its
 yearly high is above its monthly one, and the same instrument has the same ones on every run.
 
-Known limits: no fundamental ratios (258), no auction ticks (225); asked for, they are legal and silent, as at TWS
-outside their times.
+Known limits: no auction ticks (225); asked for, they are legal and silent, as at TWS outside of auctions.
 
 Source: ib-facts A.11, E.3; the list of legal ticks as TWS prints it in error 321.
 """
@@ -67,10 +66,21 @@ def standing_ticks(
             made.append(rs.TickSize(req_id, kind, value) if is_size else rs.TickGeneric(req_id, kind, value))
     if 165 in wanted:
         made += _year(req_id, instrument, prices, now_ns)
+    if 258 in wanted and instrument.stock_type == "COMMON":
+        earned = instrument.price * (0.02 + 0.04 * unit)
+        ratios = {"NPRICE": instrument.price, "TTMEPSXCLX": earned, "PEEXCLXOR": instrument.price / earned,
+                  "BETA": 0.6 + unit}  # fmt: skip
+        text = ";".join(f"{name}={value:.5f}" for name, value in ratios.items())
+        made.append(rs.TickString(req_id, 47, f"{text};"))
     if 456 in wanted and instrument.sec_type == "STK":
         yearly = round(instrument.price * 0.01 * unit, 2)
         made.append(rs.TickString(req_id, 59, f"{yearly},{yearly},20270215,{round(yearly / 4, 2)}"))
     return made
+
+
+def average_option_volume(instrument: Instrument) -> int:
+    """Return how many options on a stock trade on an average day."""
+    return int(2e4 + 3e4 * hash_unit(instrument.con_id, 1))
 
 
 def _standing(instrument: Instrument, unit: float) -> Iterator[tuple[int, str, int, float]]:
@@ -80,7 +90,7 @@ def _standing(instrument: Instrument, unit: float) -> Iterator[tuple[int, str, i
     yield 101, "STK", 27, float(int(9e4 + 9e5 * unit))
     yield 101, "STK", 28, float(int(8e4 + 8e5 * unit))
     yield 104, "", 23, round(instrument.volatility * (0.9 + 0.2 * unit), 6)
-    yield 105, "STK", 87, float(int(2e4 + 3e4 * unit))
+    yield 105, "STK", 87, float(average_option_volume(instrument))
     yield 106, "", 24, round(instrument.volatility, 6)
     yield 236, "STK", 46, 3.0
     yield 236, "STK", 89, float(int(1e6 + 9e6 * unit))

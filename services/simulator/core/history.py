@@ -92,6 +92,8 @@ def parse_period(text: str) -> int:
 
 def has_kind(instrument: Instrument, what: str) -> bool:
     """Return whether a contract has history of this kind."""
+    if instrument.legs:
+        return what in ("MIDPOINT", "BID", "ASK", "BID_ASK")
     if instrument.sec_type == "CASH":
         return what in PRICE_KINDS - TRADE_KINDS - RATE_KINDS
     if instrument.sec_type == "CRYPTO":

@@ -162,6 +162,9 @@ class HistoryDesk:
         instrument = self._instrument(session, request.req_id, request.contract)
         if instrument is None:
             return
+        if instrument.legs:
+            self._service_error(session, request.req_id, f"No historical ticks for {instrument.symbol} BAG")
+            return
         if not 0 < request.number_of_ticks <= MAX_TICKS:
             self._invalid(session, request.req_id, f"Number of ticks must be 1 to {MAX_TICKS}")
             return

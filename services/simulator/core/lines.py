@@ -8,7 +8,7 @@ Source: ib-facts A.12, B.5, E.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.simulator.core import generic_ticks as generic
 from services.simulator.core.book import Book
@@ -51,6 +51,14 @@ class Line:
     last_second: int = 0
     greeks_second: int = 0
     exchanges: str = ""
+    heads: dict[str, str] = field(default_factory=dict)
+    """How its messages begin, where they are written as text; empty where they go as objects."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether everything was told that a snapshot has: both sides, and a trade where there are any."""
+        has_quote = self.instrument.sec_type == "IND" or (self.bid_size >= 0 and self.ask_size >= 0)
+        return has_quote and (self.last > 0 or self.instrument.sec_type in ("CASH", "BAG", "OPT"))
 
 
 def send_quote(floor: Floor, line: Line, quote: Quote) -> None:

@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from heapq import heappop, heappush
+from heapq import heappush, heapreplace
 from typing import Protocol
 
 from services.simulator.core.chance import Chance, hash_unit, mix
@@ -194,6 +194,9 @@ class Prices:
                 0.01,
                 option_price(self.mid(under, at_ns), instrument.strike, years, instrument.volatility, instrument.right),
             )
+        if instrument.legs:
+            total = sum(self.mid(leg, at_ns) * ratio * float(leg.multiplier) for leg, ratio in instrument.legs)
+            return total / float(instrument.multiplier)
         path = self._paths.get(instrument.con_id)
         if path is None:
             path = PricePath(self._seed, _family(instrument), instrument.price, instrument.volatility)
@@ -221,6 +224,76 @@ def _family(instrument: Instrument) -> int:
     return mix(sum(map(ord, instrument.symbol))) if instrument.sec_type == "FUT" else instrument.con_id
 
 
+class Maker:
+    """Who quotes one instrument: draws quotes and trades around a mid price, on tick and never crossed."""
+
+    __slots__ = (
+        "_con_id", "_lot", "_lots", "_per_unit", "_spread", "_steps", "_tick", "_tick_from", "_tick_until",
+        "_trade_lot", "_trade_lots", "_trade_share", "chance", "instrument", "mid", "step",
+    )  # fmt: skip
+
+    def __init__(self, instrument: Instrument, chance: Chance) -> None:
+        self.instrument = instrument
+        self.chance = chance
+        self.mid, self.step = 0.0, -1
+        kind = instrument.sec_type
+        self._con_id = instrument.con_id
+        self._spread = instrument.spread_ticks
+        self._lot = 100 if kind == "STK" else 1
+        self._lots = 2 * max(1, instrument.size // self._lot)
+        self._trade_share = 0.0 if kind == "CASH" else 1.0 if kind == "IND" else _TRADE_SHARE
+        self._trade_lots = max(1, instrument.size // 100)
+        self._trade_lot = float(self._lot) if instrument.size else 0.0
+        self._steps = instrument.rule.as_floats
+        self._tick_from = self._tick_until = 0.0
+        self._tick, self._per_unit = 0.0, 0
+
+    def event(self, mid: float, at_ns: int) -> tuple[MarketEvent, float]:
+        """Return what happens around a mid price, and in how many mean times the next thing will."""
+        for_width, for_kind, for_bid, for_ask, for_wait = self.chance.five()
+        quote = self.quote(mid, at_ns, for_width, for_bid, for_ask)
+        wait = -math.log(1.0 - for_wait)
+        if for_kind >= self._trade_share:
+            return quote, wait
+        price = quote.bid if for_bid < 0.5 else quote.ask
+        return Trade(self._con_id, at_ns, price, self._trade_lot * (1 + int(for_ask * self._trade_lots))), wait
+
+    def quote(self, mid: float, at_ns: int, for_width: float, for_bid: float, for_ask: float) -> Quote:
+        """Return a two-sided quote from three draws."""
+        if not self._tick_from <= mid < self._tick_until:
+            self._find_tick(mid)
+        width = int(self._spread * (0.5 + for_width) + 0.5) or 1
+        bid_ticks = math.floor(mid / self._tick - width / 2 + 0.5)
+        if bid_ticks < 1:
+            bid_ticks = 1
+        lot, lots = self._lot, self._lots
+        per_unit = self._per_unit
+        if per_unit:  # dividing whole numbers gives the float next to the decimal, as rounding does, but sooner
+            bid, ask = bid_ticks / per_unit, (bid_ticks + width) / per_unit
+        else:
+            bid, ask = round(bid_ticks * self._tick, 6), round((bid_ticks + width) * self._tick, 6)
+        return Quote(
+            self._con_id,
+            at_ns,
+            bid,
+            float(lot * (1 + int(for_bid * lots))),
+            ask,
+            float(lot * (1 + int(for_ask * lots))),
+        )
+
+    def _find_tick(self, mid: float) -> None:
+        """Take the increment that applies at a price, and between which prices it does."""
+        self._tick_from, self._tick_until, self._tick = 0.0, math.inf, self._steps[0][1]
+        for low_edge, increment in self._steps:
+            if mid >= low_edge:
+                self._tick, self._tick_from = increment, low_edge
+            else:
+                self._tick_until = low_edge
+                break
+        whole = round(1 / self._tick)
+        self._per_unit = whole if abs(whole * self._tick - 1) < 1e-12 else 0
+
+
 class SyntheticMarket:
     """Quotes and trades of the instruments that somebody looks at.
 
@@ -231,22 +304,19 @@ class SyntheticMarket:
         self, prices: Prices, seed: int, tick_rate: float, activity: Callable[[Instrument, int], float] | None = None
     ) -> None:
         self._prices = prices
-        self._activity = activity or (lambda _, __: 1.0)
+        self._activity = activity
         self._seed = seed
         self._mean_ns = NS_PER_S / tick_rate
         self._due: list[tuple[int, int]] = []
-        self._active: dict[int, tuple[Instrument, Chance]] = {}
-        self._mids: dict[int, tuple[int, float]] = {}
-        """The last price of each instrument, and the millisecond it was computed for."""
+        self._active: dict[int, Maker] = {}
 
     def watch(self, instrument: Instrument, now_ns: int) -> list[MarketEvent]:
         """Start an instrument; return its first quote, or nothing if it runs already."""
         if instrument.con_id in self._active:
             return []
-        chance = Chance(mix(self._seed) ^ instrument.con_id)
-        self._active[instrument.con_id] = (instrument, chance)
-        heappush(self._due, (now_ns + int(chance.wait(self._mean_ns)), instrument.con_id))
-        quote = self._quote(instrument, chance, now_ns)
+        maker = self._active[instrument.con_id] = Maker(instrument, Chance(mix(self._seed) ^ instrument.con_id))
+        heappush(self._due, (now_ns + int(maker.chance.wait(self._mean_ns)), instrument.con_id))
+        quote = maker.quote(self._mid(maker, now_ns), now_ns, *maker.chance.four()[:3])
         first: list[MarketEvent] = [quote]
         if instrument.sec_type != "CASH":
             first.append(Trade(instrument.con_id, now_ns, quote.bid, float(max(1, instrument.size // 2))))
@@ -254,7 +324,6 @@ class SyntheticMarket:
 
     def unwatch(self, con_id: int) -> None:
         """Stop an instrument that nobody looks at any more."""
-        self._mids.pop(con_id, None)
         if self._active.pop(con_id, None) is not None:
             self._due = sorted(entry for entry in self._due if entry[1] != con_id)
 
@@ -269,55 +338,33 @@ class SyntheticMarket:
     def advance(self, now_ns: int) -> list[MarketEvent]:
         """Return all events due; what is more than a second late is skipped, as a feed that was held up conflates."""
         events: list[MarketEvent] = []
-        due = self._due
+        due, active, activity = self._due, self._active, self._activity
         oldest_ns = now_ns - _MAX_BACKLOG_NS
+        room = _MAX_EVENTS
         while due and due[0][0] <= now_ns:
-            at_ns, con_id = heappop(due)
+            at_ns, con_id = due[0]
             if at_ns < oldest_ns:
                 at_ns = oldest_ns
-            if len(events) >= _MAX_EVENTS:
+            if not room:
                 at_ns = oldest_ns = now_ns
-            instrument, chance = self._active[con_id]
-            events.append(self._event(instrument, chance, at_ns))
-            mean_ns = self._mean_ns / self._activity(instrument, at_ns)
-            heappush(due, (at_ns + 1 + int(chance.wait(mean_ns)), con_id))
+            else:
+                room -= 1
+            maker = active[con_id]
+            event, wait = maker.event(self._mid(maker, at_ns), at_ns)
+            events.append(event)
+            if activity is not None:
+                wait /= activity(maker.instrument, at_ns)
+            heapreplace(due, (at_ns + 1 + int(wait * self._mean_ns), con_id))
         return events
 
-    def _event(self, instrument: Instrument, chance: Chance, at_ns: int) -> MarketEvent:
-        quote = self._quote(instrument, chance, at_ns)
-        kind = instrument.sec_type
-        if kind == "IND" or (kind != "CASH" and chance.unit() < _TRADE_SHARE):
-            price = quote.bid if chance.unit() < 0.5 else quote.ask
-            lots = 1 + chance.below(max(1, instrument.size // 100))
-            size = float(lots * (100 if kind == "STK" else 1)) if instrument.size else 0.0
-            return Trade(instrument.con_id, at_ns, price, size)
-        return quote
-
-    def _quote(self, instrument: Instrument, chance: Chance, at_ns: int) -> Quote:
+    def _mid(self, maker: Maker, at_ns: int) -> float:
         # Prices move once a millisecond: the path is smooth below that, and busy markets are computed in time.
         step = at_ns // NS_PER_MS
-        known = self._mids.get(instrument.con_id)
-        if known is None or known[0] != step:
-            known = self._mids[instrument.con_id] = (step, self._prices.mid(instrument, step * NS_PER_MS))
-        return quote_around(instrument, known[1], chance, at_ns)
+        if maker.step != step:
+            maker.mid, maker.step = self._prices.mid(maker.instrument, step * NS_PER_MS), step
+        return maker.mid
 
 
 def quote_around(instrument: Instrument, mid: float, chance: Chance, at_ns: int) -> Quote:
     """Return a two-sided quote around a mid price, on tick and never crossed."""
-    tick = 0.0
-    for low_edge, increment in instrument.rule.as_floats:
-        if mid >= low_edge:
-            tick = increment
-    for_width, for_bid, for_ask, _ = chance.four()
-    width = int(instrument.spread_ticks * (0.5 + for_width) + 0.5) or 1
-    bid_ticks = max(1, math.floor(mid / tick - width / 2 + 0.5))
-    lot = 100 if instrument.sec_type == "STK" else 1
-    lots = max(1, instrument.size // lot)
-    return Quote(
-        instrument.con_id,
-        at_ns,
-        round(bid_ticks * tick, 6),
-        float(lot * (1 + int(for_bid * 2 * lots))),
-        round((bid_ticks + width) * tick, 6),
-        float(lot * (1 + int(for_ask * 2 * lots))),
-    )
+    return Maker(instrument, chance).quote(mid, at_ns, *chance.four()[:3])

@@ -188,7 +188,9 @@ def take(order: Working, book: Book, tick: Decimal, model: Model = KIND) -> list
 def _slipped(order: Working, price: Decimal, tick: Decimal, limit: Decimal | None, model: Model) -> Decimal:
     if not model.slippage_ticks:
         return price
-    worse = max(tick, price + tick * model.slippage_ticks * order.side)
+    worse = price + tick * model.slippage_ticks * order.side
+    if price > 0:
+        worse = max(tick, worse)
     if limit is None:
         return worse
     return min(worse, limit) if order.side > 0 else max(worse, limit)
@@ -201,7 +203,7 @@ def _levels(
         touch, left, shown = book.ask, book.ask_left, book.ask_size
     else:
         touch, left, shown = book.bid, book.bid_left, book.bid_size
-    if touch <= 0:
+    if touch <= 0 and not (book.is_signed and book.has_quote):
         return []
     top = price_of(touch)
     levels: list[tuple[Decimal, Decimal, bool]] = []
@@ -209,7 +211,9 @@ def _levels(
     kept_back = shown * (1.0 - model.participation)
     for number in range(depth):
         price = top + tick * number * order.side
-        if price <= 0 or (limit is not None and (price > limit if order.side > 0 else price < limit)):
+        if (price <= 0 and not book.is_signed) or (
+            limit is not None and (price > limit if order.side > 0 else price < limit)
+        ):
             break
         if book.is_beyond_limits(float(price)):
             break
@@ -242,10 +246,10 @@ def rest(order: Working, book: Book) -> None:
     if limit is None:
         return
     best, size, other = (book.bid, book.bid_size, book.ask) if order.side > 0 else (book.ask, book.ask_size, book.bid)
-    if other > 0 and (limit >= price_of(other) if order.side > 0 else limit <= price_of(other)):
+    if (other > 0 or book.is_signed) and (limit >= price_of(other) if order.side > 0 else limit <= price_of(other)):
         order.is_resting = False
         return
-    if best <= 0:
+    if best <= 0 and not book.is_signed:
         return
     is_inside = limit > price_of(best) if order.side > 0 else limit < price_of(best)
     order.queue_ahead = 0.0 if is_inside else size

@@ -1,7 +1,4 @@
-"""Serve small canned news: providers, headlines, articles and one bulletin.
-
-Known limits: nothing new comes in while it runs; no corporate calendar (WSH) and no fundamental reports, which are
-refused as for a login without them.
+"""Serve small canned news: providers, headlines, articles, a bulletin, and what commands let come in.
 
 Source: ib-facts B.5 (14, 83-87), B.7.
 """
@@ -9,6 +6,7 @@ Source: ib-facts B.5 (14, 83-87), B.7.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 
 from services.simulator.core.floor import Floor
 from services.simulator.core.headlines import PROVIDERS, headlines
@@ -27,8 +25,12 @@ _DASHED = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2}) (.{8})(?:\.[0-9])?")
 class NewsDesk:
     """The news side of the exchange."""
 
-    def __init__(self, floor: Floor) -> None:
+    def __init__(self, floor: Floor, takers: Callable[[int], Iterable[tuple[int, int]]]) -> None:
+        """`takers` returns session and request of those who take a contract's news."""
         self._floor = floor
+        self._takers = takers
+        self._bulletins = [BULLETIN]
+        self._readers: set[int] = set()
 
     def providers(self, session: Session, _: rq.ReqNewsProviders) -> None:
         """Send the providers."""
@@ -73,12 +75,51 @@ class NewsDesk:
         self._floor.send(session.session, rs.NewsArticle(request.req_id, 0, text))
 
     def bulletins(self, session: Session, request: rq.ReqNewsBulletins) -> None:
-        """Send today's bulletin if the earlier ones are asked for; there will be no other."""
-        if request.all_messages:
-            self._floor.send(session.session, rs.NewsBulletin(1, 1, BULLETIN, "SIM"))
+        """Send new bulletins from now on, and today's earlier ones if they are asked for."""
+        self._readers.add(session.session)
+        for number, text in enumerate(self._bulletins if request.all_messages else (), start=1):
+            self._floor.send(session.session, rs.NewsBulletin(number, 1, text, "SIM"))
+
+    def cancel_bulletins(self, session: Session, _: rq.CancelNewsBulletins) -> None:
+        """Send no more bulletins."""
+        self._readers.discard(session.session)
+
+    def forget(self, session: int) -> None:
+        """Drop a session that has ended."""
+        self._readers.discard(session)
+
+    # -------------------------------------------------------------------------------------------- commands
+    def acts(self) -> list[Callable[..., None]]:
+        """Return the commands."""
+        return [self.bulletin, self.headline]
+
+    def bulletin(self, *, text: str) -> None:
+        """Send a bulletin to everybody who takes them (message 14)."""
+        _check_text(text)
+        if len(self._bulletins) >= MAX_HEADLINES:
+            raise ValueError(f"there are {MAX_HEADLINES} bulletins already")
+        self._bulletins.append(text)
+        for session in sorted(self._readers):
+            self._floor.send(session, rs.NewsBulletin(len(self._bulletins), 1, text, "SIM"))
+
+    def headline(self, *, symbol: str, text: str, provider: str = "BRFG") -> None:
+        """Send a headline to those who take a contract's data with generic tick 292 (message 84)."""
+        _check_text(text)
+        instrument = self._floor.universe.named(symbol)
+        if provider not in dict(PROVIDERS):
+            raise ValueError(f"the providers are {', '.join(dict(PROVIDERS))}")
+        at_ms = self._floor.now_ns // 1_000_000
+        article = f"{provider}${instrument.con_id}-{local(self._floor.now_ns, 'UTC'):%Y%m%d}"
+        for session, req_id in self._takers(instrument.con_id):
+            self._floor.send(session, rs.TickNews(req_id, at_ms, provider, article, text))
 
     def _invalid(self, session: Session, number: int, reason: str) -> None:
         self._floor.error(session.session, number, 321, f"Error validating request.-'cQ' : cause - {reason}")
+
+
+def _check_text(text: str) -> None:
+    if not text or len(text) > 1000 or "\0" in text:
+        raise ValueError("text must have 1 to 1000 characters")
 
 
 def _moment(text: str) -> int | None:

@@ -17,14 +17,16 @@ from dataclasses import replace
 from decimal import Decimal
 
 from services.simulator.core import order_rules
-from services.simulator.core.account import Account, order_margin
+from services.simulator.core.account import Account
 from services.simulator.core.binding import bind, binds_future_orders
+from services.simulator.core.combos import as_ordered
+from services.simulator.core.conditions import check_conditions
 from services.simulator.core.contracts import Instrument, Listing, NotFound
 from services.simulator.core.executions import Executions
 from services.simulator.core.fills import FillBooker
 from services.simulator.core.floor import Floor
 from services.simulator.core.hours import Hours
-from services.simulator.core.matching import Working, price_of
+from services.simulator.core.matching import Working
 from services.simulator.core.order_book import OrderBook
 from services.simulator.core.order_life import OrderLife
 from services.simulator.core.orders import BrokerOrder, open_order
@@ -50,7 +52,7 @@ class OrderDesk:
         self.floor = self._floor = floor
         self._accounts = accounts
         self.book = OrderBook()
-        self.fills = FillBooker(floor, accounts, executions)
+        self.fills = FillBooker(floor, accounts, executions, self.book)
         self.life = OrderLife(floor, self.book, self.fills, hours or Hours())
         self._none_text = floor.config.deltaneutral_none
 
@@ -145,6 +147,7 @@ class OrderDesk:
             return
         floor.watch(found.instrument)
         complaint = order_rules.check_new(request.order, self._context(found.instrument, session.version))
+        complaint = complaint or check_conditions(request.order, floor.universe, floor.config.time_zone)
         if complaint is None and request.order.parent_id:
             complaint = self._check_parent(client_id, request.order.parent_id)
         if complaint is not None:
@@ -196,7 +199,9 @@ class OrderDesk:
             perm_id=self.book.next_perm_id(),
             client_id=client_id,
             order_id=request.order_id,
-            contract=instrument.contract(found.exchange),
+            contract=as_ordered(instrument, request.contract, found.exchange)
+            if instrument.legs
+            else instrument.contract(found.exchange),
             instrument=instrument,
             order=replace(order, account=account),
             account=account,
@@ -233,11 +238,27 @@ class OrderDesk:
         return None
 
     def _margin(self, order: BrokerOrder) -> tuple[Decimal, Decimal]:
-        account = self._accounts[order.account]
-        price = order.order.lmt_price or price_of(self._floor.mark(order.instrument))
-        needed = order_margin(account, order.instrument, order.working.side, order.working.remaining, price)
-        rate = self.fills.rate(order.instrument.currency)
-        return needed * rate, self.fills.summary(account).available_funds
+        """Return what an order that does not work yet would claim, and what is there for it."""
+        fills, account = self.fills, self._accounts[order.account]
+        claims = fills.claims(account)
+        before = claims.total(fills.mark, fills.rate)
+        claims.add(order)
+        needed = claims.total(fills.mark, fills.rate) - before
+        return needed, account.summary(fills.mark, fills.rate, before).available_funds
+
+    def _check_funds(self, order: BrokerOrder, new: TwsOrder) -> order_rules.Complaint | None:
+        """Return why an order may not grow: what it would claim on top is not there."""
+        if order.order.parent_id or order.is_held:
+            return None
+        fills, account = self.fills, self._accounts[order.account]
+        claims = fills.claims(account)
+        before = claims.total(fills.mark, fills.rate)
+        claims.add(order, new.total_quantity - order.order.total_quantity, new.lmt_price)
+        needed = claims.total(fills.mark, fills.rate) - before
+        available = account.summary(fills.mark, fills.rate, before).available_funds
+        if needed > max(available, ZERO):
+            return 201, NO_FUNDS.format(available=round(available, 2), needed=round(needed, 2))
+        return None
 
     def _refuse(self, session: Session, request: PlaceOrder, code: int, text: str) -> None:
         self._floor.log(
@@ -286,6 +307,10 @@ class OrderDesk:
         if complaint is not None:
             self._refuse(session, request, *complaint)
             return
+        complaint = self._check_funds(order, new)
+        if complaint is not None:
+            self._refuse(session, request, *complaint)
+            return
         if new.parent_id and self._is_gone(order, new.parent_id):
             self._refuse(session, request, 135, f"Can't find order with id = {new.parent_id}")
             return
@@ -300,6 +325,7 @@ class OrderDesk:
             return
         order.change = replace(new, parent_id=order.order.parent_id)
         self.life.voice.log(order, "Modified")
+        self.life.voice.save(order)
         self._floor.later(self._floor.config.ack_delay_ns, lambda: self.life.apply_change(order))
 
     def _double(self, order: BrokerOrder, new: TwsOrder) -> None:

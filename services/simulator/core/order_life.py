@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+from services.simulator.core.conditions import ConditionWatch
 from services.simulator.core.fills import FillBooker
 from services.simulator.core.floor import Floor, Save
 from services.simulator.core.hours import Hours
@@ -44,6 +45,7 @@ class OrderLife:
         self.book = book
         self.fills = fills
         self.voice = OrderVoice(floor, book)
+        self.conditions = ConditionWatch(floor, hours, met=self._on_conditions, cushion=fills.cushion)
 
     # -------------------------------------------------------------------------------------------- life
     def release(self, order: BrokerOrder) -> None:
@@ -70,12 +72,21 @@ class OrderLife:
         self.arm_expiry(order)
         for code in floor.faults.take_alarms():
             self.voice.error(order, code, FALSE_ALARMS.get(code, f"notice {code}"))
+        self.conditions.watch(order)
         if not order.waits_for_parent:
             floor.later(floor.config.ack_delay_ns, lambda: self._reach_exchange(order))
 
+    def _on_conditions(self, order: BrokerOrder) -> None:
+        """Let a conditional order go to the exchange, or end one that was to work until then."""
+        self.voice.log(order, "ConditionsMet")
+        if order.order.conditions_cancel_order:
+            self._finish_cancel(order, "Order conditions were met.")
+        elif not order.waits_for_parent:
+            self._floor.later(self._floor.config.ack_delay_ns, lambda: self._reach_exchange(order))
+
     def _reach_exchange(self, order: BrokerOrder) -> None:
         floor = self._floor
-        if order.is_done or order.is_at_exchange:
+        if order.is_done or order.is_at_exchange or order.waits_for_conditions:
             return
         if floor.faults.is_link_lost:
             floor.later(floor.config.ack_delay_ns + 100_000_000, lambda: self._reach_exchange(order))
@@ -201,7 +212,7 @@ class OrderLife:
                 self._match(order)
 
     def _on_quotes(self, order: BrokerOrder) -> bool:
-        return order.instrument.sec_type == "CASH"
+        return order.instrument.sec_type in ("CASH", "BAG")
 
     def _after_fill(self, order: BrokerOrder) -> None:
         if order.remaining <= 0:
@@ -213,6 +224,7 @@ class OrderLife:
         if order.status == "Filled":
             self._start_children(order)
         self._serve_oca(order)
+        self.conditions.on_execution(order.account, order.instrument, order.contract.exchange)
 
     def _start_children(self, parent: BrokerOrder) -> None:
         for child in self.book.children(parent):
@@ -331,10 +343,13 @@ class OrderLife:
             self._floor.watch(order.instrument)
             self._floor.later(self._floor.config.ack_delay_ns, lambda: self._resume(order))
             self.arm_expiry(order)
+            self.conditions.watch(order)
         self.book.dirty.pop(order.perm_id, None)
 
     def _resume(self, order: BrokerOrder) -> None:
         """Go on where the exchange stopped."""
+        if order.change is not None:
+            self.apply_change(order)
         if 0 < order.expires_ns <= self._floor.now_ns:
             self._finish_cancel(order, "End of day.")
         elif order.cancel_requested:

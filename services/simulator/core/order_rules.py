@@ -164,10 +164,10 @@ def _attributes(order: TwsOrder, context: Context) -> Complaint | None:  # noqa:
         return 10269, "The 'FirmQuoteOnly' order attribute is not supported."
     if order.nbbo_price_cap is not None and order.nbbo_price_cap > 0:
         return 10270, "The 'NbboPriceCap' order attribute is not supported."
+    if order.fa_group or order.fa_profile:
+        return 321, f"Error validating request.-'bW' : cause - Invalid FA group '{order.fa_group or order.fa_profile}'."
     if order.what_if and not order.transmit:
         return 413, "The What-If order should have transmit flag set to true."
-    if order.conditions:
-        return 201, "Order rejected - reason:Conditional orders are not simulated by this exchange."
     return None
 
 
@@ -204,7 +204,7 @@ def _precautions(order: TwsOrder, context: Context) -> Complaint | None:
     low, high = context.limits
     if kind in LIMIT_TYPES and order.lmt_price is not None:
         price = float(order.lmt_price)
-        if price < low or (high and price > high):
+        if 0 < price < low or (high and price > high):
             return 201, f"Order rejected - reason:The price is outside the day's price limits {low:g} to {high:g}."
     if order.override_percentage_constraints:
         return None
@@ -220,9 +220,11 @@ def _precautions(order: TwsOrder, context: Context) -> Complaint | None:
     return None
 
 
-def _needed_prices(order: TwsOrder, context: Context) -> Complaint | None:  # noqa: ARG001 - one shape for all checks
+def _needed_prices(order: TwsOrder, context: Context) -> Complaint | None:
     kind = normalised_type(order.order_type)
-    if kind in LIMIT_TYPES and kind != "TRAIL LIMIT" and not (order.lmt_price or 0) > 0:
+    is_combo = bool(context.instrument.legs)
+    has_limit = order.lmt_price is not None and (order.lmt_price > 0 or is_combo)
+    if kind in LIMIT_TYPES and kind != "TRAIL LIMIT" and not has_limit:
         return 107, "Cannot transmit incomplete order: the limit price is missing."
     if kind in STOP_TYPES and not (order.aux_price or 0) > 0:
         return 107, "Cannot transmit incomplete order: the stop price is missing."

@@ -57,10 +57,12 @@ class BrokerOrder:
     done_text: str = ""
     fills: int = 0
     is_locating: bool = False
+    are_conditions_met: bool = False
+    """Whether a conditional order waits no more."""
     expires_ns: int = 0
     starts_ns: int = 0
     change: TwsOrder | None = None
-    """A modify on its way to the exchange; lost if the exchange stops before it arrives."""
+    """A modify on its way to the exchange."""
     shown: tuple[TwsOrder, Decimal | None, TwsOrder] | None = None
     """The order as TWS shows it, with what it was made from: an order has 150 fields and is shown many times."""
     frame: tuple[TwsOrder, str] | None = None
@@ -75,6 +77,11 @@ class BrokerOrder:
     def average_price(self) -> Decimal:
         """Return the mean price of the fills, 0 without one."""
         return self.paid / self.filled if self.filled else ZERO
+
+    @property
+    def waits_for_conditions(self) -> bool:
+        """Return whether the order may not go to the exchange before its conditions hold."""
+        return bool(self.order.conditions) and not (self.are_conditions_met or self.order.conditions_cancel_order)
 
     @property
     def is_active(self) -> bool:

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from services.simulator.core.account import Account, Holding
-from services.simulator.core.contracts import Universe
+from services.simulator.core.combos import as_ordered
+from services.simulator.core.contracts import NotFound, Universe
 from services.simulator.core.executions import Execution
 from services.simulator.core.matching import Working
 from services.simulator.core.orders import BrokerOrder
@@ -20,6 +21,7 @@ STORED_VERSION = 176
 _ORDER_FLAGS = (
     "status", "is_held", "waits_for_parent", "cancel_requested", "is_manual", "is_at_exchange", "done_ns", "done_text",
     "fills", "account", "received_ns", "perm_id", "client_id", "order_id", "expires_ns", "starts_ns",
+    "are_conditions_met",
 )  # fmt: skip
 _ORDER_AMOUNTS = ("filled", "paid", "last_price", "commission")
 
@@ -38,8 +40,12 @@ def order_to_dict(order: BrokerOrder) -> dict[str, Any]:
         placed = PlaceOrder(order.order_id, order.contract, order.order)
         order.frame = (order.order, encode_request(placed, STORED_VERSION).decode())
     working = order.working
+    change = None
+    if order.change is not None:
+        change = encode_request(PlaceOrder(order.order_id, order.contract, order.change), STORED_VERSION).decode()
     return {
         "frame": order.frame[1],
+        "change": change,
         "exchange": order.contract.exchange,
         **{name: getattr(order, name) for name in _ORDER_FLAGS},
         **{name: str(getattr(order, name)) for name in _ORDER_AMOUNTS},
@@ -63,11 +69,17 @@ def order_from_dict(stored: dict[str, Any], universe: Universe) -> BrokerOrder |
     if not isinstance(placed, PlaceOrder):
         return None
     instrument = universe.by_id(placed.contract.con_id)
+    if placed.contract.sec_type == "BAG":
+        found = universe.resolve(placed.contract)
+        instrument = None if isinstance(found, NotFound) else found.instrument
     if instrument is None:
         return None
+    contract = instrument.contract(stored["exchange"])
+    if instrument.legs:
+        contract = as_ordered(instrument, placed.contract, stored["exchange"])
     parts = stored["working"]
     order = BrokerOrder(
-        contract=instrument.contract(stored["exchange"]),
+        contract=contract,
         instrument=instrument,
         order=placed.order,
         working=Working(
@@ -89,6 +101,9 @@ def order_from_dict(stored: dict[str, Any], universe: Universe) -> BrokerOrder |
     )
     for name in _ORDER_AMOUNTS:
         setattr(order, name, Decimal(stored[name]))
+    changed = decode_request(stored["change"].encode(), STORED_VERSION) if stored.get("change") else None
+    if isinstance(changed, PlaceOrder):
+        order.change = changed.order
     return order
 
 

@@ -88,7 +88,8 @@ class QueryDesk:
             details = each.details(request.req_id, config.time_zone, zone_name=config.execution_zone_name)
             floor.send(session.session, details)
         for each in found:
-            floor.send(session.session, each.report())
+            if each.has_report:
+                floor.send(session.session, each.report())
         floor.send(session.session, ExecDetailsEnd(request.req_id))
 
     def _send_open(self, session: Session, orders: list[BrokerOrder]) -> None:

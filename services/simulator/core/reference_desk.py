@@ -1,11 +1,11 @@
-"""Answer questions about contracts and the small fixed tables; refuse what a login without these services is refused.
-
-Nothing is silently ignored: a request without data here gets the error that TWS sends where the service is missing.
+"""Answer questions about contracts and the small fixed tables.
 
 Source: ib-facts B.5, B.7.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from services.simulator.core.contracts import NO_DEFINITION, Instrument, Listing, NotFound
 from services.simulator.core.floor import Floor
@@ -37,7 +37,9 @@ class ReferenceDesk:
             self._floor.error(session.session, request.req_id, 200, NO_DEFINITION)
             return
         for listing in found:
-            self._floor.send(session.session, self._details(request.req_id, listing))
+            bond = listing.instrument.bond
+            make = self._details if bond is None else self._bond_details
+            self._floor.send(session.session, make(request.req_id, listing))
         self._floor.send(session.session, rs.ContractDetailsEnd(request.req_id))
 
     def _details(self, req_id: int, listing: Listing) -> rs.ContractDetails:
@@ -68,6 +70,32 @@ class ReferenceDesk:
             market_rule_ids=",".join(str(instrument.rule.rule_id) for _ in instrument.exchanges),
             real_expiration_date=instrument.expiry,
             stock_type=instrument.stock_type,
+        )
+
+    def _bond_details(self, req_id: int, listing: Listing) -> rs.BondContractDetails:
+        instrument, terms = listing.instrument, listing.instrument.bond
+        assert terms is not None
+        return rs.BondContractDetails(
+            req_id=req_id,
+            contract=replace(instrument.contract(listing.exchange), last_trade_date=""),
+            cusip=terms.cusip,
+            coupon=terms.coupon,
+            maturity=instrument.expiry,
+            issue_date=terms.issued,
+            ratings=terms.ratings,
+            bond_type=terms.kind,
+            coupon_type="FIXED",
+            callable=terms.is_callable,
+            description_append=instrument.long_name,
+            market_name=instrument.symbol,
+            min_tick=float(instrument.min_tick),
+            order_types=instrument.order_types,
+            valid_exchanges=",".join(instrument.exchanges),
+            long_name=instrument.long_name,
+            market_rule_ids=",".join(str(instrument.rule.rule_id) for _ in instrument.exchanges),
+            time_zone_id=instrument.time_zone,
+            trading_hours=self._hours.text(instrument, self._floor.now_ns),
+            liquid_hours=self._hours.text(instrument, self._floor.now_ns),
         )
 
     def matching_symbols(self, session: Session, request: rq.ReqMatchingSymbols) -> None:
@@ -161,21 +189,9 @@ class ReferenceDesk:
         """Refuse API verification."""
         self._floor.send(session.session, rs.VerifyCompleted(is_successful=False, error_text="not supported"))
 
+    def verification_with_key(self, session: Session, _: rq.Request) -> None:
+        """Refuse API verification with a key."""
+        self._floor.send(session.session, rs.VerifyAndAuthCompleted(is_successful=False, error_text="not supported"))
+
     def nothing(self, session: Session, request: rq.Request) -> None:
         """Take a request that has no answer (log level, cancels of what is not running)."""
-
-    def refuse(self, session: Session, request: rq.Request) -> None:
-        """Send the error for a service that this login does not have."""
-        code, text = REFUSALS[type(request)]
-        self._floor.error(session.session, getattr(request, "req_id", -1), code, text)
-
-
-REFUSALS: dict[type, tuple[int, str]] = {
-    rq.ReqFundamentalData: (10358, "Fundamentals data is not allowed"),
-    rq.CancelFundamentalData: (10358, "Fundamentals data is not allowed"),
-    rq.ReqWshMetaData: (10276, "News feed is not allowed."),
-    rq.ReqWshEventData: (10276, "News feed is not allowed."),
-    rq.RequestFA: (321, "Error validating request.-'cB' : cause - FA data operations ignored for non FA customers."),
-    rq.ReplaceFA: (321, "Error validating request.-'cB' : cause - FA data operations ignored for non FA customers."),
-}
-"""Requests that are answered by an error here, with what TWS says where the service is missing."""

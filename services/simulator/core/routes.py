@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from services.simulator.core.contracts import NotFound
 from services.simulator.core.market import NS_PER_MS, NS_PER_S
-from services.simulator.core.reference_desk import REFUSALS
 from services.simulator.core.sessions import Session
 from shared.tws import requests as rq
 from shared.tws import responses as rs
@@ -23,7 +22,7 @@ def routes(engine: Engine) -> dict[type, Route]:
     """Return the answering function of every request but START_API."""
     floor, orders, queries = engine.floor, engine.orders, engine.queries
     data, history, account, reference = engine.data, engine.history, engine.account_desk, engine.reference
-    news, scanner = engine.news, engine.scanner
+    news, scanner, reports, advisor = engine.news, engine.scanner, engine.reports, engine.advisor
 
     def next_id(session: Session, _: rq.ReqIds) -> None:
         floor.send(session.session, rs.NextValidId(floor.sessions.next_order_id(session.client_id or 0)))
@@ -109,17 +108,22 @@ def routes(engine: Engine) -> dict[type, Route]:
         rq.ReqHistoricalNews: news.headlines,
         rq.ReqNewsArticle: news.article,
         rq.ReqNewsBulletins: news.bulletins,
-        rq.CancelNewsBulletins: reference.nothing,
-        rq.CancelWshMetaData: reference.nothing,
-        rq.CancelWshEventData: reference.nothing,
+        rq.CancelNewsBulletins: news.cancel_bulletins,
+        rq.ReqFundamentalData: reports.fundamentals,
+        rq.CancelFundamentalData: reference.nothing,
+        rq.ReqWshMetaData: reports.calendar_meta,
+        rq.CancelWshMetaData: reports.cancel_meta,
+        rq.ReqWshEventData: reports.calendar,
+        rq.CancelWshEventData: reports.cancel_calendar,
+        rq.RequestFA: advisor.request,
+        rq.ReplaceFA: advisor.replace,
         rq.QueryDisplayGroups: scanner.groups,
         rq.SubscribeToGroupEvents: scanner.subscribe_group,
         rq.UpdateDisplayGroup: scanner.update_group,
         rq.UnsubscribeFromGroupEvents: scanner.leave_group,
         rq.VerifyRequest: reference.verification,
         rq.VerifyMessage: reference.verification,
-        rq.VerifyAndAuthRequest: reference.verification,
-        rq.VerifyAndAuthMessage: reference.verification,
+        rq.VerifyAndAuthRequest: reference.verification_with_key,
+        rq.VerifyAndAuthMessage: reference.verification_with_key,
     }
-    table.update(dict.fromkeys(REFUSALS, reference.refuse))
     return table

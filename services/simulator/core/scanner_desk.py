@@ -1,32 +1,54 @@
 """Serve market scans over the listed contracts, and TWS' display groups: small, and the same on every run.
 
-A scan ranks the listed contracts of its instrument and price range by what its code names, and is sent again every
-30 seconds, as TWS does.
+A scan ranks the listed contracts of its instrument and location, within its filters, by what its code names, and is
+sent again every 30 seconds, as TWS does. A filter or code that is not known here is refused, never passed over.
 
-Known limits: a scan's code decides only whether it ranks by gain, loss or volume; filters beside price and volume are
-taken and have no effect.
+Known limits: size and market value are made up, and the same all day; ratings filter nothing but bonds.
 
 Source: ib-facts B.5 (20, 67, 68), B.7.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from typing import Any
+
 from services.simulator.core.contracts import Instrument
 from services.simulator.core.floor import Floor
+from services.simulator.core.generic_ticks import average_option_volume
 from services.simulator.core.market import NS_PER_S
 from services.simulator.core.sessions import Session
 from shared.tws import requests as rq
 from shared.tws import responses as rs
+from shared.tws.fields import TagValue
 
 PERIOD_NS = 30 * NS_PER_S
 MAX_SCANS = 10
 MAX_ROWS = 50
 _DAY_NS = 86_400 * NS_PER_S
-TYPES = {"STK": "STK", "ETF.EQ.US": "STK", "FUT.US": "FUT", "IND.US": "IND"}
-CODES = (
-    "TOP_PERC_GAIN", "TOP_PERC_LOSE", "MOST_ACTIVE", "HOT_BY_VOLUME", "HOT_BY_PRICE", "TOP_TRADE_COUNT",
-    "HIGH_VS_13W_HL", "LOW_VS_13W_HL",
+TYPES = {"STK": "STK", "ETF.EQ.US": "STK", "FUT.US": "FUT", "IND.US": "IND", "BOND": "BOND"}
+_BY_CHANGE, _BY_FALL, _BY_SIZE, _BY_VOLATILITY, _BY_CALM, _BY_VALUE, _BY_YIELD = range(7)
+CODES = {
+    "TOP_PERC_GAIN": _BY_CHANGE, "TOP_PERC_LOSE": _BY_FALL, "MOST_ACTIVE": _BY_SIZE, "HOT_BY_VOLUME": _BY_SIZE,
+    "HOT_BY_PRICE": _BY_CHANGE, "TOP_TRADE_COUNT": _BY_SIZE, "HIGH_VS_13W_HL": _BY_CHANGE, "LOW_VS_13W_HL": _BY_FALL,
+    "HIGH_VS_26W_HL": _BY_CHANGE, "LOW_VS_26W_HL": _BY_FALL, "HIGH_VS_52W_HL": _BY_CHANGE, "LOW_VS_52W_HL": _BY_FALL,
+    "TOP_OPEN_PERC_GAIN": _BY_CHANGE, "TOP_OPEN_PERC_LOSE": _BY_FALL, "TOP_TRADE_RATE": _BY_SIZE,
+    "TOP_VOLUME_RATE": _BY_SIZE, "MOST_ACTIVE_USD": _BY_VALUE, "TOP_PRICE_RANGE": _BY_VOLATILITY,
+    "HOT_BY_PRICE_RANGE": _BY_VOLATILITY, "HIGH_OPT_IMP_VOLAT": _BY_VOLATILITY, "LOW_OPT_IMP_VOLAT": _BY_CALM,
+    "OPT_VOLUME_MOST_ACTIVE": _BY_SIZE, "HIGH_OPT_VOLUME_PUT_CALL_RATIO": _BY_FALL, "FAR_PRICE": _BY_VALUE,
+    "BOND_CUSIP_AZ": _BY_VALUE, "BOND_CUSIP_ZA": _BY_VALUE, "HIGH_COUPON_RATE": _BY_YIELD,
+}  # fmt: skip
+_LOCATIONS = {"STK.US": "", "STK.US.MAJOR": "", "STK.NASDAQ": "NASDAQ", "STK.NYSE": "NYSE", "STK.ARCA": "ARCA"}
+"""The primary exchange that a location means; other locations mean the whole of their instrument."""
+_FILTERS = frozenset(
+    {
+        "priceAbove", "priceBelow", "volumeAbove", "marketCapAbove1e6", "marketCapBelow1e6", "changePercAbove",
+        "changePercBelow",
+    }
 )  # fmt: skip
+"""Filters by name (scannerSubscriptionFilterOptions)."""
+_STOCK_TYPES = {"": "", "ALL": "", "STOCK": "COMMON", "CORP": "COMMON", "ETF": "ETF"}
 GROUPS = "4|1|2|5|3|6"
 PREFIX = "Historical Market Data Service error message:"
 
@@ -37,10 +59,12 @@ def parameters_xml() -> str:
     scans = "".join(
         f"<ScanType><displayName>{code}</displayName><scanCode>{code}</scanCode></ScanType>" for code in CODES
     )
+    filters = "".join(f"<AbstractField><code>{name}</code></AbstractField>" for name in sorted(_FILTERS))
     return (
         '<?xml version="1.0" encoding="UTF-8"?><ScanParameterResponse>'
         f'<InstrumentList varName="instrumentList">{instruments}</InstrumentList>'
-        f'<ScanTypeList varName="scanTypeList">{scans}</ScanTypeList></ScanParameterResponse>'
+        f'<ScanTypeList varName="scanTypeList">{scans}</ScanTypeList>'
+        f'<FilterList varName="filterList">{filters}</FilterList></ScanParameterResponse>'
     )
 
 
@@ -64,6 +88,10 @@ class ScannerDesk:
         if request.instrument not in TYPES or request.scan_code not in CODES:
             text = f"{PREFIX}Scanner type with code {request.scan_code} is disabled or unknown for {request.instrument}"
             self._floor.error(*key, 162, text)
+        elif request.instrument == "STK" and request.location_code not in ("", *_LOCATIONS):
+            self._floor.error(*key, 162, f"{PREFIX}Location {request.location_code} is unknown for STK")
+        elif request.stock_type_filter not in _STOCK_TYPES or not _are_known(request.filter_options):
+            self._floor.error(*key, 162, f"{PREFIX}Invalid scanner filter")
         elif key in self._scans:
             self._floor.error(*key, 322, "Error processing request.-'bS' : cause - Duplicate ticker id")
         elif len([each for each in self._scans if each[0] == session.session]) >= MAX_SCANS:
@@ -96,22 +124,54 @@ class ScannerDesk:
         self._floor.later(PERIOD_NS, lambda: self._send(key, request))
 
     def _fits(self, instrument: Instrument, request: rq.ReqScannerSubscription) -> bool:
+        if instrument.sec_type != TYPES[request.instrument]:
+            return False
+        exchange = _LOCATIONS.get(request.location_code, "")
+        kind = "ETF" if request.instrument == "ETF.EQ.US" else _STOCK_TYPES[request.stock_type_filter]
+        if (exchange and instrument.primary_exchange != exchange) or (kind and instrument.stock_type != kind):
+            return False
         price = self._floor.mark(instrument)
-        above, below, volume = request.above_price, request.below_price, request.above_volume
-        return (
-            instrument.sec_type == TYPES[request.instrument]
-            and (above is None or price >= float(above))
-            and (below is None or price <= float(below))
-            and (volume is None or instrument.size * 1000 >= volume)
+        value = _market_value(instrument, price)
+        in_range = _is_within(price, request.above_price, request.below_price) and _is_within(
+            value, request.market_cap_above, request.market_cap_below
         )
+        for option in request.filter_options:
+            measured, side = self._measured(instrument, price, option.tag)
+            if (measured - float(option.value)) * side < 0:
+                return False
+        volume, options = request.above_volume, request.average_option_volume_above
+        if options and average_option_volume(instrument) < options:
+            return False
+        return in_range and (volume is None or instrument.size * 1000 >= volume) and _fits_bond(instrument, request)
+
+    def _measured(self, instrument: Instrument, price: float, tag: str) -> tuple[float, int]:
+        """Return what a filter of a name looks at, and 1 if it wants more, -1 if less."""
+        side = 1 if "Above" in tag else -1
+        if tag.startswith("price"):
+            return price, side
+        if tag.startswith("volume"):
+            return instrument.size * 1000.0, side
+        if tag.startswith("marketCap"):
+            return _market_value(instrument, price), side
+        return self._change(instrument) * 100.0, side
+
+    def _change(self, instrument: Instrument) -> float:
+        yesterday = self._floor.prices.mid(instrument, self._floor.now_ns - _DAY_NS)
+        return self._floor.mark(instrument) / yesterday - 1 if yesterday else 0.0
 
     def _rank(self, instrument: Instrument, code: str) -> float:
         """Return what the scan sorts by, best first."""
-        if code in ("MOST_ACTIVE", "HOT_BY_VOLUME", "TOP_TRADE_COUNT"):
+        order = CODES[code]
+        if order == _BY_SIZE:
             return -float(instrument.size)
-        yesterday = self._floor.prices.mid(instrument, self._floor.now_ns - _DAY_NS)
-        change = self._floor.mark(instrument) / yesterday - 1 if yesterday else 0.0
-        return change if code in ("TOP_PERC_LOSE", "LOW_VS_13W_HL") else -change
+        if order in (_BY_VOLATILITY, _BY_CALM):
+            return instrument.volatility if order == _BY_CALM else -instrument.volatility
+        if order == _BY_VALUE:
+            return -_market_value(instrument, self._floor.mark(instrument))
+        if order == _BY_YIELD:
+            return -instrument.bond.coupon if instrument.bond else 0.0
+        change = self._change(instrument)
+        return change if order == _BY_FALL else -change
 
     # -------------------------------------------------------------------------------------------- display groups
     def groups(self, session: Session, request: rq.QueryDisplayGroups) -> None:
@@ -144,3 +204,53 @@ class ScannerDesk:
         """Drop a session that has ended."""
         self._scans = {key: scan for key, scan in self._scans.items() if key[0] != session}
         self._groups = {key: group for key, group in self._groups.items() if key[0] != session}
+
+
+def _are_known(options: Iterable[TagValue]) -> bool:
+    try:
+        return all(each.tag in _FILTERS and math.isfinite(float(each.value)) for each in options)
+    except ValueError:
+        return False
+
+
+def _market_value(instrument: Instrument, price: float) -> float:
+    """Return what a company is worth in millions; made up from what usually trades of it."""
+    return instrument.size * price * 20.0
+
+
+def _is_within(value: float, above: Any, below: Any) -> bool:
+    return (above is None or value >= float(above)) and (below is None or value <= float(below))
+
+
+def _fits_bond(instrument: Instrument, request: rq.ReqScannerSubscription) -> bool:
+    """Check the filters that only bonds have; other contracts pass unless one is set."""
+    terms = instrument.bond
+    dates = (request.maturity_date_above, request.maturity_date_below)
+    rates = (request.coupon_rate_above, request.coupon_rate_below)
+    ratings = (
+        request.moody_rating_above, request.moody_rating_below, request.sp_rating_above, request.sp_rating_below,
+    )  # fmt: skip
+    if terms is None:
+        return not any(dates) and rates == (None, None) and not any(ratings)
+    moody, _, other = terms.ratings.partition("/")
+    first, last = dates
+    return (
+        (not first or instrument.expiry >= first)
+        and (not last or instrument.expiry <= last)
+        and _is_within(terms.coupon, *rates)
+        and all(
+            not wanted or _notch(own) <= _notch(wanted) for own, wanted in ((moody, ratings[0]), (other, ratings[2]))
+        )
+        and all(
+            not wanted or _notch(own) >= _notch(wanted) for own, wanted in ((moody, ratings[1]), (other, ratings[3]))
+        )
+    )
+
+
+def _notch(rating: str) -> int:
+    """Return how far a rating is from the best; what is not rated comes last."""
+    letters = rating.strip().upper()
+    head = letters.rstrip("+-123")
+    scale = ("AAA", "AA", "A", "BBB", "BAA", "BB", "BA", "B", "CCC", "CAA", "CC", "CA", "C", "D")
+    step = {"+": 0, "1": 0, "-": 2, "3": 2}.get(letters[-1:], 1)
+    return scale.index(head) * 3 + step if head in scale else 99

@@ -30,6 +30,7 @@ class BarLine:
     req_id: int
     instrument: Instrument
     what: str
+    use_rth: bool = True
     open: float = 0.0
     high: float = 0.0
     low: float = 0.0
@@ -37,6 +38,11 @@ class BarLine:
     volume: float = 0.0
     value: float = 0.0
     count: int = 0
+
+    def restart(self) -> None:
+        """Begin the next bar; its price is the last one until there is another."""
+        self.open = self.high = self.low = 0.0
+        self.volume, self.value, self.count = 0.0, 0.0, 0
 
     def add(self, price: float, size: float) -> None:
         """Take a price into the bar."""
@@ -56,6 +62,11 @@ class Subscribers:
     tapes: dict[tuple[int, int], Tape] = field(default_factory=dict)
     bars: dict[tuple[int, int], BarLine] = field(default_factory=dict)
     depths: dict[tuple[int, int], DepthLine] = field(default_factory=dict)
+
+    @property
+    def has_more(self) -> bool:
+        """Return whether anybody takes something else than ticks."""
+        return bool(self.tapes or self.bars or self.depths)
 
     def is_empty(self) -> bool:
         """Return whether nobody takes this contract's data."""

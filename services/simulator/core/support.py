@@ -1,72 +1,66 @@
 """Say what of TWS' protocol this exchange serves: in full, with limits, or not; the reference page is made from it.
 
-A request is refused if `REFUSALS` has it, limited if `LIMITS` has it, and served otherwise; a response that is never
+A request is refused if `REFUSED` has it, limited if `LIMITS` has it, and served otherwise; a response that is never
 sent stands in `NEVER_SENT`. Tests hold these against the routes and against what the code sends.
 """
 
 from __future__ import annotations
 
-from services.simulator.core.reference_desk import REFUSALS
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.versions import MAX_SUPPORTED, MIN_SUPPORTED, NEVER_SPOKEN
 
 _NOTHING_RUNS = "taken; there is nothing that it could stop"
-_VERIFICATION = "answered by verifyCompleted with an error: API verification is not offered"
+REFUSED: dict[type, str] = dict.fromkeys(
+    (rq.VerifyRequest, rq.VerifyMessage, rq.VerifyAndAuthRequest, rq.VerifyAndAuthMessage),
+    "answered that it has failed: API verification is not offered",
+)
 LIMITS: dict[type, str] = {
-    rq.ReqMktData: "no combinations (BAG), no auction or fundamental ticks; regulatory snapshots are plain",
-    rq.ReqMktDepth: "rows below the best quote are made up around it; not for options and indices",
-    rq.ReqTickByTick: "not for options, as at IB; past ticks first (numberOfTicks) are one a second",
-    rq.ReqRealTimeBars: "no combinations; useRTH is taken and has no effect, since a calendar knows regular hours only",
-    rq.ReqHistoricalData: "no combinations, no bond yields; regular hours without a calendar: weekdays, 09:30 to 16:00",
-    rq.ReqHistoricalTicks: "one tick a second, forward from the start or up to the end",
+    rq.ReqMktData: "no auction ticks, no exchanges for physicals; regulatory snapshots are plain and free",
+    rq.PlaceOrder: "algos, scales and hedges work as plain orders; orders by an advisor's group are refused",
+    rq.CancelAccountSummary: "an unknown id is taken in silence: what TWS does then is not documented",
+    rq.ReqMktDepth: "rows below the best quote are made up around it; not for options, indices and combinations",
+    rq.ReqTickByTick: "not for options and combinations, as at IB; past ticks first (numberOfTicks) are one a second",
+    rq.ReqHistoricalData: "no yields, no trades of combinations; regular hours without a calendar: 09:30 to 16:00",
+    rq.ReqHistoricalTicks: "not for combinations; one tick a second, forward from the start or up to the end",
     rq.ReqHeadTimestamp: "the same for every kind of data",
     rq.ReqSecDefOptParams: "for the underlyings whose options are listed here",
-    rq.ReqContractDetails: "finds what is listed here; no combinations, bonds or funds",
-    rq.ReqScannerSubscription: "eight scan codes over the listed contracts; of the filters price and volume count",
-    rq.ReqScannerParameters: "names what is served, no filters",
+    rq.ReqContractDetails: "finds what is listed here; no funds or warrants; combinations have none, as at IB",
+    rq.ReqScannerSubscription: "27 scan codes and 7 named filters over the listed contracts; others are refused (162)",
+    rq.ReqScannerParameters: "names what is served, in TWS' form",
     rq.ReqNewsProviders: "two providers with canned headlines",
     rq.ReqHistoricalNews: "one canned headline per contract and weekday",
     rq.ReqNewsArticle: "a canned sentence",
-    rq.ReqNewsBulletins: "one canned bulletin",
+    rq.ReqNewsBulletins: "one canned bulletin, and those of the command bulletin",
     rq.ReqFamilyCodes: "the accounts, without codes",
     rq.ReqSoftDollarTiers: "an empty list",
     rq.ReqUserInfo: "no white branding",
+    rq.ReqFundamentalData: "six canned reports on common stocks, made up",
+    rq.CancelFundamentalData: _NOTHING_RUNS,
+    rq.ReqWshMetaData: "two kinds of canned events",
+    rq.ReqWshEventData: "canned quarterly results and dividends; the watch list and portfolio are all companies listed",
+    rq.RequestFA: "with SIM_ADVISOR: one group of all accounts, no profiles; else error 321, as for non-advisors",
+    rq.ReplaceFA: "with SIM_ADVISOR: taken and given back; orders by group or profile are refused (321)",
     rq.SetServerLogLevel: "taken, without effect",
     rq.CancelHeadTimestamp: _NOTHING_RUNS,
     rq.CancelHistogramData: _NOTHING_RUNS,
     rq.CancelCalculateImpliedVolatility: _NOTHING_RUNS,
     rq.CancelCalculateOptionPrice: _NOTHING_RUNS,
-    rq.CancelNewsBulletins: _NOTHING_RUNS,
-    rq.CancelWshMetaData: _NOTHING_RUNS,
-    rq.CancelWshEventData: _NOTHING_RUNS,
-    rq.VerifyRequest: _VERIFICATION,
-    rq.VerifyMessage: _VERIFICATION,
-    rq.VerifyAndAuthRequest: _VERIFICATION,
-    rq.VerifyAndAuthMessage: _VERIFICATION,
 }
 NEVER_SENT: dict[type, str] = {
-    rs.BondContractDetails: "no bonds are listed",
     rs.DeltaNeutralValidation: "no combinations",
     rs.TickEFP: "no exchanges for physicals",
     rs.RerouteMktData: "no contracts for difference",
     rs.RerouteMktDepth: "no contracts for difference",
-    rs.FundamentalData: "IB has removed it in 10.47",
-    rs.ReceiveFA: "the login is no advisor's",
-    rs.ReplaceFAEnd: "the login is no advisor's",
-    rs.WshMetaData: "the login has no corporate calendar",
-    rs.WshEventData: "the login has no corporate calendar",
     rs.VerifyMessageApi: "API verification is not offered",
     rs.VerifyAndAuthMessageApi: "API verification is not offered",
-    rs.VerifyAndAuthCompleted: "API verification is not offered",
 }
 
 
 def request_support(cls: type) -> tuple[str, str]:
     """Return "yes", "with limits" or "no" for a request, and what to know."""
-    if cls in REFUSALS:
-        code, text = REFUSALS[cls]
-        return "no", f"error {code}: {text.rpartition('cause - ')[2]}"
+    if cls in REFUSED:
+        return "no", REFUSED[cls]
     return ("with limits", LIMITS[cls]) if cls in LIMITS else ("yes", "")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
 
-from services.simulator.core.contracts import Instrument, MarketRule, Universe
+from services.simulator.core.contracts import BondTerms, Instrument, MarketRule, Universe
 
 PENNY = MarketRule(26, ((Decimal(0), Decimal("0.01")),))
 SUB_PENNY = MarketRule(32, ((Decimal(0), Decimal("0.0001")), (Decimal(1), Decimal("0.01"))))
@@ -18,8 +18,10 @@ EURO = MarketRule(146, ((Decimal(0), Decimal("0.01")), (Decimal(100), Decimal("0
 FOREX = MarketRule(239, ((Decimal(0), Decimal("0.00005")),))
 YEN = MarketRule(59, ((Decimal(0), Decimal("0.005")),))
 QUARTER = MarketRule(67, ((Decimal(0), Decimal("0.25")),))
+MILLI = MarketRule(2184, ((Decimal(0), Decimal("0.001")),))
+"""Bonds, in percent of their face value; a unit is 1,000 dollars of it."""
 OPTION = MarketRule(110, ((Decimal(0), Decimal("0.01")), (Decimal(3), Decimal("0.05"))))
-RULES = (PENNY, SUB_PENNY, EURO, FOREX, YEN, QUARTER, OPTION)
+RULES = (PENNY, SUB_PENNY, EURO, FOREX, YEN, QUARTER, OPTION, MILLI)
 
 _STOCK_ORDERS = (
     "ACTIVETIM,AD,ADDONT,ADJUST,ALERT,ALGO,ALLOC,AON,AVGCOST,BASKET,COND,CONDORDER,DAY,DEACT,FOK,GAT,GTC,GTD,GTT,HID,"
@@ -85,9 +87,32 @@ _STRIKES_EACH_SIDE = 8
 _MONTH_CODES = "FGHJKMNQUVXZ"
 
 
+# symbol, conId, CUSIP, name, price in percent, coupon, issue and maturity, ratings, kind, whether it is callable
+_BONDS: tuple[tuple[str, int, str, str, float, float, str, str, str, str, bool], ...] = (
+    ("US-T", 710_000_010, "912810TX6", "US TREASURY 4.25% 02/15/54", 92.5, 4.25, "20240215", "20540215", "AA1/NR",
+     "US GOVERNMENT", False),
+    ("US-T", 710_000_020, "91282CJZ5", "US TREASURY 4% 02/15/34", 97.8, 4.0, "20240215", "20340215", "AA1/NR",
+     "US GOVERNMENT", False),
+    ("AAPL", 710_000_030, "037833EV8", "APPLE INC 4.3% 05/10/33", 98.6, 4.3, "20230510", "20330510", "AAA/AA+",
+     "CORPORATE", True),
+    ("BAC", 710_000_040, "06051GLH0", "BANK OF AMERICA CORP 5.288% 04/25/34", 100.9, 5.288, "20230425", "20340425",
+     "A1/A-", "CORPORATE", True),
+)  # fmt: skip
+
+
+def _bonds() -> Iterator[Instrument]:
+    for symbol, con_id, cusip, name, price, coupon, issued, matures, ratings, kind, is_callable in _BONDS:
+        yield Instrument(
+            con_id=con_id, symbol=symbol, sec_type="BOND", currency="USD", primary_exchange="", exchanges=("SMART",),
+            long_name=name, rule=MILLI, price=price, volatility=0.06, spread_ticks=40, size=250,
+            local_symbol=f"IBCID{con_id}", trading_class=symbol, multiplier=Decimal(10), expiry=matures,
+            order_types=_PLAIN_ORDERS, bond=BondTerms(cusip, coupon, issued, ratings, kind, is_callable),
+        )  # fmt: skip
+
+
 def default_universe(today: date) -> Universe:
     """Return everything listed on `today`."""
-    instruments = [*_stocks(), *_others(), *_futures(today)]
+    instruments = [*_stocks(), *_others(), *_bonds(), *_futures(today)]
     for symbol, number in _OPTIONS.items():
         under = next(i for i in instruments if i.symbol == symbol)
         instruments.extend(_options(under, today, number))

@@ -19,7 +19,7 @@ from typing import Any, cast
 from services.simulator.core.engine import Engine
 from services.simulator.core.floor import AbandonSession, CloseSession, Save, SetListening, Turn
 from services.simulator.core.times import zoned_text
-from services.simulator.shell.metrics import LATE, MESSAGES_SENT, REQUESTS_RECEIVED, SESSIONS_CUT
+from services.simulator.shell.metrics import LATE, MESSAGES_SENT, MOST_LATE, REQUESTS_RECEIVED, SESSIONS_CUT
 from services.simulator.shell.quick_ticks import quick_frames
 from services.simulator.shell.store import Store
 from shared.clock import NS_PER_S, Clock
@@ -53,6 +53,7 @@ class Exchange:
         self._is_flush_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
+        self._most_late_s = 0.0
         self._server: asyncio.Server | None = None
         self._is_wanted = True
         self._changed = asyncio.Event()
@@ -222,7 +223,11 @@ class Exchange:
     def _on_timer(self) -> None:
         self._timer = None
         now_ns = self.now_ns()
-        LATE.set(max(0.0, (now_ns - self._timer_ns) / NS_PER_S))
+        late_s = max(0.0, (now_ns - self._timer_ns) / NS_PER_S)
+        LATE.observe(late_s)
+        if late_s > self._most_late_s:
+            self._most_late_s = late_s
+            MOST_LATE.set(late_s)
         try:
             self.apply(self.engine.advance(now_ns))
         except Exception as e:  # noqa: BLE001 - a bug of ours: `serve` raises it, and we start again with our books

@@ -105,6 +105,11 @@ class BarHistory:
         self._bars: dict[str, list[ClosedBar]] = {}
         self._sizes = {INTERVALS[size]: size for size in self.needs}
 
+    @property
+    def loaded(self) -> Mapping[str, list[ClosedBar]]:
+        """Return every bar there is, by `conId:size`, visible or not."""
+        return self._bars
+
     def load(self, con_id: int, size: str, bars: Iterable[ClosedBar]) -> None:
         """Take what was asked for; bars handled before stay where the answer has none."""
         key = f"{con_id}:{size}"

@@ -235,6 +235,12 @@ class Outbox:
         del self.intents[mark[0] :]
         del self.cancels[mark[1] :]
 
+    def prolong(self, mark: tuple[int, int], by_ns: int) -> None:
+        """Let what was asked for after `mark` be valid longer: a person held its handler at a prompt meanwhile."""
+        for number in range(mark[0], len(self.intents)):
+            intent = self.intents[number]
+            self.intents[number] = intent.model_copy(update={"valid_until_ns": intent.valid_until_ns + by_ns})
+
 
 def _legs(ticket: Ticket) -> tuple[tuple[OrderLeg, ...], Group]:
     quantity = quantity_of(ticket.quantity)

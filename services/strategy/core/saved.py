@@ -33,6 +33,13 @@ class Handlers(Protocol):
     def on_stop(self) -> None: ...  # noqa: D102
 
 
+class Marks(Protocol):
+    """Shows to others which handler runs."""
+
+    def begin(self, unit: str, event: str) -> None: ...  # noqa: D102
+    def end(self) -> None: ...  # noqa: D102
+
+
 class SavedUnit(BaseModel):
     """The saved part of a unit beside cursors and timers; added to, never changed (release N reads N-1)."""
 
@@ -79,6 +86,9 @@ class HandlerError:
     event: str
     where: str
     error: str
+    event_id: str = ""
+    """The entry that caused it, or `at-<wall ns>` where none did."""
+    at_ns: int = 0
 
     def __str__(self) -> str:
         """Return one sentence."""
@@ -105,4 +115,9 @@ class Watched:
     unit: str = ""
     event: str = ""
     clock: Callable[[], int] | None = None
+    mark: Marks | None = None
+    """Where others see it too, from outside of the process."""
+    is_debugged: bool = False
+    debugged_ns: int = 0
+    """How long a person has held handlers at a debugger's prompt, in sim; what they order is valid longer by it."""
     spent_ns: dict[str, int] = field(default_factory=dict)

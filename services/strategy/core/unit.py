@@ -440,8 +440,13 @@ class Unit:
         watched.calls += 1
         self._is_behind = True
         begun_ns = watched.clock() if watched.clock is not None else 0
+        if watched.mark is not None:
+            watched.mark.begin(watched.unit, event)
+        debugged_ns = watched.debugged_ns
         try:
             handler(*arguments)
+            if watched.debugged_ns != debugged_ns:
+                self.outbox.prolong(mark, watched.debugged_ns - debugged_ns)
         except Exception as e:  # noqa: BLE001 - user code: anything may come out, and nothing else may stop (P10)
             watched.unit = ""
             self._failed(event, e, mark)
@@ -451,6 +456,8 @@ class Unit:
             self.pause(f"{event} blocked: {self.recent_errors[-1].where}")
         finally:
             watched.unit = ""
+            if watched.mark is not None:
+                watched.mark.end()
             if watched.clock is not None:
                 unit = self.identity.unit
                 watched.spent_ns[unit] = watched.spent_ns.get(unit, 0) + watched.clock() - begun_ns
@@ -462,11 +469,14 @@ class Unit:
         last = (ours or frames)[-1:]
         where = f"{last[0].filename}:{last[0].lineno}" if last else "?"
         text = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
-        self.recent_errors.append(HandlerError(event, where, text))
+        moment = self.outbox.moment
+        self.recent_errors.append(
+            HandlerError(event, where, text, moment.cause_id or f"at-{moment.now_ns}", moment.now_ns)
+        )
         del self.recent_errors[:-ERRORS_KEPT]
         self.saved.errors += 1
         self._has_news = True
-        now_ns = self.outbox.moment.now_ns
+        now_ns = moment.now_ns
         recent = [at for at in self.saved.error_times_ns if now_ns - at < ERROR_WINDOW_S * NS_PER_S]
         self.saved.error_times_ns = [*recent, now_ns]
         if len(recent) + 1 >= self.limits.max_errors:

@@ -52,9 +52,12 @@ class RunningUnit:
     is_joined: bool = False
     wants_quotes: bool = field(init=False)
     wants_trades: bool = field(init=False)
+    failures_kept: int = field(init=False)
+    """How many errors there were when a failure was kept last."""
 
     def __post_init__(self) -> None:
         """Note which ticks the strategy's class handles at all."""
+        self.failures_kept = self.unit.saved.errors
         cls = type(self.strategy)
         self.wants_quotes = cls.on_quote is not Strategy.on_quote
         self.wants_trades = cls.on_trade is not Strategy.on_trade

@@ -11,6 +11,7 @@ session = "rth"                 # quotes, trades, bars and orders only then: "rt
 last_entry = "15:45"            # no entries after it (contract's zone, or "15 min" before the close)
 flat_by = "15 min"              # the platform cancels and closes, whatever the strategy does; with "rth"
 enabled = true
+isolated = true                 # its units run in a process of their own, beside the worker that has them
 params = { quantity = 10 }
 ```
 
@@ -27,6 +28,7 @@ import tomllib
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -55,6 +57,7 @@ class Entry(BaseModel):
     bars: list[str] = []
     per: str = Field(default="contract", pattern="^(contract|all)$")
     enabled: bool = True
+    isolated: bool = False
     session: Session | None = None
     last_entry: str = ""
     flat_by: str = ""
@@ -95,6 +98,8 @@ class Declared:
     rules: SessionRules | None = None
     history: tuple[tuple[str, int], ...] = ()
     """Bar sizes and how many closed bars of each are loaded before the start."""
+    is_isolated: bool = False
+    """Its units run in a process of their own."""
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -131,6 +136,7 @@ def changed_units(before: Loaded, after: Loaded) -> list[str]:
             spec.params.model_dump(),
             spec.bars,
             spec.rules,
+            spec.is_isolated,
             unit.contracts,
         )
 
@@ -156,9 +162,7 @@ def load_strategies(path: Path, *, fresh: bool = False) -> Loaded:
         wrong = next(iter(content), "strategy")
         raise ConfigError(f"STRATEGIES_FILE: {path}: {wrong!r} is unknown; strategies are tables [strategy.NAME]")
     if fresh:
-        for module in [name for name in sys.modules if name.startswith(MODULE_PREFIX)]:
-            del sys.modules[module]
-        importlib.invalidate_caches()
+        forget_imports()
     loaded = Loaded()
     for name, table in tables.items():
         try:
@@ -189,7 +193,8 @@ def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
     file = path.parent / entry.file
     source = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
     rules = _rules(where, entry)
-    declared = Declared(name, cls, params, bars, str(file), source, rules, _history(where, cls, params))
+    history = _history(where, cls, params)
+    declared = Declared(name, cls, params, bars, str(file), source, rules, history, entry.isolated)
     groups = [(one,) for one in entry.contracts] if entry.per == "contract" else [tuple(entry.contracts)]
     for group in groups:
         unit_id = UnitId(f"{name}/{group[0] if entry.per == 'contract' else 'all'}")
@@ -227,25 +232,46 @@ def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Strategy]
     file = path.parent / entry.file
     if not file.is_file():
         raise BadInput(f"{where} file: there is no {file}")
-    module_name = f"{MODULE_PREFIX}{re.sub(r'[^0-9A-Za-z]', '_', str(file.resolve()))}"
-    module = sys.modules.get(module_name)
-    if module is None:
-        spec = importlib.util.spec_from_file_location(module_name, file)
-        if spec is None or spec.loader is None:
-            raise BadInput(f"{where} file: {file} is no Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
-        try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as e:  # user code: one bad file stops only itself (P10)
-            del sys.modules[module_name]
-            raise BadInput(f"{where} file: {_import_error(file, e)}") from e
+    try:
+        module = import_file(file)
+    except BadInput as e:
+        raise BadInput(f"{where} file: {e}") from e
     cls = getattr(module, entry.class_name, None)
     if not isinstance(cls, type) or not issubclass(cls, Strategy):
         found = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Strategy)]
         known = ", ".join(one for one in found if one != "Strategy") or "none"
         raise BadInput(f"{where} class: {file} has no strategy class {entry.class_name!r}; it has {known} ({name})")
     return cls
+
+
+def forget_imports() -> None:
+    """Have `import_file` read files again."""
+    for module in [name for name in sys.modules if name.startswith(MODULE_PREFIX)]:
+        del sys.modules[module]
+    importlib.invalidate_caches()
+
+
+def import_file(file: Path) -> ModuleType:
+    """Return a strategy's file as a module, imported once until a reload forgets it.
+
+    Raises:
+        BadInput: it does not import; the sentence has file and line.
+    """
+    module_name = f"{MODULE_PREFIX}{re.sub(r'[^0-9A-Za-z]', '_', str(file.resolve()))}"
+    module = sys.modules.get(module_name)
+    if module is not None:
+        return module
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as e:  # user code: one bad file stops only itself (P10)
+        del sys.modules[module_name]
+        raise BadInput(_import_error(file, e)) from e
+    return module
 
 
 def _import_error(file: Path, e: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from services.strategy.core.assignment import LeaseSeen, Watch, assign
+from services.strategy.shell.isolated import is_isolated_instance
 from shared.bus.keys import Role
 from shared.bus.ports import Bus, LeaseToken, UnitRecord
 from shared.clock import NS_PER_S, Clock
@@ -19,23 +20,31 @@ PIN = "pin:"
 class Membership:
     """The live workers as this worker sees them."""
 
-    def __init__(self, bus: Bus, worker: str, ttl_s: float, clock: Clock, units: Iterable[str]) -> None:
-        """`units` are the names of all units of the deployment, whoever runs them."""
+    def __init__(
+        self, bus: Bus, worker: str, ttl_s: float, clock: Clock, units: Iterable[str], *, only: str = ""
+    ) -> None:
+        """`units` are the names of all units of the deployment, whoever runs them; with `only`, we run that one."""
         self._bus = bus
         self._worker = worker
         self._ttl_s = ttl_s
         self._clock = clock
         self._watch = Watch(int(ttl_s * NS_PER_S))
         self._units = tuple(units)
+        self._only = only
         self._mine: frozenset[str] = frozenset()
         self.live: list[str] = []
         self.paused: dict[str, str] = {}
+        self.quarantined: dict[str, str] = {}
+        """Units that blocked a worker for good or took its memory, with what was seen."""
         self.reload_wish: str | None = None
         """What operators last asked for with `reload`, "" for never; None until it was looked at."""
         self._pins: dict[str, str] = {}
 
     async def join(self) -> None:
-        """Put this worker on the list; call it with the lease held."""
+        """Put this worker on the list of those that share the units; call it with the lease held."""
+        if self._only:
+            await self.observe()
+            return
         await self._bus.hash_set(self._bus.keys.strategy_workers, {self._worker: str(self._clock.wall_ns())})
         await self.observe()
 
@@ -54,15 +63,17 @@ class Membership:
         left = [worker for worker in self._watch.known() if worker not in listed]
         for worker in [*listed, *left]:  # who left the list is watched on: its lease says whether it is gone
             await self._look_at(worker)
-        live = self._watch.live()
+        live = [worker for worker in self._watch.live() if not is_isolated_instance(worker)]
         directives = await self._bus.hash_get_all(self._bus.keys.strategy_directives)
         told = {name: value.decode(errors="replace") for name, value in directives.items()}
         pins = {name.removeprefix(PIN): worker for name, worker in told.items() if name.startswith(PIN)}
         if live != self.live:
             get_logger().info("workers.changed", live=live, before=self.live)
-        if live != self.live or pins != self._pins:
+        if live != self.live or pins != self._pins or self._only:
             self.live, self._pins = live, pins
             self._plan()
+        held = await self._bus.hash_get_all(self._bus.keys.strategy_quarantine)
+        self.quarantined = {unit: why.decode(errors="replace") for unit, why in held.items()}
         self.reload_wish = told.get("reload", "")
         stored = await self._bus.hash_get_all(self._bus.keys.paused)
         self.paused = {name: reason.decode(errors="replace") for name, reason in stored.items()}
@@ -73,6 +84,9 @@ class Membership:
         self._plan()
 
     def _plan(self) -> None:
+        if self._only:
+            self._mine = frozenset({self._only} & set(self._units))
+            return
         self._mine = frozenset(assign(self._units, self.live, self._pins).get(self._worker, ()))
 
     async def _look_at(self, worker: str) -> None:

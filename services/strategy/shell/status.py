@@ -74,6 +74,7 @@ class StatusRows:
             "lag": round(lag_s, 3),
             "errors": unit.saved.errors,
             "error": str(unit.recent_errors[-1]) if unit.recent_errors else "",
+            "event": unit.recent_errors[-1].event_id if unit.recent_errors else "",
             "paused": unit.why_not_trading,
             "positions": unit.book.summary({con_id: info.name for con_id, info in unit.contracts.items()}),
             "working": len(unit.book.open_orders()),

@@ -15,8 +15,10 @@ from collections.abc import Mapping, Sequence
 from services.strategy import metrics
 from services.strategy.core.events import Gap
 from services.strategy.shell.contracts import ContractBook
+from services.strategy.shell.failures import Failures
 from services.strategy.shell.feed import Dispatcher, RunningUnit, merged
 from services.strategy.shell.histories import History, HistoryBook
+from services.strategy.shell.isolated import Isolated
 from services.strategy.shell.loader import DeclaredUnit, Loaded, changed_units
 from services.strategy.shell.measuring import CommitMeter
 from services.strategy.shell.membership import Membership
@@ -54,6 +56,7 @@ class Worker:
         loaded: Loaded,
         histories: HistoryBook,
         reloading: Reloading,
+        isolated: Isolated | None = None,
         *,
         source: str,
         clock: Clock,
@@ -66,6 +69,8 @@ class Worker:
         self._loaded = loaded
         self._histories = histories
         self._reloading = reloading
+        self._isolated = isolated
+        """None in a process of an isolated unit: it runs here."""
         self._source = source
         self._clock = clock
         self._status = StatusRows(bus, elector.owner, loaded, clock)
@@ -73,6 +78,8 @@ class Worker:
         self._units: dict[str, RunningUnit] = {}
         self._taken: dict[str, str] = {}
         """Units of ours that do not run yet, with the reason."""
+        self._refused: dict[str, str] = {}
+        """Units that nobody runs, with the reason."""
         self._dispatcher = Dispatcher(bus.keys, [])
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -80,6 +87,7 @@ class Worker:
         self._registered_ns = 0
         self._lag_s = 0.0
         self._meter = CommitMeter(clock)
+        self._failures = Failures(bus)
 
     @property
     def units(self) -> Mapping[str, RunningUnit]:
@@ -110,6 +118,8 @@ class Worker:
                     await self._elector.resign("fenced")
                 finally:
                     self._drop_all()
+                    if self._isolated is not None:
+                        await self._isolated.end_all()
         finally:
             self._stopped.set()
 
@@ -154,7 +164,7 @@ class Worker:
         for running in self._units.values():
             running.unit.tick(now_ns)
         await self._save(token)
-        await self._status.publish(self._units, self._taken, self._lag_s)
+        await self._status.publish(self._units, {**self._taken, **self._refused}, self._lag_s)
         await self._register()
 
     # -- which units
@@ -166,9 +176,19 @@ class Worker:
             del self._taken[unit_id]
             self._histories.forget(unit_id)
             await self._bus.release_unit(token, unit_id)
-        for unit_id in self._loaded.units:
-            if unit_id not in self._units and self._membership.is_mine(unit_id):
+        self._refused.clear()
+        apart = []
+        for unit_id, declared in self._loaded.units.items():
+            if unit_id in self._units or not self._membership.is_mine(unit_id):
+                continue
+            if why := self._membership.quarantined.get(unit_id):
+                self._refused[unit_id] = f"stopped: {why}"
+            elif self._isolated is not None and declared.strategy.is_isolated:
+                apart.append(unit_id)
+            else:
                 await self._begin(unit_id, token)
+        if self._isolated is not None:
+            await self._isolated.follow(apart)
         for running in self._units.values():
             running.unit.operator_pause = self._membership.paused.get(running.declared.strategy.name, "")
 
@@ -372,11 +392,10 @@ class Worker:
                 for stream in running.streams:
                     if running.unit.cursors[stream] != self._cursors[stream]:
                         running.unit.advance(stream, self._cursors[stream])
-            if not running.unit.is_urgent:
-                if slow >= SLOW_COMMITS_PER_TURN:
-                    continue
-                slow += 1
-            await self._save_one(running, token)
+            is_urgent, before = running.unit.is_urgent, running.unit.last_commit
+            if is_urgent or slow < SLOW_COMMITS_PER_TURN:
+                await self._save_one(running, token)
+                slow += not is_urgent and running.unit.last_commit != before
 
     async def _save_one(self, running: RunningUnit, token: LeaseToken, *, force: bool = False) -> bool:
         """Save a unit's commit if one is due, again and again until the server's answer is known.
@@ -387,6 +406,7 @@ class Worker:
             Fenced: this worker does not lead any more.
         """
         unit = running.unit
+        await self._failures.keep_new(running)
         commit = unit.commit(self._clock.wall_ns(), force=force)
         if commit is None:
             return True

@@ -1,12 +1,13 @@
 -- KEYS: lease, fence, cursor (string), ledger (hash leg -> "result|client id|order id|epoch"), halt (hash),
 --       order ids (hash client id -> highest), orders (stream).
 -- ARGV: owner, epoch, incarnation, entry of `commands` ('' leaves the cursor), seconds to keep the ledger, legs, client id, is reducing (1/0),
---       incarnation the command was made in, is expired (1), in a window of the broker (2) or in time (0), the legs' order
---       ids, then six times the legs' events
---       (packed): claimed, refused:halted, refused:expired, refused:cancelled_first, refused:stale,
---       refused:window ('0': none).
+--       incarnation the command was made in, is expired (1), in a window of the broker (2) or in time (0), mark, the
+--       legs' order ids, then six times the legs' events (packed): claimed, refused:halted, refused:expired,
+--       refused:cancelled_first, refused:stale, refused:window ('0': none); with a mark those of `claimed` alone.
 -- One final result per intent and leg: rows that exist are returned as they are; else all legs get the same result, with
 -- their order events in the same script. Returns rows "leg|result|client id|order id|epoch|is new (1/0)".
+-- With a mark, which is kept in the ledger's field `mark` for who could not hear the answer, it claims every leg anew or
+-- writes nothing and returns {}.
 local stop = fenced(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 if stop then return redis.error_reply(stop) end
 local legs = tonumber(ARGV[6])
@@ -16,10 +17,6 @@ for leg = 0, legs - 1 do
   if row then is_open = false end
   rows[leg + 1] = row
 end
-if ARGV[4] ~= '' then
-  redis.call('SET', KEYS[3], ARGV[4])
-end
-
 local chosen = 1
 if ARGV[9] ~= ARGV[3] then
   chosen = 5
@@ -34,40 +31,48 @@ if not is_open then
   -- Some leg had been closed by a cancel before: the others must not go out alone.
   chosen = 4
 end
+local events, at = {}, 12 + legs
+if ARGV[11] ~= '' then
+  if chosen ~= 1 then return {} end
+  redis.call('HSET', KEYS[4], 'mark', ARGV[11])
+end
+for number = 1, ARGV[11] ~= '' and 1 or 6 do
+  events[number] = {}
+  for leg = 1, legs do
+    events[number][leg], at = packed(at)
+  end
+end
+if ARGV[4] ~= '' then
+  redis.call('SET', KEYS[3], ARGV[4])
+end
 local results = {'claimed', 'refused:halted', 'refused:expired', 'refused:cancelled_first', 'refused:stale', 'refused:window'}
-local at = 11 + legs
 local answer = {}
-for number = 1, 6 do
-  for leg = 0, legs - 1 do
-    local event
-    event, at = packed(at)
-    if number == chosen then
-      if rows[leg + 1] then
-        if chosen == 4 and #event > 0 and string.find(rows[leg + 1], '|0|-1|', 1, true) then
-          -- A cancel closed it when its terms were not known: its outcome is written by the claim that knows them.
-          rows[leg + 1] = string.gsub(rows[leg + 1], '|0|%-1|', '|0|0|')
-          redis.call('HSET', KEYS[4], tostring(leg), rows[leg + 1])
-          redis.call('XADD', KEYS[7], '*', unpack(event))
-        end
-        answer[leg + 1] = leg .. '|' .. rows[leg + 1] .. '|0'
-      else
-        local is_claimed = chosen == 1
-        local order_id = is_claimed and ARGV[11 + leg] or '0'
-        local client = is_claimed and ARGV[7] or '0'
-        local row = results[chosen] .. '|' .. client .. '|' .. order_id .. '|' .. ARGV[2]
-        redis.call('HSET', KEYS[4], tostring(leg), row)
-        if is_claimed then
-          local highest = tonumber(redis.call('HGET', KEYS[6], ARGV[7]) or '0')
-          if tonumber(order_id) > highest then
-            redis.call('HSET', KEYS[6], ARGV[7], order_id)
-          end
-        end
-        if #event > 0 then
-          redis.call('XADD', KEYS[7], '*', unpack(event))
-        end
-        answer[leg + 1] = leg .. '|' .. row .. '|1'
+for leg = 0, legs - 1 do
+  local event = events[chosen][leg + 1]
+  if rows[leg + 1] then
+    if #event > 0 and string.find(rows[leg + 1], '|0|-1|', 1, true) then
+      -- A cancel closed it when its terms were not known: its outcome is written by the claim that knows them.
+      rows[leg + 1] = string.gsub(rows[leg + 1], '|0|%-1|', '|0|0|')
+      redis.call('HSET', KEYS[4], tostring(leg), rows[leg + 1])
+      redis.call('XADD', KEYS[7], '*', unpack(event))
+    end
+    answer[leg + 1] = leg .. '|' .. rows[leg + 1] .. '|0'
+  else
+    local is_claimed = chosen == 1
+    local order_id = is_claimed and ARGV[12 + leg] or '0'
+    local client = is_claimed and ARGV[7] or '0'
+    local row = results[chosen] .. '|' .. client .. '|' .. order_id .. '|' .. ARGV[2]
+    redis.call('HSET', KEYS[4], tostring(leg), row)
+    if is_claimed then
+      local highest = tonumber(redis.call('HGET', KEYS[6], ARGV[7]) or '0')
+      if tonumber(order_id) > highest then
+        redis.call('HSET', KEYS[6], ARGV[7], order_id)
       end
     end
+    if #event > 0 then
+      redis.call('XADD', KEYS[7], '*', unpack(event))
+    end
+    answer[leg + 1] = leg .. '|' .. row .. '|1'
   end
 end
 redis.call('EXPIRE', KEYS[4], ARGV[5])

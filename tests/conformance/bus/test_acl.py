@@ -216,3 +216,35 @@ async def test_a_server_loads_the_file_and_turns_the_default_user_off(
                 assert client.ping()
     finally:
         own.remove()
+
+
+async def test_what_scripts_wrote_is_there_after_a_kill_although_the_default_user_is_off(
+    deployment: str, tmp_path: Path
+) -> None:
+    keys = Keys(deployment)
+    users = tmp_path / "users.acl"
+    users.write_text("\n".join(acl_lines(keys, PASSWORDS)) + "\n")
+    server = RedisServer("redis", options=("--aclfile", str(users)))
+    server.client = lambda **options: redis.Redis(  # type: ignore[method-assign]
+        host=server.host, port=server.port, username="admin", password=PASSWORDS["admin"], **options
+    )
+    try:
+        server.start()
+        bus = as_role(server, keys, "risk")
+        token = await lead(bus, "risk", "r1")
+        intent = an_intent(incarnation=token.incarnation)
+        decision = Decision(intent_id=intent.intent_id, approved=True)
+        command = Command(intent=intent, not_after_ns=1, incarnation=token.incarnation)
+        assert await bus.decide(token, entry_id="7-0", decision=decision, command=command, source=SOURCE)
+        await bus.close()
+        server.restart()
+        bus = as_role(server, keys, "risk")
+        assert await bus.get_cursor("intents") == "7-0"
+        assert await bus.get_text(keys.decided(intent.intent_id)) is not None
+        assert await bus.stream_length(keys.decisions) == await bus.stream_length(keys.commands) == 1
+        await bus.close()
+        with redis.Redis(host=server.host, port=server.port) as nobody, pytest.raises(redis.AuthenticationError):
+            nobody.ping()
+        assert "CRITICAL" not in server.log
+    finally:
+        server.remove()

@@ -87,8 +87,8 @@ async def test_what_scripts_wrote_is_there_after_a_restart(server: Server) -> No
 
 
 def test_the_default_user_can_do_nothing(server: Server) -> None:
-    for login in ({}, {"password": ""}, {"username": "default", "password": "x"}):
-        with redis.Redis(port=server.port, socket_timeout=5, **login) as client:  # type: ignore[call-overload]
+    for username, password in ((None, None), (None, ""), ("default", "x")):
+        with redis.Redis(port=server.port, socket_timeout=5, username=username, password=password) as client:
             with pytest.raises((redis.AuthenticationError, redis.ResponseError)):
                 client.get("cq:paper:identity")
             with pytest.raises((redis.AuthenticationError, redis.ResponseError)):

@@ -178,3 +178,18 @@ async def test_ticks_account_and_status_are_published(gateway: Any, desk: Any) -
         return (await desk.bus.hash_get_all(keys.account_values)).get("NetLiquidation:USD", b"") != b""
 
     await eventually(values)
+
+
+async def test_an_orders_hours_are_shown_as_the_broker_has_them(gateway: Any, desk: Any, legs: Any) -> None:
+    limit, _ = legs
+    early = limit(Side.BUY, 10, "50").model_copy(update={"outside_rth": True})
+    intent = await desk.place(early)
+    assert (await desk.until(intent, OrderState.WORKING)).outside_rth
+    again = early.model_copy(update={"limit_price": Decimal(51)})
+    assert (await desk.until(await desk.place(again, modifies=intent.intent_id), OrderState.MODIFIED)).outside_rth
+    assert (await desk.events(intent))[-1].outside_rth
+    plain = limit(Side.BUY, 10, "52")
+    await desk.until(await desk.place(plain, modifies=intent.intent_id), OrderState.MODIFIED)
+    assert not (await desk.events(intent))[-1].outside_rth
+    await desk.cancel(intent)
+    await desk.until(intent, OrderState.CANCELLED)

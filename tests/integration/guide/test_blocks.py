@@ -1,4 +1,4 @@
-"""Every Python block of the guide runs as written, in order, against two simulated TWS and one system of its own."""
+"""Our guide runs as written: blocks, commands, settings and files; and every block of the user's guide stands in it."""
 
 from __future__ import annotations
 
@@ -9,53 +9,49 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.guide.conftest import Exchange
-from tests.integration.guide.run_blocks import blocks_of
-from tests.support import Spawner
+from tests.guide.extract import blocks_of
+from tests.support import ROOT, Spawner
 
-pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(600)]
+GUIDE = ROOT / "docs" / "guide.md"
 BLOCKS = Path(__file__).with_name("blocks.md")
 EXPECTED = {
-    "Paper Trading (Recommended)": "",
-    "Live Trading": "",
-    "Switching Between Modes": "",
-    "High Availability Setup": r"\A\Z",  # it prints only what is unhealthy
-    "Example 1: Basic Connection Test": r"✓ Connected to IBKR\nAccounts: \['DUB267514'\]",
-    "Example 2: Get Account Balance": r"Net Liquidation: \$1,000,000\.00\nCash Balance: \$1,000,000.00\nBuying Power: ",
-    "Example 3: Get Real-Time Market Data": r"AAPL current price: \$\d+\.\d+\nHistorical data: (1[5-9]|2\d) bars",
-    "Example 4: Place an Order (Paper Trading)": r"'status': 'filled'.*\nAAPL: 10 shares @ \$\d+",
-    "Example 5: Live Strategy Execution": r"Starting live trading\n\nStopping live trading\.\.\.",
-    "Example 6: Using Context Manager (Recommended)": r"NetLiquidation: \d+.*AAPL: 10",
-    "Rate Limiting": "",
-    "Custom Client IDs": "",
-    "Event Handlers": r"✓ Connected to IBKR",
-    "Logging Configuration": "",
-    "Debug Mode": "",
-    "Testing Connection": r"✓ Connection successful!\n  Accounts: \['DUB267514'\]",
-    "Security": "",
-    "Risk Management": "",
-    "Risk Management (2)": "",
-    "Reliability": "",
-    "Common Code Snippets": "",
+    "Example 1: connection test": r"✓ Connected to IBKR\nAccounts: \['DUB267514'\]",
+    "Example 2: account balance": r"Net Liquidation: \$1,000,000\.00\nCash Balance: \$1,000,000.00\nBuying Power: ",
+    "Example 3: market data": r"AAPL current price: \$\d+\.\d+\nHistorical data: (1[5-9]|2\d) bars",
+    "Example 4: an order on paper": r"'status': 'filled'.*\nAAPL: \d+ shares @ \$\d+",
+    "Example 5: a live strategy": r"Starting live trading\n\nStopping live trading\.\.\.",
+    "Example 6: context manager": r"NetLiquidation: \d+.*AAPL: \d+",
+    "Event handlers": r"✓ Connected to IBKR",
+    "Testing connection": r"✓ Connection successful!\n  Accounts: \['DUB267514'\]",
 }
-OUTCOMES = {"High Availability Setup": "interrupted", "Testing Connection": "exit 0"}
+OUTCOMES = {
+    "High availability setup": "interrupted, stopped cleanly",
+    "Example 5: a live strategy": "interrupted, stopped cleanly",
+    "Testing connection": "exit 0",
+}
 
 
-def test_every_block_is_expected_to_do_something() -> None:
-    assert [title for title, _ in blocks_of(BLOCKS.read_text())] == list(EXPECTED)
+def test_every_block_of_the_users_guide_stands_in_ours_as_written() -> None:
+    ours = [block.code for block in blocks_of(GUIDE.read_text()) if block.language == "python"]
+    theirs = [block.code for block in blocks_of(BLOCKS.read_text())]
+    assert len(theirs) == 21 and ours == theirs
 
 
-def test_the_blocks_run_as_written(module_spawn: Spawner, folder: Path, paper: Exchange, live: Exchange) -> None:
-    program = str(Path(__file__).with_name("run_blocks.py"))
-    env = {**paper.env, **live.env, "TMPDIR": str(folder)}
-    run = module_spawn.command([sys.executable, program, str(BLOCKS), str(paper.port)], env=env, name="guide")
-    assert run.wait(400) == 0, run.output
-    lines = [json.loads(line) for line in run.output.splitlines() if line.startswith('{"title"')]
-    done = {line["title"]: line for line in lines}
-    assert list(done) == list(EXPECTED), run.output
+def test_the_guide_runs_as_written(tmp_path: Path) -> None:
+    spawner = Spawner(tmp_path)
+    try:
+        run = spawner.command([sys.executable, "-m", "tests.guide", "--free-ports", "--json"], name="guide")
+        status = run.wait(580)
+    finally:
+        spawner.close()
+    told = json.loads(run.output[run.output.index("{\n") :])
+    failed = [row for row in told["rows"] if not row["is_ok"]]
+    assert status == 0 and not failed, failed
+    assert told["counts"]["block"] == 21 and told["counts"]["P8"] == 4, told["counts"]
+    assert told["counts"]["command"] > told["counts"]["command not run"] > 5, told["counts"]
+    done = {row["what"]: row for row in told["rows"] if row["kind"] == "block"}
     for title, pattern in EXPECTED.items():
-        assert done[title]["outcome"] == OUTCOMES.get(title, "ran"), (title, done[title], run.output)
-        assert re.search(pattern, done[title]["output"], re.DOTALL), (title, done[title]["output"], run.output)
-    assert "not connected" not in run.output
-    assert "ib_insync" in (folder / "ibkr.log").read_text()
-    assert not (folder / ".cq" / "run.json").exists()  # the system it started is stopped
+        assert re.search(pattern, done[title]["output"], re.DOTALL), (title, done[title]["output"])
+    for title, outcome in OUTCOMES.items():
+        assert done[title]["outcome"] == outcome

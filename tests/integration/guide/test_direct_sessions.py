@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ def test_a_session_reads_everything(manager: IBKRConnectionManager) -> None:
     assert len(ib.reqHistoricalData(found.contract, "", "10 D", "1 day", "TRADES", True)) > 4
     status = manager.status()
     assert status["connected"] and status["mode"] == "paper"
+    assert status["via"] == "direct"  # no system runs here
     assert status["client_id"] >= 11 and status["accounts"] == ["DUB267514"]
     assert manager.health()["healthy"] is True
     with pytest.raises(BadInput, match="connection manager"):
@@ -99,6 +101,7 @@ def test_two_managers_take_two_ids_and_an_id_in_use_is_said_at_once(manager: IBK
     third = IBKRConnectionManager(paper_trading=True, client_id=taken)
     assert third.connect() is False
     assert f"client id {taken} is in use" in third.last_error and "another client_id" in third.last_error
+    assert f"process {os.getpid()}" in third.last_error  # the holder is one of ours, so it is named
     with pytest.raises(BrokerUnavailable, match="in use"):
         third.get_ib()
 

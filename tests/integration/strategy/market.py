@@ -30,9 +30,34 @@ class Counter(Strategy):
         self.buy(quote.contract, 1, reason=str(number))
 
 
+class Silent(Strategy):
+    class State(BaseModel):
+        seen: int = 0
+
+    def on_quote(self, quote: Quote) -> None:
+        self.state.seen += 1
+
+
 class Raises(Strategy):
     def on_quote(self, quote: Quote) -> None:
         raise RuntimeError("by design")
+
+
+class Freezes(Strategy):
+    # Counts to three, then calls into C for ever: no signal and no other thread gets through.
+
+    class State(BaseModel):
+        seen: int = 0
+
+    def on_quote(self, quote: Quote) -> None:
+        self.state.seen += 1
+        if self.state.seen > 3:
+            sum(range(10**12))
+
+
+class Eats(Strategy):
+    def on_quote(self, quote: Quote) -> None:
+        self.eaten = [*getattr(self, "eaten", []), bytearray(20_000_000)]
 
 
 class Blocks(Strategy):

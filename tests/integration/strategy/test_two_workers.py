@@ -96,6 +96,22 @@ async def test_a_killed_workers_units_go_on_elsewhere_with_nothing_skipped_and_n
     await eventually(lambda: everything_was_sent_once(market), 10.0)
 
 
+async def test_every_unit_of_a_worker_is_saved_within_seconds_also_when_none_orders(
+    market: Market, redis_url: str, deployment: str, tmp_path: Path, spawn: Spawner
+) -> None:
+    file = strategies_file(tmp_path, TABLES.replace('"Counter"', '"Silent"'))
+    spawn("services.strategy", env=worker_env(redis_url, deployment, "w1", file))
+    await eventually(lambda: owners_are(market, {"w1"}), 20.0)
+    for _ in range(20):
+        await market.quote_all()
+
+    async def all_are_saved() -> bool:
+        records = [await market.bus.load_unit(f"counter/C{con_id}") for con_id in CON_IDS]
+        return all(json.loads(record.state).get("user") == {"seen": 20} for record in records)
+
+    await eventually(all_are_saved, 15.0)
+
+
 async def test_units_go_on_after_redis_was_killed_and_came_back_with_its_data(
     market: Market, redis_server: RedisServer, deployment: str, tmp_path: Path, spawn: Spawner
 ) -> None:

@@ -205,6 +205,17 @@ async def test_a_change_keeps_what_is_not_named_and_waits_for_the_brokers_word(d
     assert result.state == "modified" and not result.is_refused
 
 
+@pytest.mark.parametrize("was, said, becomes", [(True, None, True), (True, False, False), (False, True, True)])
+async def test_a_change_keeps_the_hours_unless_they_are_named(
+    desk: Desk, bus: MemoryBus, was: bool, said: bool | None, becomes: bool
+) -> None:
+    order = a_working_order(outside_rth=was)
+    await desk.modify(order, limit_price=Decimal(91), outside_rth=said, limit_s=0.05)
+    (entry,) = await bus.read_range(bus.keys.intents)
+    intent = decode_fields(entry.fields).message
+    assert isinstance(intent, Intent) and intent.legs[0].outside_rth is becomes
+
+
 async def test_a_change_of_the_kind_of_order_is_refused_before_it_leaves(desk: Desk, bus: MemoryBus) -> None:
     with pytest.raises(BadInput, match="STP LMT"):
         await desk.modify(a_working_order(), stop_price=Decimal(80))

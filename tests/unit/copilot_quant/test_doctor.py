@@ -5,7 +5,7 @@ import json
 import pytest
 
 from copilot_quant.desk import Desk
-from copilot_quant.doctor import examine_bus, examine_data
+from copilot_quant.doctor import examine_bus, examine_data, examine_flow
 from copilot_quant.findings import Finding
 from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
@@ -13,7 +13,9 @@ from shared.bus.memory_server import MemoryServer
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import BusUnavailable
 from shared.messages.codec import encode_body
+from shared.messages.control import BrokerStatus, LinkState
 from shared.messages.market import ContractInfo, DataStatus
+from shared.messages.orders import Decision
 
 APPLE = ContractInfo(con_id=265598, name="AAPL", symbol="AAPL", sec_type="STK", exchange="SMART", currency="USD")
 
@@ -82,3 +84,23 @@ async def test_each_contract_that_a_strategy_wants_is_examined_with_the_brokers_
 
 async def test_without_a_wanted_contract_there_is_nothing_to_say(desk: Desk) -> None:
     assert await examine_data(desk) == []
+
+
+@pytest.mark.parametrize("role, state", [("leader", "bad"), ("standby", "warn")])
+async def test_a_gateway_without_data_says_whose_client_id_it_wanted(desk: Desk, role: str, state: str) -> None:
+    refused = {"data_link": "DOWN", "data_link_reason": "client id 1 is refused", "data_link_code": 326, "client_id": 1}
+    await beat(desk, "gateway", role=role, **refused)
+    found = by_name(await examine_bus(desk))["data session of gateway"]
+    assert found.state == state and "in use" in found.text and "IB_" in found.cure
+
+
+async def test_refusals_and_the_links_last_word_are_read_from_the_bus(desk: Desk) -> None:
+    now = SYSTEM_CLOCK.wall_ns()
+    down = BrokerStatus(
+        ts_init_ns=now, instance="gateway-1", state=LinkState.DEGRADED, reason="lost", code=1100, is_leader=True
+    )
+    await desk.bus.append(desk.keys.broker_status, down, source="test")
+    refused = Decision(ts_init_ns=now, intent_id="x", approved=False, code="RISK_HALTED", text="halted")
+    await desk.bus.append(desk.keys.decisions, refused, source="test")
+    found = by_name(await examine_flow(desk))
+    assert "1100" in found["link of gateway-1"].text and "cq resume" in found["rejected by risk"].cure

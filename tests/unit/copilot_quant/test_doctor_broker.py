@@ -181,5 +181,19 @@ async def test_a_tws_that_only_accepts_has_a_dialog_open(monkeypatch: pytest.Mon
 async def test_a_port_where_nothing_listens_says_what_to_tick() -> None:
     async with a_tws(None) as port:
         pass
-    (found,) = await examine_broker("127.0.0.1", port, SETTINGS)
+    found, *_ = await examine_broker("127.0.0.1", port, SETTINGS)
     assert found.state == "bad" and str(port) in found.cure and "Socket Clients" in found.cure
+
+
+@pytest.mark.parametrize("name, cure", [("TWS, paper", "IB_PAPER_PORT="), ("TWS, live", "that is not paper")])
+async def test_a_tws_at_another_of_the_usual_ports_is_found(
+    monkeypatch: pytest.MonkeyPatch, name: str, cure: str
+) -> None:
+    settings = BrokerSettings(mode=Mode.PAPER, paper_account="DU1234567")
+    async with a_tws(None) as there:
+        async with a_tws(None) as gone:
+            pass
+        monkeypatch.setattr("copilot_quant.doctor_broker.USUAL_PORTS", {there: name, gone: "IB Gateway, paper"})
+        found = by_name(await examine_broker("127.0.0.1", gone, settings))
+    assert found["connection"].state == "bad"
+    assert str(there) in found["other port"].text and cure in found["other port"].cure

@@ -6,7 +6,15 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import ConfigError
-from shared.settings import BrokerSettings, ClientIds, CommonSettings, Mode, check_account, load_settings
+from shared.settings import (
+    BrokerSettings,
+    ClientIds,
+    CommonSettings,
+    Mode,
+    check_account,
+    load_settings,
+    without_comment,
+)
 
 
 def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +36,26 @@ def test_the_guides_file_works_with_its_comments(tmp_path: Path, monkeypatch: py
     settings = load_settings(BrokerSettings)
     assert (settings.mode, settings.account, settings.broker_port) == (Mode.PAPER, "DUB267514", 7497)
     assert settings.keys.intents == "cq:paper:intents"
+
+
+def test_comments_behind_values_of_the_environment_are_none_of_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd's EnvironmentFile hands the whole line on."""
+    for name, value in {
+        "IB_PAPER_PORT": "7498              # TWS: 7497, IB Gateway: 4002",
+        "IB_PAPER_ACCOUNT": "DUB267514      # replace with YOUR paper account number",
+        "IB_PAPER_USE_GATEWAY": "false\t# TWS",
+        "CQ_DEPLOYMENT": "# name in every key on the bus",
+        "REDIS_URL": "redis://me:pass#word@127.0.0.1:6379/0  # this role's",
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(BrokerSettings)
+    assert (settings.broker_port, settings.account, settings.deployment) == (7498, "DUB267514", "paper")
+    assert settings.redis_url.get_secret_value() == "redis://me:pass#word@127.0.0.1:6379/0"
+
+
+@pytest.mark.parametrize("value", ["#265598", "AAPL,#265598", "a#b", ""])
+def test_a_hash_that_follows_no_space_is_part_of_the_value(value: str) -> None:
+    assert without_comment(value) == value
 
 
 @pytest.mark.parametrize(

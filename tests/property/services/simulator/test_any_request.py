@@ -9,7 +9,16 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.tws.contract import TwsContract
+from shared.tws.contract import ComboLeg, TwsContract
+from shared.tws.order import (
+    ExecutionCondition,
+    MarginCondition,
+    OrderCondition,
+    PercentChangeCondition,
+    PriceCondition,
+    TimeCondition,
+    VolumeCondition,
+)
 from shared.tws.requests import REQUESTS, PlaceOrder, StartApi, decode_request, encode_request
 from shared.tws.responses import encode_response
 from tests.property.shared.tws.messages import of_message
@@ -22,6 +31,12 @@ KNOWN = [
     TwsContract(symbol="SPX", sec_type="IND", exchange="CBOE"),
     TwsContract(symbol="SPY", sec_type="OPT", exchange="SMART", last_trade_date="20261218", strike=600.0, right="C"),
     TwsContract(symbol="SAP", sec_type="STK", exchange="SMART", multiplier="x"),
+    TwsContract(
+        symbol="AAPL",
+        sec_type="BAG",
+        exchange="SMART",
+        combo_legs=(ComboLeg(265598, 1, "BUY", "SMART"), ComboLeg(272093, 3, "SELL", "SMART")),
+    ),
 ]
 amounts = st.one_of(
     st.none(),
@@ -46,6 +61,12 @@ sensible = {
     "tags": st.sampled_from(["All", "NetLiquidation", "$LEDGER:ALL", ""]),
 }  # fmt: skip
 TYPES = ["MKT", "LMT", "STP", "STP LMT", "TRAIL", "TRAIL LIMIT", "MIT", "LIT", "MOC"]
+CONDITIONS: list[tuple[OrderCondition, ...]] = [
+    (), (), (),
+    (PriceCondition("a", is_more=True, price=Decimal(1), con_id=265598), MarginCondition(percent=10)),
+    (TimeCondition("o", is_more=True, time="20261123 10:00:05 US/Eastern"), VolumeCondition(volume=1, con_id=8314)),
+    (PercentChangeCondition(change_percent=Decimal(-50), con_id=272093), ExecutionCondition(symbol="AAPL")),
+]  # fmt: skip
 CLASSES = [each for each in REQUESTS.classes if each is not StartApi]
 
 
@@ -71,7 +92,8 @@ def requests(draw: st.DrawFn) -> Any:
             total_quantity=draw(amounts) or Decimal(1), lmt_price=draw(amounts), aux_price=draw(amounts),
             trailing_percent=draw(amounts), parent_id=draw(st.integers(0, 5)), account="", e_trade_only=False,
             firm_quote_only=False, nbbo_price_cap=None, what_if=draw(st.booleans()), transmit=draw(st.booleans()),
-            oca_group=draw(st.sampled_from(["", "g"])),
+            oca_group=draw(st.sampled_from(["", "g"])), conditions=draw(st.sampled_from(CONDITIONS)),
+            conditions_cancel_order=draw(st.booleans()),
         )  # fmt: skip
     return replace(request, **changes)
 

@@ -208,7 +208,7 @@ def cq(
         monkeypatch.setenv("CQ_MODE", world.mode.value)
         monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
         monkeypatch.setenv(f"IB_{world.mode.upper()}_ACCOUNT", ACCOUNTS[world.mode])
-        for module in ("session", "troubleshooting"):
+        for module in ("session", "troubleshooting", "preflight"):
             monkeypatch.setattr(f"copilot_quant.cli.{module}.open_desk", world.open_desk)
         monkeypatch.setattr(sys, "argv", ["cq", *words])
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))

@@ -12,8 +12,9 @@ from tests.unit.copilot_quant.cli.conftest import Typed
 COMMANDS = {
     *("demo", "up", "status", "connect", "tail", "orders", "positions", "fills", "account", "contract", "order"),
     *("cancel", "close", "halt", "resume", "strategies", "simulator", "doctor"),
+    *("init", "new", "run"),
 }
-WITHOUT_JSON = {"demo", "up", "simulator"}
+WITHOUT_JSON = {"demo", "up", "run", "simulator"}
 """They run until stopped; what they show is read with `cq status --json`."""
 
 

@@ -44,7 +44,7 @@ class Driver:
 
     def take(self, turn: Turn) -> None:
         for session, responses in turn.sends.items():
-            self.sent.setdefault(session, []).extend(responses)
+            self.sent.setdefault(session, []).extend(each for each in responses if not isinstance(each, str))
         for effect in turn.effects:
             if isinstance(effect, Save):
                 self.saved[(effect.kind, effect.key)] = effect.value

@@ -79,3 +79,9 @@ def test_a_late_execution_amends_a_cancelled_order() -> None:
 def test_a_track_survives_its_event() -> None:
     made = track(perm_id=9, order_id=3, client_id=101, limit_price=Decimal("1.5"), reported=Decimal(2))
     assert track_of(made.event(77)).event(77) == made.event(77)
+
+
+def test_an_event_and_the_track_it_leaves_have_the_orders_hours() -> None:
+    event = track(outside_rth=True).event(1)
+    assert event.outside_rth and track_of(event).outside_rth
+    assert track(outside_rth=True).face() != track(outside_rth=False).face()

@@ -56,7 +56,7 @@ def test_contracts_have_names_of_the_grammar(made: Any, name: str) -> None:
 def test_an_order_keeps_only_the_prices_its_type_has() -> None:
     order = SimpleNamespace(
         orderType="MKT", lmtPrice=0.0, auxPrice=0.0, account="DU1", action="SELL", totalQuantity=5.0, permId=9,
-        orderRef="", tif="", orderId=3, clientId=101, parentId=0, filledQuantity=UNSET_DOUBLE,
+        orderRef="", tif="", orderId=3, clientId=101, parentId=0, outsideRth=False, filledQuantity=UNSET_DOUBLE,
     )  # fmt: skip
     state = SimpleNamespace(status="Submitted", warningText="", completedStatus="")
     made = order_of(contract(), order, state, is_completed=False, is_listed=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.messages.account import BookMove, PnlReport
+from shared.messages.control import Reconciled
 from shared.messages.orders import OrderState
 from tests.risk_desk import (
     ACCOUNT,
@@ -163,3 +164,16 @@ def test_a_difference_that_a_person_accepted_is_unassigned_here_too() -> None:
         assert (book.contract(1).total, book.contract(1).by_strategy) == (D(4), {"unassigned": D(4)})
     book.apply(move.model_copy(update={"account": "other"}), NOW)
     assert not book.contract(1).differs_since_ns
+
+
+def test_after_another_server_the_brokers_position_counts_before_it_is_a_difference() -> None:
+    book = ready_book()
+    fill_of(book, 1, 1, "BUY", 10, exec_id="a.01")
+    fill_of(book, 2, 1, "SELL", 10, exec_id="b.01")
+    report(book, 1, 10, NOW)  # the sale was taken back with the server's last writes: the book may hold it, or not
+    assert book.contract(1).bottom == 0 and book.contract(1).top == 0
+    book.apply(Reconciled(instance="g2", epoch=book.readiness.epoch + 1, incarnation="another"), NOW)
+    assert book.contract(1).bottom == 0 and book.contract(1).top == 10
+    assert not book.contract(1).is_mismatched, "reductions and entries within the worst case pass meanwhile"
+    report(book, 1, 0, NOW + SECOND)
+    assert book.contract(1).top == 0

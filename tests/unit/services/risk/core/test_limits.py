@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
+from services.risk.core.limits import Stage
 from services.risk.core.limits_file import parse_limits
-from services.risk.core.profiles import PROFILES, default_limits
+from services.risk.core.profiles import PROFILES, default_limits, staged
 from shared.errors import ConfigError
 from tests.risk_desk import info
 
@@ -85,3 +86,11 @@ position_quantity_max = 5
 def test_nonsense_is_a_config_error(text: str) -> None:
     with pytest.raises(ConfigError):
         parse_limits(text)
+
+
+@pytest.mark.parametrize("name", list(PROFILES))
+def test_the_limited_stage_takes_every_profile(name: str) -> None:
+    """A share that was a word once ended a live start in the stage limited."""
+    limits = staged(parse_limits(f'profile = "{name}"\n'), Stage.LIMITED)
+    assert limits.base.buying_power_share == Decimal("0.5")
+    assert staged(limits, Stage.LIMITED).base == limits.base

@@ -28,7 +28,8 @@ def test_the_worst_case(total: int, broker: int, buys: int, sells: int, more: in
     if settled:
         contract.settle(SETTLE_NS + 2)
     contract.recount()
-    held = {total, broker} if contract.is_mismatched else {total}
+    # 0 is what the position was before, so a broker that shows it is only behind.
+    held = {total, broker} if contract.is_mismatched or broker != 0 else {total}
     assert contract.is_mismatched == (settled and total != broker)
     assert contract.worst() == max(max(abs(one + buys), abs(one - sells), abs(one)) for one in held)
     assert contract.worst(Decimal(more)) == max(max(abs(one + buys + more), abs(one - sells)) for one in held)
@@ -42,3 +43,29 @@ def test_a_difference_that_ends_is_forgotten() -> None:
     assert contract.settle(SETTLE_NS + 2) and contract.position == 7 and contract.bounds == (7, 10)
     contract.report(Decimal(10), SETTLE_NS + 3)
     assert not contract.is_mismatched and contract.position == 10
+
+
+def test_a_position_that_we_never_had_counts_at_once_and_one_that_is_merely_old_does_not() -> None:
+    contract = ContractExposure(1)
+    contract.move("s", Decimal(10), 1)
+    contract.report(Decimal(0), 2)
+    assert contract.bounds == (10, 10)  # our fill came first
+    contract.report(Decimal(-5), 3)
+    assert contract.bounds == (-5, 10) and not contract.is_mismatched and contract.position == 10
+    contract.move("s", Decimal(-15), 4)
+    assert contract.bounds == (-5, -5)
+
+
+def test_after_a_loss_the_worse_of_both_counts_until_a_report_agrees() -> None:
+    contract = ContractExposure(1)
+    contract.move("s", Decimal(10), 1)
+    contract.report(Decimal(0), 2)
+    contract.doubt()
+    assert contract.bounds == (0, 10)
+    contract.move("s", Decimal(-10), 3)
+    assert contract.bounds == (0, 0)
+    contract.move("s", Decimal(10), 4)
+    assert contract.bounds == (0, 10)  # agreed by chance, not because the broker said so
+    contract.report(Decimal(10), 5)
+    contract.move("s", Decimal(5), 6)
+    assert contract.bounds == (15, 15)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.simulator.core.commands import BadFault
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from tests.unit.services.simulator.exchange_support import AAPL, AAPL_ID, Driver
@@ -66,3 +67,34 @@ def test_bulletins() -> None:
     assert isinstance(bulletin, rs.NewsBulletin)
     driver.ask(session, rq.CancelNewsBulletins())
     assert driver.errors(session) == []
+
+
+def test_a_bulletin_reaches_those_who_take_them() -> None:
+    driver = Driver()
+    first, second = driver.connect(1), driver.connect(2)
+    driver.ask(first, rq.ReqNewsBulletins(all_messages=True))
+    driver.fault("bulletin", text="The exchange is closed tomorrow.")
+    assert [each.text for each in driver.got(first, rs.NewsBulletin)][-1] == "The exchange is closed tomorrow."
+    assert not driver.got(second, rs.NewsBulletin)
+    driver.ask(second, rq.ReqNewsBulletins(all_messages=True))
+    assert [each.message_id for each in driver.got(second, rs.NewsBulletin)] == [1, 2]
+    driver.ask(first, rq.CancelNewsBulletins())
+    driver.disconnect(second)
+    driver.fault("bulletin", text="Nobody hears this.")
+    assert len(driver.got(first, rs.NewsBulletin)) == 2 == len(driver.got(second, rs.NewsBulletin))
+
+
+def test_a_headline_reaches_those_who_take_a_contracts_news() -> None:
+    driver = Driver()
+    session = driver.connect(1)
+    driver.ask(session, rq.ReqMktData(4, AAPL, generic_ticks="292"))
+    driver.ask(session, rq.ReqMktData(5, AAPL))
+    before = len(driver.got(session, rs.TickNews))
+    driver.fault("headline", symbol="AAPL", text="Made up")
+    news = driver.got(session, rs.TickNews)[before:]
+    assert [(each.req_id, each.headline) for each in news] == [(4, "Made up")]
+    answer = driver.ask(session, rq.ReqNewsArticle(6, news[0].provider, news[0].article_id))
+    assert any(isinstance(each, rs.NewsArticle) for each in answer)
+    for parameters in ({"text": ""}, {"text": "x", "provider": "NONE"}):
+        with pytest.raises(BadFault):
+            driver.fault("headline", symbol="AAPL", **parameters)

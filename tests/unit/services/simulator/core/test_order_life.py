@@ -164,3 +164,14 @@ def test_an_opening_order_for_a_currency_pair_is_not_supported(exchange: Driver)
     euro = TwsContract(symbol="EUR", sec_type="CASH", currency="USD", exchange="IDEALPRO")
     exchange.place(1, 1, order("BUY", 20000, "MOC"), euro)
     assert exchange.errors(1) == [(1, 387)]
+
+
+def test_a_change_on_its_way_survives_the_exchange(exchange: Driver) -> None:
+    exchange.place(1, 1, order("BUY", 100, "LMT", lmt_price="90", tif="GTC"))
+    exchange.run()
+    exchange.place(1, 1, order("BUY", 200, "LMT", lmt_price="91", tif="GTC"))
+    second = restarted(exchange)  # the change has been taken, and not yet applied
+    second.connect(1)
+    second.run()
+    (kept,) = second.engine.orders.book.by_perm.values()
+    assert kept.change is None and kept.order.total_quantity == 200 and kept.order.lmt_price == 91

@@ -8,7 +8,7 @@ import pytest
 
 from services.simulator.core.order_rules import Context, check_change, check_new, normalised_type
 from services.simulator.core.universe import default_universe
-from shared.tws.order import PriceCondition, TwsOrder
+from shared.tws.order import TwsOrder
 from tests.unit.services.simulator.exchange_support import START_NS, order
 
 APPLE = next(each for each in default_universe(date(2026, 11, 23)) if each.symbol == "AAPL")
@@ -28,7 +28,6 @@ CONTEXT = Context(APPLE, ("DUSIM0001",), 100.0, now_ns=START_NS)
         (order(quantity=501), replace(CONTEXT, precaution_size=500), 383),
         (order(kind="LMT", lmt_price="120"), replace(CONTEXT, limits=(90.0, 110.0)), 201),
         (order(kind="LMT", lmt_price="80"), replace(CONTEXT, limits=(90.0, 110.0)), 201),
-        (order(conditions=(PriceCondition(),)), CONTEXT, 201),
         (order(kind="TRAIL", aux_price="1", tif="FOK"), CONTEXT, 111),
         (order(kind="MOC", tif="GTC"), CONTEXT, 113),
         (order(kind="PEG MID"), CONTEXT, 387),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.contract import TwsContract
-from tests.unit.services.simulator.exchange_support import AAPL, Driver
+from tests.unit.services.simulator.exchange_support import AAPL, Driver, order
 
 SAP = TwsContract(symbol="SAP", sec_type="STK", exchange="SMART")
 
@@ -150,13 +152,13 @@ def test_other_history(exchange: Driver) -> None:
     ("request_", "code"),
     [
         (rq.ReqMktDepth(3, AAPL), 10092),
-        (rq.ReqFundamentalData(3, AAPL), 10358),
+        (rq.ReqFundamentalData(3, AAPL), 321),
         (rq.ReqNewsArticle(3), 10172),
         (rq.ReqHistoricalNews(3), 321),
         (rq.UpdateDisplayGroup(3, "none"), 322),
         (rq.CancelScannerSubscription(3), 365),
         (rq.ExerciseOptions(3, AAPL), 322),
-        (rq.ReqWshMetaData(3), 10276),
+        (rq.ReqWshEventData(3), 10282),
         (rq.RequestFA(1), 321),
         (rq.ReqScannerSubscription(3), 162),
     ],
@@ -177,3 +179,32 @@ def test_absent_services_say_so(exchange: Driver, request_: rq.Request, code: in
 def test_tables_are_answered(exchange: Driver, request_: rq.Request) -> None:
     assert exchange.ask(1, request_)
     assert exchange.errors(1) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "cusips"),
+    [
+        (TwsContract(symbol="912810TX6", sec_type="BOND"), ["912810TX6"]),
+        (TwsContract(symbol="US-T", sec_type="BOND"), ["912810TX6", "91282CJZ5"]),
+        (TwsContract(symbol="AAPL", sec_type="BOND", exchange="SMART"), ["037833EV8"]),
+        (TwsContract(sec_id_type="CUSIP", sec_id="06051GLH0", sec_type="BOND"), ["06051GLH0"]),
+        (TwsContract(con_id=710_000_010), ["912810TX6"]),
+    ],
+)
+def test_bonds_are_found_by_cusip_or_issuer(exchange: Driver, wanted: TwsContract, cusips: list[str]) -> None:
+    answers = exchange.ask(1, rq.ReqContractDetails(3, wanted))
+    assert [each.cusip for each in answers if isinstance(each, rs.BondContractDetails)] == cusips
+    assert isinstance(answers[-1], rs.ContractDetailsEnd)
+
+
+def test_a_bond_trades_in_percent_of_a_thousand_dollars(exchange: Driver) -> None:
+    bond = TwsContract(con_id=710_000_020, exchange="SMART")
+    exchange.ask(1, rq.ReqMktData(5, bond))
+    exchange.quote(97.8, 97.95, con_id=710_000_020)
+    exchange.place(1, 1, order("BUY", 20, "LMT", lmt_price="97.95"), bond)
+    exchange.run()
+    assert exchange.statuses(1, 1)[-1] == "Filled"
+    account = exchange.engine.accounts["DUSIM0001"]
+    assert 1_000_000 - account.cash["USD"] - account.commissions == 20 * 10 * Decimal("97.95")
+    exchange.place(1, 2, order("BUY", 20, "LMT", lmt_price="97.9555"), bond)
+    assert exchange.errors(1) == [(2, 110)]

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import ast
 
-from services.simulator.core.reference_desk import REFUSALS
-from services.simulator.core.support import LIMITS, NEVER_SENT, request_support, support_page
+from services.simulator.core.support import LIMITS, NEVER_SENT, REFUSED, request_support, support_page
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from tests.support import ROOT
@@ -34,13 +33,13 @@ def test_what_is_never_sent_is_made_nowhere_and_everything_else_somewhere() -> N
 def test_every_request_has_a_route_and_one_word_about_it() -> None:
     routed = set(Driver().engine._routes) | {rq.StartApi}
     assert routed == set(rq.REQUESTS.classes)
-    assert not set(LIMITS) & set(REFUSALS)
-    assert set(LIMITS) | set(REFUSALS) <= set(rq.REQUESTS.classes)
+    assert not set(LIMITS) & set(REFUSED)
+    assert set(LIMITS) | set(REFUSED) <= set(rq.REQUESTS.classes)
     assert {request_support(cls)[0] for cls in rq.REQUESTS.classes} == {"yes", "with limits", "no"}
 
 
 def test_the_page_has_a_row_for_every_message() -> None:
     rows = [line for line in support_page().splitlines() if line.startswith("| ") and line[2].isdigit()]
     assert len(rows) == len(rq.REQUESTS.classes) + len(rs.RESPONSES.classes)
-    assert "| 3 | PlaceOrder |  | yes |  |" in rows
+    assert "| 4 | CancelOrder |  | yes |  |" in rows
     assert all(row.count("|") == 6 for row in rows)

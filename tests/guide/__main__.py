@@ -1,0 +1,91 @@
+"""Run a guide as written: `python -m tests.guide [GUIDE] [--json]`; exit status 0 only if everything in it works."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.guide.follow import Follower, Row
+from tests.guide.place import Place
+from tests.support import ROOT
+
+DEFAULT = ROOT / "docs" / "guide.md"
+
+
+def counts_of(rows: list[Row]) -> dict[str, int]:
+    """Return how many pieces there are of each kind, and how many of them do not work."""
+    found = Counter({"failed": sum(not row.is_ok for row in rows)})
+    for row in rows:
+        found[row.kind] += 1
+        if row.kind == "command":
+            found["command not run"] += row.outcome == "checked"
+    return dict(found)
+
+
+def show(row: Row) -> None:
+    """Print a row as it comes."""
+    mark = "ok  " if row.is_ok else "FAIL"
+    what = " ".join(row.what.split())
+    where = f"line {row.line}" if row.line else ""
+    print(
+        f"{mark} {where:<10} {row.kind:<8} {what[:60]:<60} {row.outcome[:60]} {row.seconds or ''} {row.remark}".rstrip()
+    )
+    if not row.is_ok and row.output:
+        print("     | " + "\n     | ".join(row.output.splitlines()[-40:]))
+    sys.stdout.flush()
+
+
+def follow(guide: Path, *, only: str = "", has_free_ports: bool = False, is_quiet: bool = False) -> list[Row]:
+    """Follow a guide and return its rows.
+
+    Raises:
+        OSError: there is no such file, or its ports are in use.
+    """
+    text = guide.read_text()
+    place = Place(has_free_ports=has_free_ports)
+    rows: list[Row] = []
+    with contextlib.closing(place):
+        place.open()
+        follower = Follower(place, text)
+        for row in follower.follow(only):
+            rows.append(row)
+            if not is_quiet:
+                show(row)
+        if not only:
+            for row in follower.modes():
+                rows.append(row)
+                if not is_quiet:
+                    show(row)
+    return rows
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="make guide", description=__doc__)
+    parser.add_argument("guide", nargs="?", type=Path, default=DEFAULT)
+    parser.add_argument("--section", default="", help="only sections whose title contains this")
+    parser.add_argument("--free-ports", action="store_true", help="any ports instead of 7497 and 7496")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    options = parser.parse_args()
+    try:
+        rows = follow(options.guide, only=options.section, has_free_ports=options.free_ports, is_quiet=options.json)
+    except OSError as e:
+        sys.stderr.write(f"make guide: {e}\n")
+        return 69
+    counts = counts_of(rows)
+    if options.json:
+        print(
+            json.dumps({"guide": str(options.guide), "counts": counts, "rows": [asdict(row) for row in rows]}, indent=1)
+        )
+    else:
+        print(f"\n{options.guide}: " + ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
+    return 1 if counts["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

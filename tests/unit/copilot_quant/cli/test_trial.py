@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from copilot_quant.local.trial import TrialOptions
+from shared.settings import Mode
+from tests.unit.copilot_quant.cli.conftest import Typed
+
+Cq = Callable[..., Typed]
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[TrialOptions]:
+    found: list[TrialOptions] = []
+
+    async def run_trial(options: TrialOptions, directory: Path, say: object) -> int:
+        found.append(options)
+        return 0
+
+    monkeypatch.setattr("copilot_quant.cli.trial.run_trial", run_trial)
+    return found
+
+
+def test_the_simulator_is_the_default_and_what_was_typed_arrives(started: list[TrialOptions], cq: Cq) -> None:
+    assert cq("run", "dip.py", "--for", "5", "--symbols", "AAPL, IBM").status == 0
+    assert started == [TrialOptions(Path("dip.py"), Mode.SIM, 5.0, ("AAPL", "IBM"))]
+    assert cq("run").status == 0 and started[-1].chosen == Path("strategies/strategies.toml")
+
+
+def test_paper_is_said_and_both_is_a_mistake(started: list[TrialOptions], cq: Cq) -> None:
+    assert cq("run", "--paper").status == 0 and started[-1].mode is Mode.PAPER
+    both = cq("run", "--paper", "--sim")
+    assert both.status == 65 and "one mode" in both.err
