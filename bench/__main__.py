@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import backtests, bus, feed, hops, replay, risk, simulator, system
+from bench import backtests, bus, feed, hops, replay, risk, simulator, system, workers
 from bench.measuring import Row, machine, ratio, version_of
 from bench.server import BenchServer
 from copilot_quant.local.redis_process import find_redis
@@ -75,6 +75,13 @@ def simulator_part(rounds: int) -> list[str]:
     return [*lines, *replay.report(), *backtests.report()]
 
 
+def workers_part(rounds: int) -> list[str]:
+    """Measure what strategy workers take, and their hand-overs."""
+    rows, bad = workers.measure(rounds)
+    lines = ["", "## Strategy workers", "", (workers.__doc__ or "").split("\n\n")[1], "", *table(rows), ""]
+    return [*lines, f"- quotes lost or doubled, hand-overs included: {bad}"]
+
+
 def system_part(rounds: int, seconds: float) -> list[str]:
     """Measure tick to order, memory and start beside three bare hops."""
     ours, bare = [], []
@@ -116,7 +123,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the whole system runs in each round")
-    parser.add_argument("--only", choices=["bus", "feed", "risk", "simulator", "system"])
+    parser.add_argument("--only", choices=["bus", "feed", "risk", "simulator", "system", "workers"])
     options = parser.parse_args()
     started = time.monotonic()
     server = version_of([find_redis().path, "--version"])
@@ -126,6 +133,7 @@ def main() -> int:
         "feed": lambda: feed_part(options.rounds),
         "risk": lambda: risk_part(options.rounds),
         "simulator": lambda: simulator_part(options.rounds),
+        "workers": lambda: workers_part(options.rounds),
         "system": lambda: system_part(options.rounds, options.seconds),
     }
     for name, part in parts.items():

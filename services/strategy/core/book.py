@@ -20,6 +20,7 @@ from decimal import Decimal
 from pydantic import BaseModel
 
 from shared.errors import BadInput
+from shared.messages.account import BookMove
 from shared.messages.orders import (
     Decision,
     Fill,
@@ -312,6 +313,17 @@ class Book:
         while len(self.state.executions) > STEMS_KEPT:
             del self.state.executions[next(iter(self.state.executions))]
         self._prune()
+        return True
+
+    def moved(self, move: BookMove, signed: Decimal) -> bool:
+        """Book what a person gave to this unit's strategy, or took from it; return whether it was new."""
+        stem = f"move:{move.move_id}"
+        if stem in self.state.executions:
+            return False
+        holding = self.state.holdings.setdefault(move.con_id, Holding())
+        price = move.price or holding.average_price
+        holding.add(signed, price)
+        self.state.executions[stem] = Execution(revision=1, signed=signed, price=price, order="")
         return True
 
     def _prune(self) -> None:

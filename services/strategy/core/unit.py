@@ -12,6 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from services.strategy.core.saved import (
 )
 from services.strategy.core.sessions import SessionPlan, Window
 from shared.errors import BadInput
+from shared.messages.account import BookMove
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderState, Side
 from shared.money import ZERO
@@ -44,6 +46,20 @@ ERRORS_KEPT = 20
 FLAT_AGAIN_NS = NS_PER_S
 MAX_UNANSWERED = 100
 """A unit makes no further orders while risk owes it this many answers."""
+
+
+class Nonsense(TypeError):
+    """Raised for a handler that returns what nobody asks for; the id that an order returns may be returned on."""
+
+    def __init__(self, handler: Callable[..., object], returned: object) -> None:
+        if inspect.iscoroutine(returned):
+            returned.close()
+            what = "is async: write `def`, nothing waits in a handler"
+        else:
+            what = f"returned a {type(returned).__name__}: nobody takes it; order with self.buy, self.sell and the like"
+        super().__init__(f"{getattr(handler, '__name__', 'the handler')} {what}")
+        code = getattr(inspect.unwrap(handler), "__code__", None)
+        self.frames = [traceback.FrameSummary(code.co_filename, code.co_firstlineno, code.co_name)] if code else []
 
 
 @dataclass(slots=True)
@@ -73,6 +89,8 @@ class Unit:
         self.timers = SavedTimers()
         self.cursors: dict[str, str] = {}
         self.operator_pause = ""
+        self.why_stopped = ""
+        """Why the strategy itself cannot run, and a caretaker has its place."""
         self.recent_errors: list[HandlerError] = []
         self.reported = 0
         self._committed = 0
@@ -133,6 +151,8 @@ class Unit:
     @property
     def why_not_trading(self) -> str:
         """Return why the unit makes no orders now, empty when it does."""
+        if self.why_stopped:
+            return self.why_stopped
         if self.operator_pause:
             return f"paused by an operator: {self.operator_pause}"
         if self.saved.paused:
@@ -278,6 +298,14 @@ class Unit:
         )
         self._at(now_ns, wall_ns, cause_id, fill.ts_event_ns)
         self._call("on_fill", self.strategy.on_fill, event)
+
+    def move(self, move: BookMove) -> None:
+        """Take what a person moved to or from this strategy: from now on it is, or is not, its position."""
+        name = self.identity.strategy
+        if move.con_id not in self.contracts or not move.taken_from or name not in (move.strategy, move.taken_from):
+            return
+        if self.book.moved(move, move.quantity if move.strategy == name else -move.quantity):
+            self._has_news = True
 
     def gap(self, gap: Gap, now_ns: int, wall_ns: int) -> None:
         """Tell the strategy that entries were missed; one that blocks stops trading until it is accepted."""
@@ -432,7 +460,7 @@ class Unit:
         moment.cause_id = cause_id
         moment.cause_ts_ns = cause_ts_ns
 
-    def _call(self, event: str, handler: Callable[..., None], *arguments: object) -> None:
+    def _call(self, event: str, handler: Callable[..., object], *arguments: object) -> None:
         mark = self.outbox.mark()
         watched = self.watched
         watched.event = event
@@ -444,7 +472,9 @@ class Unit:
             watched.mark.begin(watched.unit, event)
         debugged_ns = watched.debugged_ns
         try:
-            handler(*arguments)
+            returned = handler(*arguments)
+            if returned is not None and not isinstance(returned, str):
+                raise Nonsense(handler, returned)
             if watched.debugged_ns != debugged_ns:
                 self.outbox.prolong(mark, watched.debugged_ns - debugged_ns)
         except Exception as e:  # noqa: BLE001 - user code: anything may come out, and nothing else may stop (P10)
@@ -465,6 +495,8 @@ class Unit:
     def _failed(self, event: str, e: BaseException, mark: tuple[int, int]) -> None:
         self.outbox.take_back(mark)
         frames = traceback.extract_tb(e.__traceback__)[1:]
+        if isinstance(e, Nonsense):
+            frames = e.frames
         ours = [frame for frame in frames if "/services/strategy/" not in frame.filename]
         last = (ours or frames)[-1:]
         where = f"{last[0].filename}:{last[0].lineno}" if last else "?"

@@ -37,6 +37,7 @@ from services.strategy.api import Strategy
 from services.strategy.core.history import INTERVALS as INTERVAL_OF
 from services.strategy.core.history import checked_needs
 from services.strategy.core.sessions import Session, SessionRules
+from services.strategy.shell.caretaker import Caretaker, needs_care
 from shared.contracts import parse_contract
 from shared.errors import BadInput, ConfigError
 from shared.ids import MANUAL, UNASSIGNED, UnitId
@@ -114,6 +115,8 @@ class DeclaredUnit:
     unit_id: UnitId
     strategy: Declared
     contracts: tuple[str, ...]
+    why_in_care: str = ""
+    """Why a caretaker runs it in the strategy's place; empty when the strategy itself does."""
 
 
 @dataclass(slots=True)
@@ -184,6 +187,22 @@ def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
         raise BadInput(f"{where} {_first(e)}") from e
     if not entry.enabled:
         return
+    rules = _rules(where, entry)
+    mistake = ""
+    try:
+        declared = _declared(path, where, name, entry, rules)
+    except BadInput as e:
+        mistake = loaded.mistakes[name] = str(e)
+        declared = Declared(name, Caretaker, Caretaker.Params(), (), str(path.parent / entry.file), rules=rules)
+    groups = [(one,) for one in entry.contracts] if entry.per == "contract" else [tuple(entry.contracts)]
+    for group in groups:
+        unit_id = UnitId(f"{name}/{group[0] if entry.per == 'contract' else 'all'}")
+        unit = DeclaredUnit(unit_id, declared, group, mistake)
+        if not mistake or needs_care(unit):
+            loaded.units[unit_id] = unit
+
+
+def _declared(path: Path, where: str, name: str, entry: Entry, rules: SessionRules | None) -> Declared:
     cls = _class_of(path, where, name, entry)
     try:
         params = cls.Params.model_validate(entry.params, extra="forbid")
@@ -192,13 +211,7 @@ def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
     bars = tuple(dict.fromkeys(entry.bars))
     file = path.parent / entry.file
     source = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
-    rules = _rules(where, entry)
-    history = _history(where, cls, params)
-    declared = Declared(name, cls, params, bars, str(file), source, rules, history, entry.isolated)
-    groups = [(one,) for one in entry.contracts] if entry.per == "contract" else [tuple(entry.contracts)]
-    for group in groups:
-        unit_id = UnitId(f"{name}/{group[0] if entry.per == 'contract' else 'all'}")
-        loaded.units[unit_id] = DeclaredUnit(unit_id, declared, group)
+    return Declared(name, cls, params, bars, str(file), source, rules, _history(where, cls, params), entry.isolated)
 
 
 def _rules(where: str, entry: Entry) -> SessionRules | None:

@@ -54,19 +54,17 @@ class _Watched(Unit):
         self.seen = Rerun(failure.unit, failure.event_id, failure.handler)
         self._stop_at, self._run = stop_at, run
 
-    def _call(self, event: str, handler: Callable[..., None], *arguments: object) -> None:
+    def _call(self, event: str, handler: Callable[..., object], *arguments: object) -> None:
         seen, moment = self.seen, self.outbox.moment
         seen.calls += 1
         number, run = seen.calls, self._run
         event_id = moment.cause_id or f"at-{moment.now_ns}"
         is_it = event == seen.handler and (event_id == seen.event_id or event in ("on_timer", "on_start", "on_stop"))
 
-        def call(*given: object) -> None:
+        def call(*given: object) -> object:
             try:
-                if run is not None and number == self._stop_at:
-                    run(handler, *given)
-                else:
-                    handler(*given)
+                is_looked_at = run is not None and number == self._stop_at
+                return run(handler, *given) if is_looked_at and run is not None else handler(*given)
             except Exception as e:
                 if not seen.raised and is_it:
                     seen.raised = f"{type(e).__name__}: {e}"

@@ -86,6 +86,7 @@ class UnitMaker:
         needs, bars = dict(spec.history), spec.bars
         plans = {} if spec.rules is None else {info.con_id: SessionPlan(spec.rules, info) for info in contracts}
         unit = Unit(identity, strategy, by_id, self._limits, self._watched, needs, bars, plans)
+        unit.why_stopped = declared.why_in_care
         strategy.bind(unit)
         unit.restore(commit=record.commit, state=record.state, timers=record.timers, cursors=record.cursors)
         streams = streams_of(self._bus.keys, by_id, spec.reads)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from services.strategy import metrics
 from services.strategy.core.events import Gap
+from services.strategy.shell.caretaker import in_care, needs_care
 from services.strategy.shell.contracts import ContractBook
 from services.strategy.shell.failures import Failures
 from services.strategy.shell.feed import Dispatcher, RunningUnit, merged
@@ -36,6 +37,8 @@ from shared.runtime import bind_epoch
 
 READ_COUNT = 200
 BLOCK_MS = 50
+FLOW_MS = 5
+"""How long other entries may wait for a tick to bring them along while ticks flow."""
 YIELD_NS = 20 * NS_PER_MS
 RETRY_S = 0.05
 GAP_CHECK_AFTER_NS = NS_PER_S
@@ -80,10 +83,16 @@ class Worker:
         """Units of ours that do not run yet, with the reason."""
         self._refused: dict[str, str] = {}
         """Units that nobody runs, with the reason."""
+        self._misfits: dict[str, str] = {}
+        """Units whose saved state does not fit, and for whose `flat_by` a caretaker runs."""
         self._dispatcher = Dispatcher(bus.keys, [])
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
         self._read_ns = 0
+        self._tick_streams = frozenset(bus.keys.ticks(partition) for partition in range(bus.keys.tick_partitions))
+        self._ticks_flow = False
+        """Whether the last read brought ticks. Then the next one waits for ticks only and reads the rest along with
+        them: else every order event would wake every worker a moment before the ticks do, while the order waits."""
         self._registered_ns = 0
         self._lag_s = 0.0
         self._meter = CommitMeter(clock)
@@ -176,21 +185,29 @@ class Worker:
             del self._taken[unit_id]
             self._histories.forget(unit_id)
             await self._bus.release_unit(token, unit_id)
+        for unit_id in [one for one, running in self._units.items() if self._is_mended(running)]:
+            await self._give_up(unit_id, token)
+        await self._begin_mine(token)
+        for running in self._units.values():
+            running.unit.operator_pause = self._membership.paused.get(running.declared.strategy.name, "")
+
+    async def _begin_mine(self, token: LeaseToken) -> None:
+        """Begin what is ours and does not run yet: here, in a process of its own, in care, or not at all."""
         self._refused.clear()
         apart = []
         for unit_id, declared in self._loaded.units.items():
             if unit_id in self._units or not self._membership.is_mine(unit_id):
                 continue
-            if why := self._membership.quarantined.get(unit_id):
+            if (why := self._membership.quarantined.get(unit_id)) and not needs_care(declared):
                 self._refused[unit_id] = f"stopped: {why}"
+            elif why:
+                await self._begin(unit_id, token, f"stopped: {why}")
             elif self._isolated is not None and declared.strategy.is_isolated:
                 apart.append(unit_id)
             else:
                 await self._begin(unit_id, token)
         if self._isolated is not None:
             await self._isolated.follow(apart)
-        for running in self._units.values():
-            running.unit.operator_pause = self._membership.paused.get(running.declared.strategy.name, "")
 
     async def _adopt(self, fresh: Loaded, token: LeaseToken) -> None:
         """Go on with a strategies file that was read again: only what it changed begins anew."""
@@ -199,6 +216,7 @@ class Worker:
         self._membership.set_units(fresh.units)
         self._status.adopt(fresh)
         for unit_id in changed:
+            self._misfits.pop(unit_id, None)
             if unit_id in self._units:
                 await self._give_up(unit_id, token)
         for unit_id in list(self._taken):
@@ -206,16 +224,19 @@ class Worker:
             if unit_id in fresh.units:
                 self._taken[unit_id] = ""
 
-    async def _begin(self, unit_id: str, token: LeaseToken) -> None:
-        if unit_id not in self._taken:
-            record = await self._bus.load_unit(unit_id)
-            if not await self._membership.may_take(record, token):
-                return
-            if not await self._bus.take_unit(token, unit_id, seen=record):
-                return
-            self._taken[unit_id] = ""
+    def _is_mended(self, running: RunningUnit) -> bool:
+        """Return whether a unit in care was taken out of quarantine."""
+        unit_id = str(running.declared.unit_id)
+        is_held = unit_id in self._membership.quarantined or unit_id in self._misfits
+        return bool(running.declared.why_in_care) and not is_held and not self._loaded.units[unit_id].why_in_care
+
+    async def _begin(self, unit_id: str, token: LeaseToken, why_in_care: str = "") -> None:
+        if not await self._take(unit_id, token):
+            return
         declared = self._loaded.units[unit_id]
-        if self._taken[unit_id].startswith("stopped"):
+        if why_in_care := why_in_care or self._misfits.get(unit_id, ""):
+            declared = in_care(declared, why_in_care)
+        elif self._taken[unit_id].startswith("stopped"):
             return
         found, history, reason = self._parts_of(declared)
         if reason:
@@ -226,6 +247,8 @@ class Worker:
             running = await self._maker.make(declared, found, record, token.incarnation, history)
         except BadInput as e:
             self._taken[unit_id] = f"stopped: {e}"
+            if needs_care(declared) and not declared.why_in_care:
+                self._misfits[unit_id] = f"stopped: {e}"
             get_logger().error("unit.refused", unit=unit_id, error=str(e))
             return
         gaps = await self._gaps_of(running, record.cursors)
@@ -241,6 +264,17 @@ class Worker:
             return
         metrics.UNITS.set(len(self._units))
         get_logger().info("unit.started", unit=unit_id, commit=record.commit)
+
+    async def _take(self, unit_id: str, token: LeaseToken) -> bool:
+        """Return whether a unit's record is ours, and make it ours if it is free."""
+        if unit_id not in self._taken:
+            record = await self._bus.load_unit(unit_id)
+            if not await self._membership.may_take(record, token):
+                return False
+            if not await self._bus.take_unit(token, unit_id, seen=record):
+                return False
+            self._taken[unit_id] = ""
+        return True
 
     def _parts_of(self, declared: DeclaredUnit) -> tuple[list[ContractInfo], History, str]:
         """Return a unit's contracts and past bars, or why it waits for them; asking goes on in the background."""
@@ -340,9 +374,15 @@ class Worker:
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._read_ns > GAP_CHECK_AFTER_NS:
             await self._check_gaps()
-        found = await self._bus.read(self._cursors, count=READ_COUNT, block_ms=self._block_ms())
+        front, beside = self._cursors, {}
+        if self._ticks_flow:
+            front = {stream: self._cursors[stream] for stream in self._cursors if stream in self._tick_streams}
+            beside = {stream: self._cursors[stream] for stream in self._cursors if stream not in front}
+        block_ms = min(self._block_ms(), FLOW_MS) if beside else self._block_ms()
+        found = await self._bus.read(front, count=READ_COUNT, block_ms=block_ms, beside=beside)
         self._read_ns = self._clock.monotonic_ns()
-        return merged(found, READ_COUNT)
+        self._ticks_flow = not self._tick_streams.isdisjoint(found)
+        return merged(found, READ_COUNT, tuple(front) if beside else ())
 
     def _block_ms(self) -> int:
         deadlines = [running.unit.deadline_ns() for running in self._units.values()]
@@ -387,7 +427,8 @@ class Worker:
 
     async def _save(self, token: LeaseToken) -> None:
         slow = 0
-        for running in list(self._units.values()):
+        # Orders first: a unit that only saves where it is does not keep one waiting for its round trip.
+        for running in sorted(self._units.values(), key=lambda one: not one.unit.is_urgent):
             if running.is_joined:
                 for stream in running.streams:
                     if running.unit.cursors[stream] != self._cursors[stream]:

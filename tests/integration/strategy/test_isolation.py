@@ -8,13 +8,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from copilot_quant.desk import Desk
-from tests.integration.strategy.market import Market, intents_of, strategies_file, worker_env
+from shared.messages.codec import encode_body
+from shared.messages.market import ContractInfo
+from shared.messages.orders import Fill, Side
+from tests.integration.strategy.market import Market, contract_of, intents_of, strategies_file, worker_env
 from tests.support import ROOT, Spawner, clean_environment, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(120)]
@@ -165,3 +171,47 @@ async def pid_of(market: Market, instance: str) -> int:
 async def again(market: Market, rows: dict[str, dict[str, Any]], before: int) -> bool:
     pid = await pid_of(market, str(rows["bad/C1003"]["owner"]))
     return pid not in (0, before) and await all_run(rows)
+
+
+def always_open(con_id: int) -> ContractInfo:
+    """Return a contract in whose zone it is noon now, with regular hours all day."""
+    now = datetime.now(UTC)
+    zone = f"Etc/GMT{now.hour - 12:+d}"  # the sign is the other way round in these names
+    local = now.astimezone(ZoneInfo(zone))
+    days = ";".join(
+        f"{day:%Y%m%d}:0000-{day:%Y%m%d}:2359" for day in (local + timedelta(days=number) for number in range(3))
+    )
+    return contract_of(con_id).model_copy(update={"time_zone": zone, "liquid_hours": days, "trading_hours": days})
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the sentinel reads /proc")
+async def test_the_platform_makes_a_frozen_strategy_flat(
+    market: Market, redis_url: str, deployment: str, tmp_path: Path, spawn: Spawner
+) -> None:
+    bus = market.bus
+    await bus.hash_set(bus.keys.contracts, {"1003": encode_body(always_open(1003))})
+    rules = 'session = "rth"\nflat_by = "999 min"\n'  # in the morning: it is due
+    file = strategies_file(tmp_path, COUNTER + BAD.format(cls="Freezes", isolated="false") + rules)
+    env = worker_env(redis_url, deployment, "w1", file)
+    workers = [spawn("services.strategy", env=env, name="w1")]
+    await eventually(lambda: ready(market), 30.0)
+
+    async def is_in_care(rows: dict[str, dict[str, Any]]) -> bool:
+        if workers[-1].status is not None:
+            workers.append(spawn("services.strategy", env=env, name="w1"))
+        row = rows["bad/C1003"]
+        return row["state"] == "stopped" and row["owner"] == "w1" and "on_quote did not return" in row["error"]
+
+    await until(market, is_in_care, 40.0)
+    assert market.token is not None
+    held = Fill(
+        exec_id="e1.01", exec_stem="e1", strategy="bad", account="DUSIM0001", con_id=1003, side=Side.BUY,
+        quantity=Decimal(5), price=Decimal(10),
+    )  # fmt: skip
+    await bus.publish_fills(market.token, [held], source="gateway:test")
+
+    async def is_closed() -> bool:
+        return "flat_by" in (await intents_of(bus)).get("bad/C1003", [])
+
+    await eventually(is_closed, 15.0)
+    await eventually(lambda: counted_once(market), 20.0)

@@ -107,6 +107,44 @@ def test_a_handler_that_raises_sends_nothing_and_is_named_with_its_line() -> Non
     assert len(unit.outbox.intents) == 1
 
 
+class Returns(Strategy):
+    """Returns something from a handler."""
+
+    def __init__(self, what: Any) -> None:
+        super().__init__(self.Params())
+        self.what = what
+
+    def on_quote(self, quote: Quote) -> Any:
+        self.buy(quote.contract, 1)
+        return self.what
+
+
+class Waits(Strategy):
+    """Would like to wait."""
+
+    async def on_quote(self, quote: Quote) -> None:  # type: ignore[override]
+        self.buy(quote.contract, 1)
+
+
+@pytest.mark.parametrize("what", [[("AAPL", 5)], 7, {"side": "BUY"}])
+def test_a_handler_that_returns_nonsense_is_an_error_with_its_line_and_sends_nothing(what: Any) -> None:
+    unit = unit_of(Returns(what))
+    give_quote(unit)
+    error = unit.recent_errors[-1]
+    assert f"on_quote returned a {type(what).__name__}" in error.error and "test_unit.py:" in error.where
+    commit = save(unit, force=True)
+    assert commit is not None and commit.intents == ()
+
+
+def test_a_handler_that_is_async_is_an_error_and_the_id_of_an_order_is_not() -> None:
+    unit = unit_of(Waits(Waits.Params()))
+    give_quote(unit)
+    assert "on_quote is async: write `def`" in unit.recent_errors[-1].error
+    fine = unit_of(Returns("a" * 20))
+    give_quote(fine)
+    assert fine.recent_errors == []
+
+
 def test_too_many_errors_within_a_minute_pause_the_unit_until_resumed() -> None:
     unit, probe = started(Limits(max_errors=3))
     probe.script = lambda _: 1 / 0
