@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import bus, feed, hops, replay, risk, simulator, system, workers
+from bench import backtests, bus, feed, hops, replay, risk, simulator, system, workers
 from bench.measuring import Row, machine, ratio, version_of
 from bench.server import BenchServer
 from copilot_quant.local.redis_process import find_redis
@@ -72,7 +72,7 @@ def simulator_part(rounds: int) -> list[str]:
     ]
     spent = ratio(by_name["bare ib_insync, CPU"], by_name["simulator: to one client, CPU"])
     lines.append(f"- messages served per CPU second, over what bare ib_insync takes per CPU second: {spent:.2f}")
-    return [*lines, *replay.report()]
+    return [*lines, *replay.report(), *backtests.report()]
 
 
 def workers_part(rounds: int) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.bar_sizes import parse_bar_size
 from shared.bus.keys import Keys
@@ -22,7 +22,7 @@ from shared.contracts import parse_contract
 from shared.errors import BadInput, DecodeError, Refused, TimedOut, UnknownContract
 from shared.ids import MANUAL, intent_id
 from shared.messages import decode_fields
-from shared.messages.account import PositionReport
+from shared.messages.account import BookMove, PositionReport
 from shared.messages.base import Message
 from shared.messages.codec import decode_body
 from shared.messages.control import Control, ControlAction
@@ -54,6 +54,7 @@ from shared.messages.requests import (
 )
 from shared.settings import BrokerSettings
 
+M = TypeVar("M", bound=Message)
 VALID_MARKET_S = 5.0
 VALID_OTHER_S = 30.0
 WATCH_S = 60
@@ -185,13 +186,13 @@ class Desk:
 
     async def positions(self) -> list[PositionReport]:
         """Return the broker's positions as last reported; flat ones only where the books do not add up."""
+        return [report for report in await self.position_reports() if report.position != 0 or report.unexplained != 0]
+
+    async def position_reports(self) -> list[PositionReport]:
+        """Return the last report of every position, flat ones too: several owners may hold what adds up to nothing."""
         stored = await self.bus.hash_get_all(self.keys.positions)
         reports = [decode_body(PositionReport.TYPE, body) for body in stored.values()]
-        return [
-            report
-            for report in reports
-            if isinstance(report, PositionReport) and (report.position != 0 or report.unexplained != 0)
-        ]
+        return [report for report in reports if isinstance(report, PositionReport)]
 
     async def open_orders(self) -> list[OrderEvent]:
         """Return the last event of every order that is not final, unknown ones included."""
@@ -225,27 +226,33 @@ class Desk:
 
     async def fills_with_repeats(self) -> list[Fill]:
         """Return every retained entry of `fills` that is an execution, as written: what a checker counts."""
-        found: list[Fill] = []
+        return await self._in_fills(Fill)
+
+    async def _in_fills(self, kind: type[M]) -> list[M]:
+        """Return every retained entry of `fills` of one kind."""
+        found: list[M] = []
         for entry in await self.bus.read_range(self.keys.fills):
             try:
                 message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
             except BadInput:
                 continue  # its reader dead-letters it; here it can only not be shown
-            if isinstance(message, Fill):
+            if isinstance(message, kind):
                 found.append(message)
         return found
 
     async def strategy_positions(self, strategy: str) -> dict[int, Decimal]:
-        """Return signed shares by conId that a strategy's retained fills add up to."""
+        """Return signed shares by conId that a strategy's retained fills, and what people moved, add up to."""
         owned = await self.owned_positions()
         return {con_id: quantity for (owner, con_id), quantity in owned.items() if owner == strategy}
 
     async def owned_positions(self) -> dict[tuple[str, int], Decimal]:
-        """Return signed shares by strategy and conId that the retained fills add up to; flat ones are left out."""
+        """Return signed shares by strategy and conId: retained fills and what people moved; flat ones are left out."""
+        changes = [(fill.strategy, fill.con_id, fill.side.sign * fill.quantity) for fill in await self.fills()]
+        for move in {move.move_id: move for move in await self._in_fills(BookMove)}.values():
+            changes += [(move.strategy, move.con_id, move.quantity), (move.taken_from, move.con_id, -move.quantity)]
         owned: dict[tuple[str, int], Decimal] = {}
-        for fill in await self.fills():
-            key = (fill.strategy, fill.con_id)
-            owned[key] = owned.get(key, Decimal(0)) + fill.side.sign * fill.quantity
+        for owner, con_id, change in changes:
+            owned[owner, con_id] = owned.get((owner, con_id), Decimal(0)) + change
         return {key: quantity for key, quantity in owned.items() if quantity}
 
     # -- asking the gateway

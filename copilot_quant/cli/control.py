@@ -1,4 +1,4 @@
-"""`cq halt`, `cq resume`: stop and restart trading; `cq accept`: take a position for granted; `cq gateway handover`."""
+"""`cq halt`, `cq resume`: stop and restart trading; `cq gateway handover`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command("halt")(halt)
     app.command("resume")(resume)
-    app.command("accept")(accept)
     app.add_typer(gateway_app, name="gateway")
 
 
@@ -124,40 +123,6 @@ def resume(
         print_json(status)
     else:
         console.print(f"trading again: {reason}", style="bold green")
-
-
-def accept(
-    contract: Annotated[str, typer.Argument(help="The contract, as `cq positions` names it.")],
-    reason: ReasonOption,
-    as_json: JsonOption = False,
-) -> None:
-    """Accept a position that no execution explains: the difference becomes `unassigned`, and its cause is kept.
-
-    Look first (`cq positions`, TWS): an assignment, a split, a transfer, a trade of another program.
-    """
-
-    async def act(desk: Desk, _: BrokerSettings) -> dict[str, str]:
-        info = await desk.resolve(contract)
-        before = await _unexplained(desk, info.con_id)
-        if not before:
-            raise Refused("GATEWAY_NOTHING_UNEXPLAINED", f"the books of {info.name} add up: there is nothing to accept")
-        scope = f"contract:{info.con_id}"
-        await desk.control(ControlAction.ACCEPT_POSITION, who=getpass.getuser(), reason=reason, scope=scope)
-        for _attempt in range(100):
-            if not await _unexplained(desk, info.con_id):
-                return {"contract": info.name, "accepted": str(before), "reason": reason}
-            await SYSTEM_CLOCK.sleep(0.1)
-        raise TimedOut("no leading gateway has taken it within 10 s: look at cq positions")
-
-    done = with_desk(act)
-    if as_json:
-        print_json(done)
-    else:
-        console.print(f"{done['contract']}: {done['accepted']} is unassigned now: {reason}")
-
-
-async def _unexplained(desk: Desk, con_id: int) -> Decimal:
-    return next((report.unexplained for report in await desk.positions() if report.con_id == con_id), Decimal(0))
 
 
 @gateway_app.command("handover")

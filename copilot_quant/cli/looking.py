@@ -1,4 +1,4 @@
-"""`cq status`, `orders`, `positions`, `fills`, `account`, `contract`, `tail`: look, change nothing."""
+"""`cq status`, `orders`, `fills`, `account`, `contract`, `tail`: look, change nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ def add_to(app: typer.Typer) -> None:
     for name, command in (
         ("status", status),
         ("orders", orders),
-        ("positions", positions),
         ("fills", fills),
         ("account", account),
         ("tail", tail),
@@ -154,33 +153,6 @@ def orders(as_json: JsonOption = False) -> None:
 
 async def _orders(desk: Desk) -> list[dict[str, object]]:
     return [order_row(event) for event in await desk.open_orders()]
-
-
-def positions(as_json: JsonOption = False) -> None:
-    """List the broker's positions: whose they are, what nobody can account for, average cost and P&L."""
-
-    async def act(desk: Desk, _: BrokerSettings) -> list[dict[str, object]]:
-        return [
-            {
-                "contract": report.contract or report.symbol,
-                "position": report.position,
-                "held_by": ", ".join(f"{share.strategy} {share.quantity:f}" for share in report.shares),
-                "unexplained": report.unexplained,
-                "average_cost": report.average_cost,
-                "market_price": report.market_price,
-                "unrealized_pnl": report.unrealized_pnl,
-                "realized_pnl": report.realized_pnl,
-                "currency": report.currency,
-                "con_id": report.con_id,
-            }
-            for report in await desk.positions()
-        ]
-
-    rows = with_desk(act)
-    columns = ["contract", "position", "held_by", "average_cost", "market_price", "unrealized_pnl", "realized_pnl"]
-    if any(row["unexplained"] for row in rows):
-        columns.insert(3, "unexplained")
-    print_rows(rows, as_json=as_json, title="positions", columns=[*columns, "currency"], empty="no positions")
 
 
 def fills(

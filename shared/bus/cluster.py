@@ -112,10 +112,15 @@ class ClusterLink(RedisLink):
         raise BusUnavailable(f"the Cluster at {self.address} sent a command round {REDIRECTIONS} times")
 
     async def pipeline(
-        self, commands: Sequence[Sequence[Argument]], *, limit_s: float = REPLY_LIMIT_S, writes: bool = True
+        self,
+        commands: Sequence[Sequence[Argument]],
+        *,
+        limit_s: float = REPLY_LIMIT_S,
+        writes: bool = True,
+        blocks: bool = False,
     ) -> list[Any]:
         """Send commands one after the other, each to its node."""
-        return [await self.call(*command, limit_s=limit_s, writes=writes) for command in commands]
+        return [await self.call(*command, limit_s=limit_s, writes=writes, blocks=blocks) for command in commands]
 
     async def on_every_node(self, *command: Argument) -> None:
         """Send a command without a key to every node that has slots."""
@@ -200,7 +205,12 @@ class ClusterTicksBus(RedisBus):
             raise errors[0]
 
     async def read(
-        self, cursors: Mapping[str, str], *, count: int = 500, block_ms: int | None = None
+        self,
+        cursors: Mapping[str, str],
+        *,
+        count: int = 500,
+        block_ms: int | None = None,
+        beside: Mapping[str, str] | None = None,
     ) -> dict[str, list[Entry]]:
         """Return entries after each cursor; what is there at once, else what first comes on any stream.
 
@@ -208,9 +218,12 @@ class ClusterTicksBus(RedisBus):
         """
         on_cluster = {stream: cursor for stream, cursor in cursors.items() if self._is_on_cluster(stream)}
         others = {stream: cursor for stream, cursor in cursors.items() if stream not in on_cluster}
-        if not on_cluster:
-            return await super().read(cursors, count=count, block_ms=block_ms)
-        found: dict[str, list[Entry]] = {}
+        if not on_cluster and not (beside and any(self._is_on_cluster(stream) for stream in beside)):
+            return await super().read(cursors, count=count, block_ms=block_ms, beside=beside)
+        if beside:
+            found = await self.read(cursors, count=count, block_ms=block_ms)
+            return {**found, **await self.read(beside, count=count)}
+        found = {}
         await self._together([self._read_one(found, stream, at, count, None) for stream, at in on_cluster.items()])
         if others:
             found.update(await super().read(others, count=count))

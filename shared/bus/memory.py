@@ -104,9 +104,24 @@ class MemoryBus(MemoryGroups):
         return found
 
     async def read(
-        self, cursors: Mapping[str, str], *, count: int = 500, block_ms: int | None = None
+        self,
+        cursors: Mapping[str, str],
+        *,
+        count: int = 500,
+        block_ms: int | None = None,
+        beside: Mapping[str, str] | None = None,
     ) -> dict[str, list[Entry]]:
         """Return entries after each cursor; wait for one change, at most `block_ms`."""
+        if beside:
+            found = self._after(cursors, count)
+            if not found and block_ms is not None:
+                try:
+                    async with asyncio.timeout(block_ms / 1000):
+                        while not (found := self._after(cursors, count)):
+                            await self._server.changed.wait()
+                except TimeoutError:
+                    found = {}
+            return {**found, **self._after(beside, count)}
         found = self._after(cursors, count)
         if found or block_ms is None:
             return found

@@ -191,9 +191,18 @@ class Bus(Protocol):
         ...
 
     async def read(
-        self, cursors: Mapping[str, str], *, count: int = 500, block_ms: int | None = None
+        self,
+        cursors: Mapping[str, str],
+        *,
+        count: int = 500,
+        block_ms: int | None = None,
+        beside: Mapping[str, str] | None = None,
     ) -> dict[str, list[Entry]]:
-        """Return entries after each cursor, in order; block one slice of at most `block_ms` (None: not at all)."""
+        """Return entries after each cursor, in order; block one slice of at most `block_ms` (None: not at all).
+
+        Streams `beside` are read right after those of `cursors`, but nothing is waited for in them: whoever writes to
+        them does not wake this reader, and whoever wakes it has it read them as well.
+        """
         ...
 
     async def read_range(

@@ -114,29 +114,44 @@ class RedisBus(FencedWriter, GroupCommands):
     # -- reading
 
     async def read(
-        self, cursors: Mapping[str, str], *, count: int = 500, block_ms: int | None = None
+        self,
+        cursors: Mapping[str, str],
+        *,
+        count: int = 500,
+        block_ms: int | None = None,
+        beside: Mapping[str, str] | None = None,
     ) -> dict[str, list[Entry]]:
         """Return entries after each cursor, in order; block one slice of at most `block_ms` (None: not at all).
 
+        Streams `beside` are read in the same round trip, right after those of `cursors`, and not waited for.
         Streams of two servers are read one server after the other, each for its part of `block_ms`. A call that is
         cancelled costs its connection, nothing else: the cursors are the caller's.
         """
         if not cursors:
             await SYSTEM_CLOCK.sleep((block_ms or 0) / 1000)
-            return {}
-        links = {id(self._link_of(stream)): self._link_of(stream) for stream in cursors}
-        if len(links) != 1:
+            return await self.read(beside, count=count) if beside else {}
+        by_link: dict[int, tuple[RedisLink, dict[str, str]]] = {}
+        for stream, cursor in cursors.items():
+            link = self._link_of(stream)
+            by_link.setdefault(id(link), (link, {}))[1][stream] = cursor
+        if len(by_link) != 1:
             found: dict[str, list[Entry]] = {}
-            for link in links.values():
-                part = {stream: cursor for stream, cursor in cursors.items() if self._link_of(stream) is link}
-                found.update(await self.read(part, count=count, block_ms=block_ms and block_ms // len(links)))
-            return found
-        link = next(iter(links.values()))
+            for _, part in by_link.values():
+                found.update(await self.read(part, count=count, block_ms=block_ms and block_ms // len(by_link)))
+            return {**found, **await self.read(beside, count=count)} if beside else found
+        ((link, _),) = by_link.values()
+        if beside and any(self._link_of(stream) is not link for stream in beside):
+            found = await self.read(cursors, count=count, block_ms=block_ms)
+            return {**found, **await self.read(beside, count=count)}
         block = () if block_ms is None else ("BLOCK", max(1, block_ms))
-        command = ("XREAD", "COUNT", count, *block, "STREAMS", *cursors.keys(), *cursors.values())
+        commands: list[tuple[str | int, ...]] = [
+            ("XREAD", "COUNT", count, *block, "STREAMS", *cursors.keys(), *cursors.values())
+        ]
+        if beside:
+            commands.append(("XREAD", "COUNT", count, "STREAMS", *beside.keys(), *beside.values()))
         limit_s = REPLY_LIMIT_S + (block_ms or 0) / 1000
-        reply = await link.call(*command, limit_s=limit_s, writes=False, blocks=block_ms is not None)
-        return {name.decode(): entries_of(name.decode(), rows) for name, rows in reply or []}
+        replies = await link.pipeline(commands, limit_s=limit_s, writes=False, blocks=block_ms is not None)
+        return {name.decode(): entries_of(name.decode(), rows) for reply in replies for name, rows in reply or ()}
 
     async def read_range(
         self, stream: str, *, first: str = "-", last: str = "+", count: int | None = None

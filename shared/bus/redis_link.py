@@ -71,16 +71,21 @@ class RedisLink:
         return reply
 
     async def pipeline(
-        self, commands: Sequence[Sequence[Argument]], *, limit_s: float = REPLY_LIMIT_S, writes: bool = True
+        self,
+        commands: Sequence[Sequence[Argument]],
+        *,
+        limit_s: float = REPLY_LIMIT_S,
+        writes: bool = True,
+        blocks: bool = False,
     ) -> list[Any]:
-        """Send commands in one write and return their replies in order.
+        """Send commands in one write and return their replies in order; see `call` for `blocks`.
 
         Raises:
             BusUnavailable: the server is away, or (with `writes` False) did not answer.
             OutcomeUnknown: the commands were sent and a reply did not come.
             Fenced: a script said so.
         """
-        replies = await self._send(commands, limit_s, writes)
+        replies = await (self._block if blocks else self._send)(commands, limit_s, writes)
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
                 raise _ours(reply, self.address)

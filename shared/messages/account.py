@@ -115,6 +115,10 @@ class BookMove(Message):
     """A quantity that the books gave to an owner without a fill: a holding of the first start, or one accepted.
 
     `quantity` is signed; `who` is `gateway` for the first start, else the person, whose `reason` it carries.
+
+    With `taken_from` a person moved it from one owner to another: the account's position is what it was. Such a move
+    stands in `fills`, so that whoever counts fills by owner reads it in their order; it counts once by `move_id`, and
+    both owners book it at `price` per share (0: unknown).
     """
 
     TYPE: ClassVar[str] = "book_move"
@@ -125,10 +129,17 @@ class BookMove(Message):
     quantity: Decimal
     who: str
     reason: str = ""
+    taken_from: str = ""
+    move_id: str = ""
+    price: Decimal = Decimal(0)
 
     def envelope_key(self) -> str:
         """Return the conId."""
         return str(self.con_id)
+
+    def envelope_id(self) -> str:
+        """Return the move's id."""
+        return self.move_id
 
 
 @register

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
 from pydantic import Field
 
-from shared.messages.base import Message, register
+from shared.messages.base import Message, Part, register
+from shared.messages.orders import Side
 
 
 class ControlAction(StrEnum):
@@ -20,6 +22,10 @@ class ControlAction(StrEnum):
     HANDOVER = "handover"
     ACCEPT_POSITION = "accept_position"
     """Give an unexplained difference of `contract:<conId>` to `unassigned` (P11)."""
+    ASSIGN_POSITION = "assign_position"
+    """Move a quantity of `contract:<conId>` from one owner to another; `text` is a `PositionMove`."""
+    IMPORT_FILLS = "import_fills"
+    """Publish executions of `contract:<conId>` that the broker shows no more; `text` is a `FillImport`."""
     LIMITS = "limits"
     FLATTEN = "flatten"
     """Close what the scope's strategies own, with bounded slippage; new exposure is held until a resume."""
@@ -52,6 +58,42 @@ class Control(Message):
     def envelope_id(self) -> str:
         """Return the control's id."""
         return self.control_id
+
+
+class PositionMove(Part):
+    """What ASSIGN_POSITION asks for: signed shares from one owner (a strategy, `manual`, `unassigned`) to another."""
+
+    taken_from: str = Field(min_length=1)
+    given_to: str = Field(min_length=1)
+    quantity: Decimal
+    price: Decimal = Decimal(0)
+
+
+class ImportedFill(Part):
+    """One execution as IB's own report has it; `commission` is what was paid, positive."""
+
+    exec_id: str = Field(min_length=1, max_length=100)
+    con_id: int
+    contract: str = Field(default="", max_length=100)
+    side: Side
+    quantity: Decimal = Field(gt=0)
+    price: Decimal
+    ts_ns: int
+    order_ref: str = Field(default="", max_length=100)
+    exchange: str = Field(default="", max_length=20)
+    currency: str = Field(default="USD", max_length=10)
+    commission: Decimal = Decimal(0)
+    commission_currency: str = Field(default="", max_length=10)
+
+
+IMPORT_MAX = 200
+"""Executions of one IMPORT_FILLS: its text has a limit."""
+
+
+class FillImport(Part):
+    """What IMPORT_FILLS brings."""
+
+    fills: tuple[ImportedFill, ...] = Field(max_length=IMPORT_MAX)
 
 
 class HaltStage(StrEnum):

@@ -341,7 +341,8 @@ class Fill(Message):
     """One execution, published at once; exactly once per execution stem and revision (P3).
 
     `ts_event_ns` is the execution time by the broker's clock. `revision` above 1 is a correction that replaces the
-    earlier revision of the same stem. `is_late` marks executions found by reconciliation.
+    earlier revision of the same stem. `is_late` marks executions found by reconciliation, `origin` those that came
+    another way than over the API (`flex`: from IB's report).
     """
 
     TYPE: ClassVar[str] = "fill"
@@ -368,6 +369,7 @@ class Fill(Message):
     average_price: Decimal = Decimal(0)
     liquidity: int = 0
     is_late: bool = False
+    origin: str = ""
     ts_event_ns: int = 0
 
     def envelope_key(self) -> str:

@@ -167,7 +167,7 @@ class Broker(Answers):
             self.world.at(self.is_silent_until, lambda: self.request(side, client_id, request))
             return
         act = self._acts.get(type(request))
-        if act is not None:
+        if act is not None and side in self._connections:  # what a silent TWS had not read is gone with its restart
             act(side, client_id, request)
 
     def _global_cancel(self, _side: BrokerSide, _client_id: int, _request: Any) -> None:

@@ -302,7 +302,11 @@ class OrderBook:
         self._index(track)
         return self._noted(track, before, state_before, now_ns, Change())
 
-    def executed(self, execution: BrokerExecution, now_ns: int, *, is_late: bool) -> Change:
+    def is_published(self, stem: str) -> bool:
+        """Return whether an execution is known to be on the bus."""
+        return stem in self._published
+
+    def executed(self, execution: BrokerExecution, now_ns: int, *, is_late: bool, origin: str = "") -> Change:
         """Take an execution; its fill is returned unless it is known to be on the bus.
 
         Whether a returned one is new is decided by the index on the bus (P3): a repeat there is none.
@@ -317,7 +321,8 @@ class OrderBook:
         if self._published.get(stem, 0) < revision:
             self._published[stem] = revision
             _shorten(self._published, self._keep_final * 4)
-            change.fills.append(self._fill(execution, track, now_ns, is_late=is_late))
+            fill = self._fill(execution, track, now_ns, is_late=is_late)
+            change.fills.append(fill.model_copy(update={"origin": origin}) if origin else fill)
         if track is None:
             return change
         before, state_before = track.face(), track.state

@@ -1,9 +1,9 @@
 """Keep whose the positions are, and compare their sum with what the broker shows (P3, P11).
 
 Invariants:
-1. What a strategy holds moves only by fills that carry its name. `unassigned` takes fills no strategy owns, what an
-   order by hand is shown to have filled beyond its executions, the holdings at the first start, and what a person
-   accepts; nothing else is ever guessed into it.
+1. What a strategy holds moves only by fills that carry its name, and by what a person moves between owners.
+   `unassigned` takes fills no strategy owns, what an order by hand is shown to have filled beyond its executions, the
+   holdings at the first start, and what a person accepts; nothing else is ever guessed into it.
 2. A difference is judged only once it has stood still for `SETTLE_NS`: fills and positions come on two sessions, either
    first. Before it is called unexplained the broker is asked for its executions once more.
 3. One that stands after that is `unexplained` until the books agree again or a person accepts it.
@@ -22,6 +22,7 @@ from decimal import Decimal, InvalidOperation
 
 from shared.errors import DecodeError
 from shared.ids import UNASSIGNED
+from shared.messages.account import BookMove
 from shared.messages.orders import Fill, OrderEvent
 from shared.money import ZERO
 
@@ -30,6 +31,7 @@ SETTLE_NS = 4_000_000_000
 REMIND_NS = 60_000_000_000
 """A standing difference is told again this often: a reader that has just begun must learn of it too."""
 _KEEP_BY_HAND = 5000
+_KEEP_MOVES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ class Books:
     _by_hand: dict[int, _ByHand] = field(default_factory=dict)
     _first: dict[int, bool] = field(default_factory=dict)
     """Contracts that differed at the first start and still settle."""
+    _moves: dict[str, bool] = field(default_factory=dict)
+    """Moves between owners that count already."""
     _differences: dict[int, _Difference] = field(default_factory=dict)
 
     # -- looking
@@ -160,6 +164,28 @@ class Books:
             while len(self._by_hand) > _KEEP_BY_HAND:
                 del self._by_hand[next(iter(self._by_hand))]
         return known
+
+    def why_not_move(self, con_id: int, taken_from: str, given_to: str, quantity: Decimal) -> str:
+        """Return why a quantity cannot go from one owner to another, or nothing: only what is held can be given."""
+        held = self._shares.get(con_id, {}).get(taken_from, ZERO)
+        if taken_from == given_to:
+            return f"{taken_from} is both giver and taker"
+        if not quantity:
+            return "nothing is to be moved"
+        if held * quantity <= ZERO or abs(quantity) > abs(held):
+            return f"{taken_from} holds {held} of it, so that {quantity} cannot be taken"
+        return ""
+
+    def moved(self, move: BookMove) -> int:
+        """Take an entry of `fills` that a person's move made, once; return the conId of what changed."""
+        if not move.taken_from or move.move_id in self._moves:
+            return 0
+        self._moves[move.move_id] = True
+        while len(self._moves) > _KEEP_MOVES:
+            del self._moves[next(iter(self._moves))]
+        self._move(move.con_id, move.taken_from, -move.quantity)
+        self._move(move.con_id, move.strategy, move.quantity)
+        return move.con_id
 
     def _move(self, con_id: int, owner: str, change: Decimal) -> None:
         if change:
@@ -254,6 +280,7 @@ class Books:
                 "orders_at": self.orders_at,
                 "is_begun": self.is_begun,
                 "first": list(self._first),
+                "moves": list(self._moves),
                 "shares": {
                     str(con_id): {name: str(held) for name, held in self.shares(con_id).items()}
                     for con_id in self._shares
@@ -296,6 +323,7 @@ def books_of(text: str | bytes) -> Books:
                 for perm, (con_id, executed, shown) in stored["by_hand"].items()
             },
             _first={int(con_id): True for con_id in stored["first"]},
+            _moves={str(move_id): True for move_id in stored.get("moves", ())},
         )
     except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as e:
         raise DecodeError(f"the stored books cannot be read: {type(e).__name__}: {e}") from e

@@ -9,7 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Protocol
@@ -60,6 +60,28 @@ class ClaimedOrder:
     transmit: bool
     parent_id: int = 0
     oca_group: str = ""
+
+
+class _WhenAsked(Mapping[ClaimResult, tuple[OrderEvent, ...]]):
+    """Refusals that are made when somebody asks for one: an order that is claimed does not wait for them."""
+
+    def __init__(self, make: Callable[[], Mapping[ClaimResult, tuple[OrderEvent, ...]]]) -> None:
+        self._make = make
+        self._made: Mapping[ClaimResult, tuple[OrderEvent, ...]] | None = None
+
+    def _all(self) -> Mapping[ClaimResult, tuple[OrderEvent, ...]]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __getitem__(self, result: ClaimResult) -> tuple[OrderEvent, ...]:
+        return self._all()[result]
+
+    def __iter__(self) -> Iterator[ClaimResult]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
 
 
 class KnownOrders(Protocol):
@@ -139,18 +161,22 @@ def claim_request(
         ClaimResult.REFUSED_WINDOW: not window,
     }
     why = {ClaimResult.REFUSED_EXPIRED: late_reason, ClaimResult.REFUSED_WINDOW: window}
-    refused: dict[ClaimResult, tuple[OrderEvent, ...]] = {}
-    for result, (state, code, text) in _REFUSALS.items():
-        if impossible.get(result):
-            continue
-        reason = why.get(result, "")
-        said = {"state": state, "code": code, "text": f"{text}: {reason}" if reason else text}
-        refused[result] = tuple(event.model_copy(update={**said, **_NO_IDS}) for event in if_claimed)
+
+    def refusals() -> dict[ClaimResult, tuple[OrderEvent, ...]]:
+        refused: dict[ClaimResult, tuple[OrderEvent, ...]] = {}
+        for result, (state, code, text) in _REFUSALS.items():
+            if impossible.get(result):
+                continue
+            reason = why.get(result, "")
+            said = {"state": state, "code": code, "text": f"{text}: {reason}" if reason else text}
+            refused[result] = tuple(event.model_copy(update={**said, **_NO_IDS}) for event in if_claimed)
+        return refused
+
     return ClaimRequest(
         intent_id=command.intent.intent_id, legs=len(legs), client_id=client_id, order_ids=tuple(order_ids),
         not_after_ns=command.not_after_ns, now_ns=now_ns, is_reducing=command.is_reducing, made_in=command.incarnation,
         cursor_entry=entry_id, is_in_window=bool(window),
-        if_claimed=if_claimed, if_refused=refused,
+        if_claimed=if_claimed, if_refused=_WhenAsked(refusals),
     )  # fmt: skip
 
 
@@ -194,13 +220,17 @@ def keep_known(request: ClaimRequest, known: KnownOrders) -> ClaimRequest:
     After Redis has lost a claim its command is read again, and refused as stale; the order itself lives on and ends by
     the broker's evidence (architecture §4, incarnation). A refusal would tell risk that it does not count any more.
     """
-    kept = {
-        result: tuple(
-            event if (track := known.get(event.order_ref)) is None else track.event(request.now_ns) for event in events
-        )
-        for result, events in request.if_refused.items()
-    }
-    return replace(request, if_refused=kept)
+
+    def kept() -> dict[ClaimResult, tuple[OrderEvent, ...]]:
+        return {
+            result: tuple(
+                event if (track := known.get(event.order_ref)) is None else track.event(request.now_ns)
+                for event in events
+            )
+            for result, events in request.if_refused.items()
+        }
+
+    return replace(request, if_refused=_WhenAsked(kept))
 
 
 def failed_events(command: Command, *, deployment_id: str, now_ns: int, code: str, text: str) -> list[OrderEvent]:

@@ -10,8 +10,12 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import assert_never
 
+from pydantic import ValidationError
+
 from services.gateway import metrics
 from services.gateway.core.books import Adopted, AskBroker, Books, BooksEffect, Told, books_of
+from services.gateway.core.evidence import BrokerCommission
+from services.gateway.core.imports import execution_of, missing_of, why_not_import
 from services.gateway.shell.account import AccountDesk
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.trading import Trading
@@ -24,7 +28,7 @@ from shared.logs import get_logger
 from shared.messages.account import BookMove, PositionShare, Unexplained
 from shared.messages.base import Message
 from shared.messages.codec import decode_fields
-from shared.messages.control import Control
+from shared.messages.control import Control, FillImport, PositionMove
 from shared.messages.orders import Fill, OrderEvent
 from shared.money import ZERO
 
@@ -135,6 +139,8 @@ class BooksDesk:
 
     async def _fill(self, entry: Entry) -> int:
         message = await self._decoded(entry)
+        if isinstance(message, BookMove) and message.account == self._account_id:
+            return self.books.moved(message)
         if not isinstance(message, Fill) or message.account != self._account_id:
             return 0
         replaces = await self._replaced(message, entry.entry_id)
@@ -202,6 +208,54 @@ class BooksDesk:
             get_logger().warning("books.accept_ignored", scope=control.scope, who=control.who)
         self._carry_out(effects)
         self._keep()
+
+    def assign(self, control: Control) -> None:
+        """Move a quantity between owners because a person says so; it counts when `fills` is read back."""
+        kind, _, text = control.scope.partition(":")
+        try:
+            move = PositionMove.model_validate_json(control.text)
+        except ValidationError as e:
+            get_logger().warning("books.move_refused", scope=control.scope, who=control.who, text=str(e)[:200])
+            return
+        con_id = int(text) if kind == "contract" and text.isdigit() else 0
+        refusal = self.books.why_not_move(con_id, move.taken_from, move.given_to, move.quantity)
+        if refusal:
+            get_logger().warning("books.move_refused", scope=control.scope, who=control.who, text=refusal)
+            return
+        get_logger().warning(
+            "books.moved", con_id=con_id, quantity=str(move.quantity), taken_from=move.taken_from,
+            given_to=move.given_to, who=control.who, reason=control.reason,
+        )  # fmt: skip
+        self._outbox.put(
+            self._bus.keys.fills,
+            BookMove(
+                ts_init_ns=self._clock.wall_ns(), account=self._account_id, con_id=con_id, strategy=move.given_to,
+                quantity=move.quantity, who=control.who, reason=control.reason, taken_from=move.taken_from,
+                move_id=control.control_id, price=move.price,
+            ),
+        )  # fmt: skip
+
+    def import_fills(self, control: Control) -> None:
+        """Publish executions of IB's own report, where they explain what the books lack."""
+        kind, _, text = control.scope.partition(":")
+        try:
+            brought = FillImport.model_validate_json(control.text)
+        except ValidationError as e:
+            get_logger().warning("books.import_refused", scope=control.scope, who=control.who, text=str(e)[:200])
+            return
+        con_id, desk = int(text) if kind == "contract" and text.isdigit() else 0, self._trading.desk
+        missing = missing_of(brought.fills, desk.book.is_published)
+        refusal = why_not_import(missing, con_id, self.books.gap(con_id))
+        if refusal:
+            get_logger().warning("books.import_refused", scope=control.scope, who=control.who, text=refusal)
+            return
+        get_logger().warning("books.imported", con_id=con_id, count=len(missing), who=control.who, file=control.reason)
+        now_ns = self._clock.wall_ns()
+        for fill in missing:
+            execution = execution_of(fill, self._account_id)
+            desk.publish(desk.book.executed(execution, now_ns, is_late=True, origin="flex"))
+            if fill.commission_currency:
+                desk.commission(BrokerCommission(fill.exec_id, fill.commission, fill.commission_currency))
 
     def _carry_out(self, effects: Iterable[BooksEffect]) -> None:
         for effect in effects:

@@ -36,7 +36,7 @@ from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.errors import BadInput, BrokerUnavailable, CqError, Fenced, OutcomeUnknown, Refused, TransientError
 from shared.logs import get_logger
 from shared.messages.codec import decode_fields, encode_body
-from shared.messages.orders import CancelCommand, CancelRequest, Command, IntentAction
+from shared.messages.orders import CancelCommand, CancelRequest, Command, Intent, IntentAction
 
 BLOCK_MS = 500
 READY_S = 30.0
@@ -229,9 +229,19 @@ class Commands:
         except BrokerUnavailable as e:
             self._not_sent(command, str(e), is_modify=is_modify)
             return
-        metrics.ORDERS_SENT.labels("modify" if is_modify else "new").inc(len(orders))
+        # The bytes leave when this turn of the loop ends: what else there is to do comes after them.
         for track in tracks:
             track.sent_ns = now_ns
+        asyncio.get_running_loop().call_soon(self._note_sent, intent, orders, tracks, is_modify)
+
+    def _note_sent(
+        self,
+        intent: Intent,
+        orders: Sequence[ClaimedOrder],
+        tracks: Sequence[OrderTrack],
+        is_modify: bool,  # noqa: FBT001 - call_soon takes no names
+    ) -> None:
+        metrics.ORDERS_SENT.labels("modify" if is_modify else "new").inc(len(orders))
         self._outbox.put_hash(
             self._bus.keys.open_orders, {track.key: _body(track, self._clock.wall_ns()) for track in tracks}
         )

@@ -97,6 +97,14 @@ class HaltDesk:
         if found is not known:
             get_logger().warning("halt.recalled", is_halted=found.is_halted, who=found.who, reason=found.reason)
             await self._store()
+        await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Take what `control` says since: no command may go out while a halt that was asked for waits to be read."""
+        stream = self._bus.keys.control
+        while entries := (await self._retry(lambda: self._bus.read({stream: self._cursor}))).get(stream):
+            for entry in entries:
+                await self._entry(entry)
 
     async def _stored(self) -> dict[str, bytes]:
         return await self._bus.hash_get_all(self._bus.keys.halt)

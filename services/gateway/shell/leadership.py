@@ -361,6 +361,10 @@ def _controlled(control: Control, books: BooksDesk, handover: Handover) -> None:
     """Take what an operator asks of the leader beside halt and resume."""
     if control.action is ControlAction.ACCEPT_POSITION:
         books.accept(control)
+    elif control.action is ControlAction.ASSIGN_POSITION:
+        books.assign(control)
+    elif control.action is ControlAction.IMPORT_FILLS:
+        books.import_fills(control)
     elif control.action is ControlAction.HANDOVER:
         handover.ask(control)
 

@@ -119,7 +119,9 @@ class Gate:
     halt: Halt
     stored: TradingClaim | None = None
     """What the disk holds; the shell sets it after each `Remember`, so that a failed one is tried again."""
-    exposure: Exposure = field(default_factory=Exposure)
+    _exposure: Exposure = field(default_factory=Exposure)
+    _unread: list[tuple[int, bytes, int]] = field(default_factory=list)
+    """Orders that were forwarded while no halt holds and not counted yet: client id, frame, server version."""
     _sessions: dict[SessionId, _Session] = field(default_factory=dict)
 
     @property
@@ -205,12 +207,30 @@ class Gate:
         self, number: SessionId, session: _Session, client_id: int, payload: bytes, message_id: int
     ) -> list[Effect]:
         if message_id == PLACE_ORDER:
+            if not self.halt.is_holding:
+                self._unread.append((client_id, payload, session.version))
+                return [Forward(number, payload)]
             order = _order_of(payload, session.version)
-            if self.halt.is_holding and not self._passes_halt(client_id, order):
+            if not self._passes_halt(client_id, order):
                 return self._refuse(number, session, payload, message_id, f"trading is halted: {self.halt.reason}")
             if order is not None:
                 self.exposure.sent(client_id, order)
         return [Forward(number, payload)]
+
+    def catch_up(self) -> None:
+        """Count the orders that were forwarded unread; the shell calls this when their bytes have left."""
+        unread, self._unread = self._unread, []
+        for client_id, payload, version in unread:
+            order = _order_of(payload, version)
+            if order is not None:
+                self._exposure.sent(client_id, order)
+
+    @property
+    def exposure(self) -> Exposure:
+        """Return what is known of positions and working orders, every forwarded order counted."""
+        if self._unread:
+            self.catch_up()
+        return self._exposure
 
     def broker_frame(self, number: SessionId, payload: bytes) -> None:
         """Look at a frame of the broker after it was forwarded: positions and orders of trading sessions count."""

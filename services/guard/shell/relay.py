@@ -183,11 +183,13 @@ class Relay:
         frames = FrameReader(MAX_REQUEST)
         await link.has_version.wait()
         assert link.upstream is not None
+        loop = asyncio.get_running_loop()
         chunk = rest
         while True:
             read_ns = self._clock.monotonic_ns()
             for payload in frames.receive_data(chunk):
                 self._carry_out(self.gate.client_frame(link.number, payload))
+                loop.call_soon(self.gate.catch_up)  # after the write, which leaves when this turn of the loop ends
                 await self._leave_if_closing(link)
                 _UP.observe((self._clock.monotonic_ns() - read_ns) / NS_PER_S)
             if frames.error is not None:

@@ -46,7 +46,8 @@ class Breakers:
     """What is stopped, and why; each reason is one sentence."""
 
     __slots__ = (
-        "_accepted", "_day_start_ns", "_lowest_pnl", "_paused", "_paused_shown", "_peak_pnl", "_pnl", "_requested",
+        "_accepted", "_day_start_ns", "_lowest_pnl", "_own", "_own_accepted", "_own_day_ns", "_own_lowest", "_paused",
+        "_paused_shown", "_peak_pnl", "_pnl", "_requested",
         "_scoped", "_stage", "_stage_reason", "flattens", "is_calm", "pnl_seen_for", "trips",
     )  # fmt: skip
 
@@ -65,6 +66,8 @@ class Breakers:
         self._peak_pnl = ZERO
         self._pnl = ZERO
         self._day_start_ns = 0
+        self._own = self._own_lowest = self._own_accepted = ZERO
+        self._own_day_ns = 0
         self.pnl_seen_for: object = None
         """The limits that the present profit was compared with; None when there is a new figure."""
         self.is_calm = False
@@ -83,6 +86,7 @@ class Breakers:
             self.pnl_seen_for = None
             self._accepted = self._lowest_pnl = min(ZERO, self._pnl)  # who resumes knows what was lost till now
             self._peak_pnl = self._pnl
+            self._own_accepted = self._own_lowest = min(ZERO, self._own)
         elif control.action is ControlAction.FLATTEN:
             self._flatten(control, reason)
         elif control.action is ControlAction.HALT:
@@ -146,10 +150,24 @@ class Breakers:
         self._lowest_pnl = min(self._lowest_pnl, daily)
         self._peak_pnl = max(self._peak_pnl, daily)
 
+    def note_own(self, daily: Decimal, day_start_ns: int) -> None:
+        """Take our own figure of the day's profit and loss, from executions and commissions; as `note_pnl`."""
+        if day_start_ns > self._own_day_ns:
+            self._own_day_ns = day_start_ns
+            self._own_lowest = self._own_accepted = ZERO
+        self._own = daily
+        if daily < self._own_lowest:
+            self._own_lowest = daily
+            self.pnl_seen_for = None
+
     @property
     def lost(self) -> Decimal:
-        """Return the most that the account lost in a day, beyond what a person accepted by resuming."""
-        return self._accepted - self._lowest_pnl
+        """Return the most that the account lost in a day, beyond what a person accepted by resuming.
+
+        The worse of the broker's figure and of ours: the broker's may be late or missing, ours does not know what the
+        account held before.
+        """
+        return max(self._accepted - self._lowest_pnl, self._own_accepted - self._own_lowest)
 
     @property
     def drawdown(self) -> Decimal:
@@ -168,6 +186,8 @@ class Breakers:
             "trips": {name: [one.text, one.limit, one.measured, one.rung] for name, one in self.trips.items()},
             "pnl": [str(one) for one in (self._accepted, self._lowest_pnl, self._peak_pnl, self._pnl)],
             "day_start_ns": self._day_start_ns,
+            "own": [str(one) for one in (self._own_accepted, self._own_lowest, self._own)],
+            "own_day_ns": self._own_day_ns,
         }
 
     def restore(self, stored: Mapping[str, Any]) -> None:
@@ -179,6 +199,9 @@ class Breakers:
         self.trips = {name: Trip(*row) for name, row in stored["trips"].items()}
         self._accepted, self._lowest_pnl, self._peak_pnl, self._pnl = [Decimal(one) for one in stored["pnl"]]
         self._day_start_ns = stored["day_start_ns"]
+        own = stored.get("own", ["0", "0", "0"])
+        self._own_accepted, self._own_lowest, self._own = [Decimal(one) for one in own]
+        self._own_day_ns = stored.get("own_day_ns", 0)
         self._note()
 
     def _note(self) -> None:

@@ -22,7 +22,7 @@ from services.risk.core.limits import Limits, Stage
 from services.risk.core.quick import COVERED, MINUTE_NS, Terms, has_trouble, only_reduced, proves
 from services.risk.core.rule import Finding, Rule
 from services.risk.core.rules import MALFORMED, RULES
-from services.risk.core.tripping import trip_account, trip_strategy
+from services.risk.core.tripping import ACCOUNT, note_own_profit, trip_account, trip_strategy
 from shared.messages.orders import Command, Decision, Intent, IntentAction, RuleResult, Side
 from shared.money import ZERO
 
@@ -183,6 +183,8 @@ def _bring_up(book: Book, limits: Limits, now_ns: int) -> None:
         book.advance(now_ns)
     if now_ns >= book.activity.until_ns:
         book.activity.advance(now_ns)
+    if now_ns >= book.profits_due_ns.get(ACCOUNT, 0):
+        note_own_profit(book, now_ns)
     if book.breakers.pnl_seen_for is not limits.base:
         trip_account(book, limits.base)
 

@@ -37,9 +37,10 @@ from shared.messages.account import (
 from shared.messages.base import Message
 from shared.messages.control import BrokerStatus, Control, ControlAction, HaltStatus, Reconciled
 from shared.messages.market import ContractInfo
-from shared.messages.orders import Command, Fill, OrderEvent
+from shared.messages.orders import Command, Commission, Fill, OrderEvent
 from shared.money import ZERO
 
+KEEP_MOVES = 1000
 _TAGS = {"NetLiquidation": "net_liquidation", "TotalCashValue": "cash", "DayTradesRemaining": "day_trades_left"}
 
 
@@ -68,10 +69,13 @@ class Book(Orders):
         self._has_baseline = False
         self._positions_seen = False
         self._reported: dict[int, None] = {}
+        self.moves: dict[str, None] = {}
+        """Moves between owners that count already."""
         self._appliers: Mapping[type[Message], Callable[[Any, int], None]] = {
             Command: self._apply_command,
             OrderEvent: self._apply_order,
             Fill: self._apply_fill,
+            Commission: self._apply_commission,
             PositionReport: self._apply_position,
             PositionsComplete: self._apply_positions_complete,
             AccountSnapshot: self._apply_account,
@@ -166,10 +170,24 @@ class Book(Orders):
     def _apply_book_move(self, move: BookMove, now_ns: int) -> None:
         """Take what a person accepted; what we have given to `unassigned` by ourselves does not count twice."""
         contract = self.contract(move.con_id)
-        if move.account == self.account and contract.broker == contract.total + move.quantity:
+        if move.taken_from:
+            self._apply_assignment(contract, move, now_ns)
+        elif move.account == self.account and contract.broker == contract.total + move.quantity:
             contract.move(move.strategy, move.quantity, now_ns)
             self._note_difference(contract)
             self.sums.quantities_changed(contract)
+
+    def _apply_assignment(self, contract: ContractExposure, move: BookMove, now_ns: int) -> None:
+        """Move a quantity from one owner to another, once; the account's position stays."""
+        if move.account != self.account or move.move_id in self.moves:
+            return
+        self.moves[move.move_id] = None
+        while len(self.moves) > KEEP_MOVES:
+            del self.moves[next(iter(self.moves))]
+        for owner, change in ((move.taken_from, -move.quantity), (move.strategy, move.quantity)):
+            contract.give(owner, change)
+            if move.price > ZERO:
+                self.profits.executed(owner, move.con_id, change, move.price, now_ns)
 
     def _apply_account(self, snapshot: AccountSnapshot, _: int) -> None:
         if snapshot.account != self.account:
@@ -194,6 +212,11 @@ class Book(Orders):
         if report.account == self.account:
             self.activity.advance(now_ns)
             self.breakers.note_pnl(report.daily, self.activity.started_ns)
+
+    def _apply_commission(self, message: Commission, now_ns: int) -> None:
+        rate = self.sums.rate_of(message.currency)
+        if message.account == self.account and rate is not None:
+            self.profits.charged(message.strategy, message.exec_id, message.commission * rate, now_ns)
 
     def _apply_contract(self, info: ContractInfo, _: int) -> None:
         contract = self.contract(info.con_id)

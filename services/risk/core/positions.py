@@ -88,6 +88,10 @@ class ContractExposure:
         self.totals.append(self.total)
         self.compare(now_ns)
 
+    def give(self, strategy: str, change: Decimal) -> None:
+        """Change what a strategy holds of the position by signed shares; another's changes by as much the other way."""
+        self.by_strategy[strategy] = self.by_strategy.get(strategy, ZERO) + change
+
     def report(self, broker: Decimal, now_ns: int) -> None:
         """Take the broker's position."""
         is_new = broker != self.broker

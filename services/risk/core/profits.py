@@ -4,7 +4,9 @@ Average cost per strategy and contract: an execution that closes realises agains
 realised in the day and what is open now, against its average cost: a loss that was carried over from yesterday counts
 today as well, which errs to the careful side and needs no price of the past.
 
-Known limit: commissions are not in it, and a contract whose price or rate is unknown adds only 0.
+Commissions count as they are reported, each once. Money paid in or out is no execution: neither loss nor profit.
+
+Known limit: a contract or a commission whose price or rate is unknown adds only 0.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from typing import Any
 from services.risk.core.days import TradingDay
 from services.risk.core.positions import ContractExposure
 from shared.money import ZERO
+
+CHARGES_MAX = 2000
 
 
 class Holding:
@@ -44,12 +48,16 @@ class Holding:
 class Profits:
     """Holdings per strategy and contract."""
 
-    __slots__ = ("_day", "_holdings", "_started_ns")
+    __slots__ = ("_charged", "_charges", "_day", "_holdings", "_started_ns")
 
     def __init__(self, day: TradingDay) -> None:
         self._day = day
         self._started_ns = 0
         self._holdings: dict[str, dict[int, Holding]] = {}
+        self._charged: dict[str, Decimal] = {}
+        """Strategy → commissions of the day in base currency."""
+        self._charges: dict[str, None] = {}
+        """Executions whose commission was counted, the newest `CHARGES_MAX`."""
 
     @property
     def strategies(self) -> list[str]:
@@ -61,6 +69,7 @@ class Profits:
         start_ns = self._day.start_ns(now_ns)
         if start_ns > self._started_ns:
             self._started_ns = start_ns
+            self._charged = {}
             for rows in self._holdings.values():
                 for con_id in [con_id for con_id, row in rows.items() if not row.position]:
                     del rows[con_id]
@@ -73,10 +82,24 @@ class Profits:
         if change:
             self._holdings.setdefault(strategy, {}).setdefault(con_id, Holding()).take(change, price)
 
+    def charged(self, strategy: str, exec_id: str, amount: Decimal, now_ns: int) -> None:
+        """Take the commission of an execution in base currency; a second time changes nothing."""
+        self.advance(now_ns)
+        if exec_id in self._charges:
+            return
+        if len(self._charges) >= CHARGES_MAX:
+            del self._charges[next(iter(self._charges))]
+        self._charges[exec_id] = None
+        self._charged[strategy] = self._charged.get(strategy, ZERO) + amount
+
+    def of_all(self, contracts: Mapping[int, ContractExposure], now_ns: int) -> Decimal:
+        """Return the day's profit (negative: loss) of everybody who traded, by hand or by program, in base currency."""
+        return sum((self.of(owner, contracts, now_ns) for owner in {**self._holdings, **self._charged}), ZERO)
+
     def of(self, strategy: str, contracts: Mapping[int, ContractExposure], now_ns: int) -> Decimal:
         """Return the day's profit (negative: loss) of a strategy in base currency."""
         self.advance(now_ns)
-        total = ZERO
+        total = -self._charged.get(strategy, ZERO)
         for con_id, row in self._holdings.get(strategy, {}).items():
             contract = contracts.get(con_id)
             if contract is None or contract.point is None:
@@ -94,11 +117,14 @@ class Profits:
             for strategy, held in self._holdings.items()
             for con_id, row in held.items()
         ]
-        return {"started_ns": self._started_ns, "rows": rows}
+        charged = {strategy: str(amount) for strategy, amount in self._charged.items()}
+        return {"started_ns": self._started_ns, "rows": rows, "charged": charged, "charges": list(self._charges)}
 
     def restore(self, stored: Mapping[str, Any]) -> None:
         """Take `stored` of a snapshot."""
         self._started_ns = stored["started_ns"]
+        self._charged = {name: Decimal(amount) for name, amount in stored.get("charged", {}).items()}
+        self._charges = dict.fromkeys(stored.get("charges", ()))
         for strategy, con_id, position, average, realized in stored["rows"]:
             row = self._holdings.setdefault(strategy, {}).setdefault(con_id, Holding())
             row.position, row.average, row.realized = Decimal(position), Decimal(average), Decimal(realized)

@@ -39,6 +39,7 @@ def snapshot_of(book: Book) -> dict[str, Any]:
         "breakers": book.breakers.stored(),
         "readiness": book.readiness.stored(),
         "baseline": book.baseline_stored(),
+        "moves": list(book.moves),
     }
 
 
@@ -69,6 +70,7 @@ def load_snapshot(book: Book, data: dict[str, Any]) -> None:
     book.breakers.restore(data["breakers"])
     book.readiness.restore(data["readiness"])
     book.baseline_restore(data["baseline"])
+    book.moves = dict.fromkeys(data.get("moves", ()))
 
 
 def _contract_row(contract: ContractExposure) -> list[Any]:

@@ -17,8 +17,19 @@ DAILY_LOSS = "daily_loss"
 DRAWDOWN = "drawdown"
 STRATEGY_LOSS = "strategy_loss"
 REJECTS = "rejects"
+ACCOUNT = "account:"
+"""Whose profit is due, beside strategies; no strategy has such a name."""
 ASK_NS = 250_000_000
 """A strategy's profit is computed anew after this long: it is a sum over all it holds."""
+
+
+def note_own_profit(book: Book, now_ns: int) -> None:
+    """Compute our own figure of the account's profit and loss of the day, where it is due again."""
+    if now_ns < book.profits_due_ns.get(ACCOUNT, 0):
+        return
+    book.profits_due_ns[ACCOUNT] = now_ns + ASK_NS
+    book.activity.advance(now_ns)
+    book.breakers.note_own(book.profits.of_all(book.contracts, now_ns), book.activity.started_ns)
 
 
 def trip_account(book: Book, limits: LimitSet) -> None:

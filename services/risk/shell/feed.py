@@ -175,9 +175,10 @@ class Feed:
     async def read_with(self, stream: str, cursor: str, *, block_ms: int) -> list[Entry]:
         """Return the entries of another stream after `cursor`, with the book read up to the same instant.
 
-        Whoever wrote such an entry may have acted on a fill or an order event: the book must know it too.
+        Whoever wrote such an entry may have acted on a fill or an order event: the book must know it too. Without one
+        the book follows after `block_ms`; what the others write does not wake this process each time.
         """
-        found = await self._bus.read({**self.cursors, stream: cursor}, count=READ_COUNT, block_ms=block_ms)
+        found = await self._bus.read({stream: cursor}, count=READ_COUNT, block_ms=block_ms, beside=self.cursors)
         entries = found.pop(stream, [])
         if found:
             await self._apply_all(found)
@@ -198,12 +199,20 @@ class Feed:
         for entry in entries:
             self.cursors[entry.stream] = entry.entry_id
             self._apply(entry)
-        while self._unreadable:
-            if self._is_leading():
-                entry, error = self._unreadable[0]
-                await self._bus.dead_letter(entry, consumer=self._source, error=error)
-            self._unreadable.pop(0)
+        await self._keep_unreadable()
         return len(entries)
+
+    async def _keep_unreadable(self) -> None:
+        """Dead-letter what could not be read. Taken out first: another reader of the same book may come in between."""
+        while self._unreadable:
+            entry, error = self._unreadable.pop(0)
+            if not self._is_leading():
+                continue
+            try:
+                await self._bus.dead_letter(entry, consumer=self._source, error=error)
+            except BaseException:
+                self._unreadable.insert(0, (entry, error))
+                raise
 
     def _apply(self, entry: Entry) -> None:
         book = self.book

@@ -28,6 +28,8 @@ from shared.messages.orders import CancelCommand, CancelRequest, Command, Decisi
 
 READ_COUNT = 200
 BLOCK_MS = 100
+FOLLOW_MS = 25
+"""How far the book may be behind the streams while no intent comes; an intent is read at once, and they with it."""
 CATCH_UP_EVERY = 50
 """Intents of a burst that are decided before the book is read up again."""
 RETRY_S = 0.05
@@ -157,7 +159,7 @@ class IntentReader(FencedReader):
         self._feed.is_driven = True
         try:
             while True:
-                entries = await self._patiently(partial(self._feed.read_with, stream, cursor, block_ms=BLOCK_MS))
+                entries = await self._patiently(partial(self._feed.read_with, stream, cursor, block_ms=FOLLOW_MS))
                 for number, entry in enumerate(entries, start=1):
                     await self._take(token, entry)
                     cursor = entry.entry_id

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from services.risk.core.limits import Limits
-from services.risk.core.tripping import trip_account, trip_strategy
+from services.risk.core.tripping import note_own_profit, trip_account, trip_strategy
 from services.risk.shell.feed import Feed
 from shared.bus.ports import Bus
 from shared.clock import Clock
@@ -62,6 +62,7 @@ class BreakerWatch:
         """Trip what has reason to, say it once, and ask for a halt or a flatten where a rung wants it."""
         book, limits, now_ns = self._feed.book, self._limits(), self._clock.wall_ns()
         book.advance(now_ns)
+        note_own_profit(book, now_ns)
         trip_account(book, limits.base)
         for strategy in dict.fromkeys((*book.profits.strategies, *book.activity.rejects)):
             trip_strategy(book, strategy, limits.for_order(strategy, 0, None), now_ns)

@@ -89,8 +89,9 @@ class Commands:
             BadFault: unknown name or parameters.
         """
         act = self.check(name, parameters)
+        hints = get_type_hints(act)
         try:
-            act(**parameters)
+            act(**{key: _as_text(value, hints[key]) for key, value in parameters.items()})
         except (TypeError, ValueError, ArithmeticError) as e:
             raise BadFault(f"{name} cannot take {parameters!r}: {e}") from e
         faults = self._floor.faults
@@ -120,6 +121,13 @@ def _fits(value: object, hint: Any) -> bool:
     if isinstance(value, int | float) and (float in kinds or str in kinds):
         return True  # 3 for 3.0; amounts are texts here and may come as numbers
     return isinstance(value, tuple(kinds))
+
+
+def _as_text(value: object, hint: Any) -> object:
+    """Return a number as the text that is wanted: a conId, an amount."""
+    kinds = _kinds(hint)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number and str in kinds and not {int, float} & set(kinds) else value
 
 
 def _described(hint: Any) -> str:

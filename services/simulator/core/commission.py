@@ -16,11 +16,19 @@ _CENT_OF_CENT = Decimal("0.000001")
 _CLEARING = Decimal("0.0002")
 
 
-def order_commission(instrument: Instrument, quantity: Decimal, value: Decimal, *, schedule: str = "fixed") -> Decimal:
-    """Return the commission of an order that traded `quantity` for `value` (both positive) so far."""
+def order_commission(
+    instrument: Instrument, quantity: Decimal, value: Decimal, *, schedule: str = "fixed", rate: Decimal | None = None
+) -> Decimal:
+    """Return the commission of an order that traded `quantity` for `value` (both positive) so far.
+
+    With a `rate` it is that fraction of the value, whatever the schedule.
+    """
     if quantity <= 0:
         return Decimal(0)
-    fee = _tiered(instrument, quantity, value) if schedule == "tiered" else _fixed(instrument, quantity, value)
+    if rate is not None:
+        fee = value * rate
+    else:
+        fee = _tiered(instrument, quantity, value) if schedule == "tiered" else _fixed(instrument, quantity, value)
     return fee.quantize(_CENT_OF_CENT, rounding=ROUND_HALF_UP)
 
 

@@ -33,6 +33,7 @@ class ExchangeConfig:
         execution_zone_name: write the zone name behind execution times (TWS of 2025), else none (2023).
         model: how the market treats our orders: participation, slippage, depth.
         commissions: "fixed" or "tiered", IB's two price lists.
+        commission_rate: this fraction of a trade's value instead of a price list.
         precaution_percent: limit prices further from the market get error 163; 0 is off.
         precaution_size: larger orders get error 383; 0 is off.
         history_pacing: refuse historical requests above 60 in ten minutes with error 162, five-second bars with 420.
@@ -69,6 +70,7 @@ class ExchangeConfig:
     currency: str = "USD"
     model: Model = KIND
     commissions: str = "fixed"
+    commission_rate: Decimal | None = None
     precaution_percent: float = 0.0
     precaution_size: int = 0
     is_advisor: bool = False

@@ -87,6 +87,9 @@ class DataDesk:
         kind = (3 if types is DELAYED else 1) + shows_frozen
         floor.send(line.session, rs.MarketDataType(line.req_id, kind))
         floor.send(line.session, rs.TickReqParams(line.req_id, float(instrument.min_tick), _bbo(instrument), 3))
+        if request.contract.delta_neutral is not None:
+            under = request.contract.delta_neutral
+            floor.send(line.session, rs.DeltaNeutralValidation(line.req_id, under.con_id, under.delta, under.price))
         floor.watch(instrument)
         send_first(floor, line, has_quote=shows_frozen or not is_closed)
         if line.is_snapshot:

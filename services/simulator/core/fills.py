@@ -96,8 +96,9 @@ class FillBooker:
 
     def _fee(self, instrument: Instrument, shares: Decimal, paid: Decimal, charged: Decimal) -> Decimal:
         """Return what is due now of an order's commission on one contract."""
-        value, schedule = abs(paid) * instrument.multiplier, self._floor.config.commissions
-        return max(ZERO, order_commission(instrument, shares, value, schedule=schedule) - charged)
+        value, config = abs(paid) * instrument.multiplier, self._floor.config
+        due = order_commission(instrument, shares, value, schedule=config.commissions, rate=config.commission_rate)
+        return max(ZERO, due - charged)
 
     def _record(self, order: BrokerOrder, instrument: Instrument, **facts: Any) -> None:
         execution = Execution(

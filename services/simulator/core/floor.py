@@ -156,6 +156,11 @@ class Floor:
         """Ask the shell for something in this turn."""
         self._turn.effects.append(effect)
 
+    @property
+    def has_news(self) -> bool:
+        """Return whether this turn has anything for anybody."""
+        return bool(self._turn.sends or self._turn.effects)
+
     def take_turn(self) -> Turn:
         """Return what was collected, and begin a new turn."""
         turn, self._turn = self._turn, Turn()

@@ -7,7 +7,7 @@ regular session for orders that ask for it (outsideRth).
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -66,10 +66,9 @@ class Hours:
         if self.is_open(instrument, at_ns, extended=extended):
             return at_ns
         wide = extended and instrument.sec_type == "STK"
-        for session in self.calendars[instrument.calendar]:
-            if session.bounds(extended=wide)[0] >= at_ns:
-                return session.bounds(extended=wide)[0]
-        return at_ns + 86_400 * NS_PER_S
+        sessions = self.calendars[instrument.calendar]
+        index = bisect_left(sessions, at_ns, key=lambda each: each.bounds(extended=wide)[0])
+        return sessions[index].bounds(extended=wide)[0] if index < len(sessions) else at_ns + 86_400 * NS_PER_S
 
     def of_day(self, instrument: Instrument, day: datetime) -> list[tuple[str, str]]:
         """Return a local day's sessions as `yyyymmdd-hh:mm:ss` pairs: its calendar's, else New York's hours of shares.
@@ -91,10 +90,9 @@ class Hours:
     def close_ns(self, instrument: Instrument, at_ns: int, *, extended: bool = False) -> int:
         """Return when the session that goes on, or else the next one, ends: when DAY orders expire."""
         wide = extended and instrument.sec_type == "STK"
-        for session in self.calendars.get(instrument.calendar, ()):
-            if session.bounds(extended=wide)[1] > at_ns:
-                return session.bounds(extended=wide)[1]
-        return self.day_end_ns(at_ns)
+        sessions = self.calendars.get(instrument.calendar, [])
+        index = bisect_right(sessions, at_ns, key=lambda each: each.bounds(extended=wide)[1])
+        return sessions[index].bounds(extended=wide)[1] if index < len(sessions) else self.day_end_ns(at_ns)
 
     def day_end_ns(self, at_ns: int) -> int:
         """Return the next midnight of the zone in which always-open instruments count their days."""
@@ -107,7 +105,9 @@ class Hours:
 
     def _boundaries(self, at_ns: int) -> Iterator[int]:
         for sessions in self.calendars.values():
-            for session in sessions:
+            # The first session that is not over: sessions are many years long where a backtest asks.
+            index = bisect_right(sessions, at_ns, key=lambda each: max(each.close_ns, each.last_ns))
+            for session in sessions[index : index + 1]:
                 later = [
                     each
                     for each in (session.first_ns, session.open_ns, session.close_ns, session.last_ns)
@@ -115,7 +115,6 @@ class Hours:
                 ]
                 if later:
                     yield min(later)
-                    break
 
     def activity(self, instrument: Instrument, at_ns: int) -> float:
         """Return how busy trading is, 1 on average: busy after the open and before the close, quiet outside.

@@ -34,12 +34,14 @@ class Model:
     """How the market treats our orders.
 
     `participation` is the share of displayed and traded size that one order may have; `slippage_ticks` is added to the
-    price of everything that removes liquidity; `depth_levels` is how many levels there are behind the top.
+    price of everything that removes liquidity, and `slippage`, a fraction of that price, which may lie between ticks;
+    `depth_levels` is how many levels there are behind the top.
     """
 
     participation: float = 1.0
     slippage_ticks: int = 0
     depth_levels: int = DEPTH_LEVELS
+    slippage: Decimal = Decimal(0)
 
 
 KIND = Model()
@@ -186,9 +188,11 @@ def take(order: Working, book: Book, tick: Decimal, model: Model = KIND) -> list
 
 
 def _slipped(order: Working, price: Decimal, tick: Decimal, limit: Decimal | None, model: Model) -> Decimal:
-    if not model.slippage_ticks:
+    if not model.slippage_ticks and not model.slippage:
         return price
     worse = price + tick * model.slippage_ticks * order.side
+    if model.slippage:
+        worse += round(abs(worse) * model.slippage, 6) * order.side
     if price > 0:
         worse = max(tick, worse)
     if limit is None:

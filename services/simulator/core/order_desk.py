@@ -179,8 +179,9 @@ class OrderDesk:
 
     def _make(self, client_id: int, request: PlaceOrder, found: Listing) -> BrokerOrder:
         instrument = found.instrument
-        order = replace(request.order, order_type=order_rules.normalised_type(request.order.order_type))
-        account = order.account or self._floor.config.accounts[0]
+        account = request.order.account or self._floor.config.accounts[0]
+        kind = order_rules.normalised_type(request.order.order_type)
+        order = replace(request.order, order_type=kind, account=account)
         is_trail = order.order_type.startswith("TRAIL")
         has_percent = is_trail and (order.trailing_percent or ZERO) > 0
         working = Working(
@@ -203,7 +204,7 @@ class OrderDesk:
             if instrument.legs
             else instrument.contract(found.exchange),
             instrument=instrument,
-            order=replace(order, account=account),
+            order=order,
             account=account,
             received_ns=self._floor.now_ns,
             working=working,

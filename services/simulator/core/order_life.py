@@ -23,11 +23,14 @@ from services.simulator.core.market import MarketEvent, Trade
 from services.simulator.core.matching import Fill, check_trigger, on_trade, price_of, reprice, rest, take
 from services.simulator.core.order_book import OrderBook
 from services.simulator.core.order_hours import IGNORED_TEXT, OrderHours, ignores_outside_rth
+from services.simulator.core.order_rules import without_effect
 from services.simulator.core.order_voice import OrderVoice
 from services.simulator.core.orders import DONE, BrokerOrder
 from services.simulator.core.times import zoned_text
 
 ZERO = Decimal(0)
+BY_QUOTES = frozenset({1, 4, 8})
+"""Trigger methods that look at bid and ask: double bid/ask, bid/ask, midpoint; all others look at the last price."""
 FALSE_ALARMS = {
     399: "Order Message:\nWarning: your order will not be placed at the exchange until the next session.",
     2109: IGNORED_TEXT,
@@ -69,6 +72,9 @@ class OrderLife:
         self.voice.status(order)
         if ignores_outside_rth(order):
             self.voice.error(order, 2109, IGNORED_TEXT)
+        for name in without_effect(order.order):
+            text = f"Order Message:\nWarning: the order's {name} is not simulated and has no effect."
+            self.voice.error(order, 399, text)
         self.arm_expiry(order)
         for code in floor.faults.take_alarms():
             self.voice.error(order, code, FALSE_ALARMS.get(code, f"notice {code}"))
@@ -212,7 +218,9 @@ class OrderLife:
                 self._match(order)
 
     def _on_quotes(self, order: BrokerOrder) -> bool:
-        return order.instrument.sec_type in ("CASH", "BAG")
+        """Return whether bid and ask trigger the order: by its own trigger method, else by its kind of contract."""
+        method = order.order.trigger_method
+        return method in BY_QUOTES or (not method and order.instrument.sec_type in ("CASH", "BAG"))
 
     def _after_fill(self, order: BrokerOrder) -> None:
         if order.remaining <= 0:

@@ -96,6 +96,19 @@ def check_changed(order: TwsOrder, context: Context) -> Complaint | None:
     return check_prices(order, context) or _times(order, context) or _precautions(order, context)
 
 
+def without_effect(order: TwsOrder) -> tuple[str, ...]:
+    """Return what an order asks for that is not simulated; it works as if it had not, and its client is told (399)."""
+    asked = {
+        f"algorithm {order.algo_strategy}": bool(order.algo_strategy),
+        "scale": order.scale_init_level_size is not None and order.scale_init_level_size > 0,
+        f"hedge {order.hedge_type}": bool(order.hedge_type),
+        "discretionary amount": order.discretionary_amt is not None and order.discretionary_amt > 0,
+        "minimum quantity": order.min_qty is not None and order.min_qty > 0,
+        "adjusted stop": order.trigger_price is not None and order.trigger_price > 0,
+    }
+    return tuple(name for name, is_asked in asked.items() if is_asked)
+
+
 def check_change(old: TwsOrder, new: TwsOrder, filled: Decimal) -> Complaint | None:
     """Return why a modify is refused, or None.
 

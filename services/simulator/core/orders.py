@@ -124,11 +124,16 @@ def order_status(order: BrokerOrder, status: str | None = None) -> OrderStatus:
 
 def open_order(order: BrokerOrder, *, none_text: bool, with_commission: bool = False) -> OpenOrder:
     """Return message 5; the commission is known to TWS only a moment after the fill."""
-    state = OrderState(status=order.status)
-    if with_commission:
-        state = replace(
-            state, commission=order.commission, commission_currency=order.instrument.currency, warning_text=""
+    state = (
+        OrderState(
+            status=order.status,
+            commission=order.commission,
+            commission_currency=order.instrument.currency,
+            warning_text="",
         )
+        if with_commission
+        else OrderState(status=order.status)
+    )
     return OpenOrder(
         order_id=order.order_id,
         client_id=order.client_id,

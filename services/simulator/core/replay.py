@@ -226,10 +226,13 @@ class ReplayMarket:
         trade = Trade(con_id, at_ns, price, size)
         if recording.has_quotes:
             return [trade]
-        tick = self._ticks[con_id]
-        below, above = math.ceil(price / tick - 1e-9) - 1, math.floor(price / tick + 1e-9) + 1
-        quote = Quote(con_id, at_ns, round(below * tick, 6), size, round(above * tick, 6), size)
-        return [quote, trade]
+        return [quote_of_trade(trade, self._ticks[con_id]), trade]
+
+
+def quote_of_trade(trade: Trade, tick: float) -> Quote:
+    """Return the quote one tick around a trade, for a symbol that has none."""
+    below, above = math.ceil(trade.price / tick - 1e-9) - 1, math.floor(trade.price / tick + 1e-9) + 1
+    return Quote(trade.con_id, trade.ts_ns, round(below * tick, 6), trade.size, round(above * tick, 6), trade.size)
 
 
 def recordings_by_id(recordings: Mapping[str, Recording], universe: Universe) -> dict[int, Recording]:

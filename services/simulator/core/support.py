@@ -17,7 +17,7 @@ REFUSED: dict[type, str] = dict.fromkeys(
 )
 LIMITS: dict[type, str] = {
     rq.ReqMktData: "no auction ticks, no exchanges for physicals; regulatory snapshots are plain and free",
-    rq.PlaceOrder: "algos, scales and hedges work as plain orders; orders by an advisor's group are refused",
+    rq.PlaceOrder: "algos, scales, hedges, adjusted stops work as plain orders, as 399 says; no advisors' groups (321)",
     rq.CancelAccountSummary: "an unknown id is taken in silence: what TWS does then is not documented",
     rq.ReqMktDepth: "rows below the best quote are made up around it; not for options, indices and combinations",
     rq.ReqTickByTick: "not for options and combinations, as at IB; past ticks first (numberOfTicks) are one a second",
@@ -48,7 +48,6 @@ LIMITS: dict[type, str] = {
     rq.CancelCalculateOptionPrice: _NOTHING_RUNS,
 }
 NEVER_SENT: dict[type, str] = {
-    rs.DeltaNeutralValidation: "no combinations",
     rs.TickEFP: "no exchanges for physicals",
     rs.RerouteMktData: "no contracts for difference",
     rs.RerouteMktDepth: "no contracts for difference",

@@ -153,9 +153,9 @@ class Exchange:
             asyncio.get_running_loop().call_soon(self._flush)
         self._arm()
 
-    def receive(self, session: int, request: Request | BadRequest) -> None:
+    def receive(self, session: int, request: Request | BadRequest, arrived_ns: int) -> None:
         """Let the engine answer a request; a request that breaks it is answered 322, and all others go on."""
-        now_ns = self.now_ns()
+        now_ns = arrived_ns or self.now_ns()
         try:
             turn = self.engine.receive(session, request, now_ns)
         except Exception:  # one client's request must never end the others' sessions
@@ -250,6 +250,8 @@ class SessionProtocol(asyncio.Protocol):
         self._is_hanging = engine.floor.faults.is_hanging
         self._inbox: deque[Any] = deque()
         self._is_draining = False
+        self._arrived_ns = 0
+        """When the bytes came whose requests are handled now, 0 for "now": decoding a long one takes its time."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a new connection."""
@@ -264,6 +266,7 @@ class SessionProtocol(asyncio.Protocol):
         """Turn bytes into requests, and let the engine answer."""
         if self._is_hanging or self._transport is None:
             return
+        self._arrived_ns = self._exchange.now_ns()
         self._inbox.extend(self._codec.receive_data(data))
         if len(self._inbox) > MAX_INBOX:
             self._transport.pause_reading()
@@ -279,6 +282,7 @@ class SessionProtocol(asyncio.Protocol):
             self._take(self._inbox.popleft())
         if self._inbox:
             self._is_draining = True
+            self._arrived_ns = 0  # by their turn it is a time past, and the exchange's time does not go back
             asyncio.get_running_loop().call_soon(self._drain)
         elif self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
@@ -295,7 +299,7 @@ class SessionProtocol(asyncio.Protocol):
             if isinstance(event, BadRequest) and self._codec.state is not SessionState.READY:
                 self.close(abrupt=False)
                 return
-            exchange.receive(self._session, event)
+            exchange.receive(self._session, event, self._arrived_ns)
 
     def _open(self, hello: Hello) -> None:
         assert self._transport is not None

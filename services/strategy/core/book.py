@@ -20,6 +20,7 @@ from decimal import Decimal
 from pydantic import BaseModel
 
 from shared.errors import BadInput
+from shared.messages.account import BookMove
 from shared.messages.orders import (
     Decision,
     Fill,
@@ -131,6 +132,8 @@ class Book:
 
     def __init__(self, state: BookState | None = None) -> None:
         self.state = state or BookState()
+        self._moving: dict[str, OrderRow] = dict(self.state.orders)
+        """Every order that may add to `expected`; a strategy asks for that at each tick, ended orders do not count."""
 
     def position(self, con_id: int) -> Decimal:
         """Return the signed filled quantity."""
@@ -139,8 +142,14 @@ class Book:
 
     def expected(self, con_id: int) -> Decimal:
         """Return filled plus working plus unknown: the position once everything on its way has filled."""
-        on_the_way = sum((row.pending for row in self.state.orders.values() if row.con_id == con_id), ZERO)
-        return self.position(con_id) + on_the_way
+        expected = self.position(con_id)
+        for key, row in list(self._moving.items()):
+            pending = row.pending
+            if not pending and not row.is_open:
+                del self._moving[key]
+            elif row.con_id == con_id:
+                expected += pending
+        return expected
 
     def summary(self, names: Mapping[int, str]) -> dict[str, dict[str, str]]:
         """Return position, average price and realised result by contract name, for people."""
@@ -179,7 +188,8 @@ class Book:
             return
         resting = self._resting(intent)
         for leg in intent.legs:
-            self.state.orders[order_key(intent.intent_id, leg.leg)] = OrderRow(
+            key = order_key(intent.intent_id, leg.leg)
+            self.state.orders[key] = self._moving[key] = OrderRow(
                 intent_id=intent.intent_id,
                 leg=leg.leg,
                 con_id=intent.con_id,
@@ -215,6 +225,7 @@ class Book:
             return
         for leg in intent.legs:
             self.state.orders.pop(order_key(intent.intent_id, leg.leg), None)
+            self._moving.pop(order_key(intent.intent_id, leg.leg), None)
 
     def decided(self, decision: Decision) -> list[OrderRow]:
         """Apply risk's answer; return the orders a rejection ended."""
@@ -264,6 +275,7 @@ class Book:
             seen = [abs(one.signed) for one in self.state.executions.values() if one.order == key]
             row.executed = sum(seen, ZERO)
             self.state.orders[key] = row
+        self._moving[key] = row
         was = (row.state, row.reported, row.quantity, row.limit_price, row.stop_price)
         row.quantity = event.quantity
         row.limit_price = row.limit_price if event.limit_price is None else event.limit_price
@@ -294,12 +306,24 @@ class Book:
         holding.add(signed, fill.price)
         if row is not None:
             row.executed += fill.quantity
+            self._moving[key] = row
         self.state.executions[fill.exec_stem] = Execution(
             revision=fill.revision, signed=signed, price=fill.price, order=key
         )
         while len(self.state.executions) > STEMS_KEPT:
             del self.state.executions[next(iter(self.state.executions))]
         self._prune()
+        return True
+
+    def moved(self, move: BookMove, signed: Decimal) -> bool:
+        """Book what a person gave to this unit's strategy, or took from it; return whether it was new."""
+        stem = f"move:{move.move_id}"
+        if stem in self.state.executions:
+            return False
+        holding = self.state.holdings.setdefault(move.con_id, Holding())
+        price = move.price or holding.average_price
+        holding.add(signed, price)
+        self.state.executions[stem] = Execution(revision=1, signed=signed, price=price, order="")
         return True
 
     def _prune(self) -> None:

@@ -11,6 +11,7 @@ Invariants:
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
@@ -85,6 +86,17 @@ class SessionPlan:
             )
         self._known = (0, 0)
         self._window: Window | None = None
+        self._opens = sorted(start for day in self._regular.days for start, _ in day.sessions)
+
+    @property
+    def is_flattening(self) -> bool:
+        """Return whether the platform makes it flat before the close."""
+        return bool(self._rules.flat_by)
+
+    def next_open_ns(self, now_ns: int) -> int:
+        """Return when the next listed regular session opens; a minute later, to ask again, where none is listed."""
+        at = bisect_right(self._opens, now_ns)
+        return self._opens[at] if at < len(self._opens) else now_ns + MINUTE_NS
 
     def window(self, now_ns: int) -> Window | None:
         """Return the window that holds a moment, None outside of the session."""

@@ -36,6 +36,7 @@ from services.strategy.core.saved import (
 )
 from services.strategy.core.sessions import SessionPlan, Window
 from shared.errors import BadInput
+from shared.messages.account import BookMove
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderState, Side
 from shared.money import ZERO
@@ -297,6 +298,14 @@ class Unit:
         )
         self._at(now_ns, wall_ns, cause_id, fill.ts_event_ns)
         self._call("on_fill", self.strategy.on_fill, event)
+
+    def move(self, move: BookMove) -> None:
+        """Take what a person moved to or from this strategy: from now on it is, or is not, its position."""
+        name = self.identity.strategy
+        if move.con_id not in self.contracts or not move.taken_from or name not in (move.strategy, move.taken_from):
+            return
+        if self.book.moved(move, move.quantity if move.strategy == name else -move.quantity):
+            self._has_news = True
 
     def gap(self, gap: Gap, now_ns: int, wall_ns: int) -> None:
         """Tell the strategy that entries were missed; one that blocks stops trading until it is accepted."""

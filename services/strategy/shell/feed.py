@@ -18,6 +18,7 @@ from shared.bus.keys import Keys
 from shared.bus.ports import Entry, entry_order
 from shared.clock import NS_PER_MS
 from shared.errors import BadInput, DecodeError
+from shared.messages.account import BookMove
 from shared.messages.base import Message
 from shared.messages.codec import decode_fields
 from shared.messages.control import Control, ControlAction
@@ -28,12 +29,19 @@ from shared.messages.orders import Decision, Fill, OrderEvent
 QUOTE, TRADE, MARKER = int(TickKind.QUOTE), int(TickKind.TRADE), int(TickKind.MARKER)
 
 
-def merged(found: Mapping[str, Sequence[Entry]], count: int) -> list[Entry]:
-    """Return the entries of a read in the order of their ids, up to where every cut stream reaches."""
+def merged(found: Mapping[str, Sequence[Entry]], count: int, upto: Sequence[str] = ()) -> list[Entry]:
+    """Return the entries of a read in the order of their ids, up to where every cut stream reaches.
+
+    `upto` names streams that were read before the others: nothing later than the last of their entries is returned,
+    for they may hold more of the time before it by now.
+    """
+    first = [entry_order(found[stream][-1].entry_id) for stream in upto if found.get(stream)]
     cut = [entry_order(entries[-1].entry_id) for entries in found.values() if len(entries) >= count]
     if len(found) == 1:
         return list(next(iter(found.values())))
     keyed = [(entry_order(entry.entry_id), entry) for entries in found.values() for entry in entries]
+    if first:
+        cut.append(max(first))
     if cut:
         horizon = min(cut)
         keyed = [pair for pair in keyed if pair[0] <= horizon]
@@ -180,6 +188,8 @@ class Dispatcher:
         for running, message in self._pairs(self._of_contract(entry), entry):
             if isinstance(message, Fill):
                 running.unit.fill(message, now_ns, wall_ns, entry.entry_id)
+            elif isinstance(message, BookMove):
+                running.unit.move(message)
 
     def _decision(self, entry: Entry, now_ns: int, wall_ns: int) -> None:
         for running, message in self._pairs(self._by_strategy.get(entry.fields.get(b"key", b""), []), entry):

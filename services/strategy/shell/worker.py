@@ -37,6 +37,8 @@ from shared.runtime import bind_epoch
 
 READ_COUNT = 200
 BLOCK_MS = 50
+FLOW_MS = 5
+"""How long other entries may wait for a tick to bring them along while ticks flow."""
 YIELD_NS = 20 * NS_PER_MS
 RETRY_S = 0.05
 GAP_CHECK_AFTER_NS = NS_PER_S
@@ -87,6 +89,10 @@ class Worker:
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
         self._read_ns = 0
+        self._tick_streams = frozenset(bus.keys.ticks(partition) for partition in range(bus.keys.tick_partitions))
+        self._ticks_flow = False
+        """Whether the last read brought ticks. Then the next one waits for ticks only and reads the rest along with
+        them: else every order event would wake every worker a moment before the ticks do, while the order waits."""
         self._registered_ns = 0
         self._lag_s = 0.0
         self._meter = CommitMeter(clock)
@@ -368,9 +374,15 @@ class Worker:
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._read_ns > GAP_CHECK_AFTER_NS:
             await self._check_gaps()
-        found = await self._bus.read(self._cursors, count=READ_COUNT, block_ms=self._block_ms())
+        front, beside = self._cursors, {}
+        if self._ticks_flow:
+            front = {stream: self._cursors[stream] for stream in self._cursors if stream in self._tick_streams}
+            beside = {stream: self._cursors[stream] for stream in self._cursors if stream not in front}
+        block_ms = min(self._block_ms(), FLOW_MS) if beside else self._block_ms()
+        found = await self._bus.read(front, count=READ_COUNT, block_ms=block_ms, beside=beside)
         self._read_ns = self._clock.monotonic_ns()
-        return merged(found, READ_COUNT)
+        self._ticks_flow = not self._tick_streams.isdisjoint(found)
+        return merged(found, READ_COUNT, tuple(front) if beside else ())
 
     def _block_ms(self) -> int:
         deadlines = [running.unit.deadline_ns() for running in self._units.values()]
@@ -415,7 +427,8 @@ class Worker:
 
     async def _save(self, token: LeaseToken) -> None:
         slow = 0
-        for running in list(self._units.values()):
+        # Orders first: a unit that only saves where it is does not keep one waiting for its round trip.
+        for running in sorted(self._units.values(), key=lambda one: not one.unit.is_urgent):
             if running.is_joined:
                 for stream in running.streams:
                     if running.unit.cursors[stream] != self._cursors[stream]:

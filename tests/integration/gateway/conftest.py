@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import os
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable
@@ -236,3 +240,22 @@ def start_gateway(
         )  # fmt: skip
 
     return start
+
+
+@pytest.fixture
+def cq(redis_server: RedisServer, deployment: str, broker: Broker, tmp_path: Path) -> Callable[..., Any]:
+    """Type a command as an operator would, in a directory of its own: `await cq("positions", "--json")`."""
+    env = {
+        "PATH": os.environ["PATH"], "CQ_ENV_FILE": "", "CQ_MODE": "sim", "CQ_DEPLOYMENT": deployment,
+        "REDIS_URL": redis_server.url, "IB_SIM_PORT": str(broker.port), "PYTHONPATH": str(Path.cwd()),
+    }  # fmt: skip
+
+    async def typed(*words: str, status: int = 0) -> str:
+        done = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-m", "copilot_quant.cli", *words], env=env, cwd=tmp_path,
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, f"cq {' '.join(words)}: {done.returncode} {done.stdout} {done.stderr}"
+        return done.stdout if not status else done.stderr
+
+    return typed

@@ -1,4 +1,4 @@
-"""A recorded live run, replayed offline, gives the same intents: the examples and one that looks back."""
+"""A recorded live run gives the same intents when replayed, and the same decisions in a backtest of its market."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from typing import Any
 
 import pytest
 
+from copilot_quant.backtest.data import MarketData
+from copilot_quant.backtest.results import BacktestResult
+from copilot_quant.backtest.runner import Backtest, limits_of
+from copilot_quant.backtest.strategies import declared_of
 from copilot_quant.replay import replay
+from services.marketdata.shell.replayer import RecordedSession
+from shared.clock import iso_utc
 from shared.messages.orders import Intent
 from tests.integration.gateway.conftest import ACCOUNT
 from tests.support import ROOT, SpawnedProcess, Spawner, clean_environment, eventually
@@ -63,6 +69,20 @@ def strategies(tmp_path: Path) -> Path:
     path = tmp_path / "strategies.toml"
     path.write_text(TABLES)
     return path
+
+
+def backtested(folder: Path, strategies: Path, unit_id: str) -> BacktestResult:
+    """Run one unit on the recorded market from where it began live: here our own exchange answers its orders."""
+    (declared,) = [unit for unit in declared_of(strategies, []) if unit.unit_id == unit_id]
+    began_ns = RecordedSession(folder).units[unit_id].at_ns
+    data = MarketData.load(folder, declared.contracts, first=iso_utc(began_ns))
+    return Backtest([declared], data, limits_of(None)).run()
+
+
+def essence_of(intent: Intent) -> list[Any]:
+    """Return what was decided, and the bars it was decided by, which the reason names."""
+    legs = [(leg.side, leg.quantity, leg.order_type, leg.limit_price, leg.stop_price, leg.tif) for leg in intent.legs]
+    return [intent.action, intent.contract, legs, intent.reason]
 
 
 async def intents(desk: Any) -> dict[str, list[Intent]]:
@@ -115,6 +135,12 @@ async def test_a_recorded_run_replayed_gives_the_same_intents(
         unit: [one.intent_id for one in made] for unit, made in live.items()
     }
     assert took_s < 20
+    for unit in ("crosses/AAPL", "looks/MSFT"):  # what they decide follows from bars alone, not from when fills come
+        tested = await asyncio.to_thread(backtested, folder, strategies, unit)
+        assert not tested.errors, tested.errors
+        wanted = [essence_of(one) for one in live[unit]]
+        assert [essence_of(one) for one in tested.intents][: len(wanted)] == wanted
+        assert tested.trades
     second = await asyncio.to_thread(replay, folder, strategies)
     for one, other in zip(first, second, strict=True):
         assert [each.model_dump() for each in one.intents] == [each.model_dump() for each in other.intents]

@@ -22,10 +22,10 @@ from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
 from shared.clock import SYSTEM_CLOCK
 from shared.messages import decode_fields
-from shared.messages.account import PositionReport
+from shared.messages.account import PositionReport, PositionShare
 from shared.messages.base import Message
-from shared.messages.codec import encode_body
-from shared.messages.control import Control, ControlAction
+from shared.messages.codec import decode_body, encode_body
+from shared.messages.control import Control, ControlAction, PositionMove
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderState, Side
 from shared.messages.requests import ContractAnswer, ContractQuery
@@ -190,6 +190,24 @@ class World:
         elif isinstance(message, Control) and message.action in (ControlAction.HALT, ControlAction.RESUME):
             stage = "holding" if message.action is ControlAction.HALT else "none"
             await self.bus.hash_set(self.keys.halt, {"stage": stage, "reason": message.reason})
+        elif isinstance(message, Control) and message.scope.startswith("contract:"):
+            await self._keep_books(message)
+
+    async def _keep_books(self, control: Control) -> None:
+        """Do as the leader's books do with what a person says of a position."""
+        con_id = control.scope.partition(":")[2]
+        report = decode_body("position", (await self.bus.hash_get_all(self.keys.positions))[con_id])
+        assert isinstance(report, PositionReport)
+        held = {share.strategy: share.quantity for share in report.shares}
+        if control.action is ControlAction.ASSIGN_POSITION:
+            move = PositionMove.model_validate_json(control.text)
+            held[move.taken_from] -= move.quantity
+            held[move.given_to] = held.get(move.given_to, Decimal(0)) + move.quantity
+        else:
+            held["unassigned"] = held.get("unassigned", Decimal(0)) + report.unexplained
+        shares = tuple(PositionShare(strategy=name, quantity=each) for name, each in held.items() if each)
+        made = report.model_copy(update={"shares": shares, "unexplained": Decimal(0)})
+        await self.bus.hash_set(self.keys.positions, {con_id: encode_body(made)})
 
 
 @pytest.fixture

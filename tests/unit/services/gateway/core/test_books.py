@@ -5,10 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.gateway.core.books import REMIND_NS, SETTLE_NS, Adopted, AskBroker, Books, BooksEffect, Told, books_of
 from shared.errors import DecodeError
 from shared.ids import UNASSIGNED
+from shared.messages.account import BookMove
 from shared.messages.orders import Fill, OrderEvent, OrderState, Side
 
 D = Decimal
@@ -192,3 +195,41 @@ def test_a_successor_goes_on_where_the_predecessor_stopped(watch: Watch) -> None
 def test_damaged_books_are_no_books(text: str) -> None:
     with pytest.raises(DecodeError):
         books_of(text)
+
+
+def move(move_id: str, taken_from: str, given_to: str, quantity: int) -> BookMove:
+    return BookMove(
+        account="DU1", con_id=CON, strategy=given_to, quantity=D(quantity), who="anna", reason="so", move_id=move_id,
+        taken_from=taken_from,
+    )  # fmt: skip
+
+
+def test_what_a_person_moves_changes_owners_once_and_never_the_sum(watch: Watch) -> None:
+    watch.books.fill(fill(Side.BUY, 10))
+    watch.books.order(by_hand(Side.SELL, 10))
+    assert watch.books.moved(move("m1", UNASSIGNED, "demo", -10)) == CON
+    assert watch.books.moved(move("m1", UNASSIGNED, "demo", -10)) == 0, "a move read twice counts once"
+    assert watch.books.shares(CON) == {} and watch.books.expected(CON) == 0
+    again = books_of(watch.books.to_json())
+    assert again.moved(move("m1", UNASSIGNED, "demo", -10)) == 0, "nor by a successor"
+
+
+@pytest.mark.parametrize(
+    ("taken_from", "given_to", "quantity", "word"),
+    [("demo", "demo", 5, "both"), ("demo", "other", 0, "nothing"), ("demo", "other", 11, "holds 10"),
+     ("demo", "other", -1, "holds 10"), ("nobody", "other", 1, "holds 0")],
+)  # fmt: skip
+def test_only_what_is_held_can_be_given(watch: Watch, taken_from: str, given_to: str, quantity: int, word: str) -> None:
+    watch.books.fill(fill(Side.BUY, 10))
+    assert watch.books.why_not_move(CON, "demo", "other", D(10)) == ""
+    assert word in watch.books.why_not_move(CON, taken_from, given_to, D(quantity))
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc"), st.integers(-20, 20)), max_size=20))
+def test_moves_that_are_allowed_neither_make_nor_lose_a_share(moves: list[tuple[str, str, int]]) -> None:
+    books = Books(is_begun=True)
+    books.fill(fill(Side.BUY, 10, strategy="a"))
+    for number, (taken_from, given_to, quantity) in enumerate(moves):
+        if not books.why_not_move(CON, taken_from, given_to, D(quantity)):
+            books.moved(move(f"m{number}", taken_from, given_to, quantity))
+        assert books.expected(CON) == 10 and all(held > 0 for held in books.shares(CON).values())

@@ -12,7 +12,8 @@ from services.gateway.shell.outbox import Outbox
 from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
-from shared.messages.control import Control, ControlAction
+from shared.messages.base import Message
+from shared.messages.control import Control, ControlAction, PositionMove
 from shared.messages.orders import Fill, OrderEvent, OrderState, Side
 
 
@@ -100,3 +101,25 @@ async def test_a_word_on_nothing_changes_nothing(bus: MemoryBus) -> None:
             Control(control_id="c", action=ControlAction.ACCEPT_POSITION, scope=scope, who="a", ts_init_ns=2**60)
         )
     assert desk.books.shares(1) == {}
+
+
+async def test_a_move_is_written_to_fills_and_counted_when_it_is_read_back(bus: MemoryBus) -> None:
+    desk = desk_on(bus)
+    await bus.append(bus.keys.fills, fill("e.1.01", 10), source="t")
+    await desk.turn()
+    put: list[tuple[str, Message]] = []
+    desk._outbox.put = lambda stream, message: put.append((stream, message))  # type: ignore[method-assign]
+    asked = PositionMove(taken_from="demo", given_to="dip", quantity=Decimal(4), price=Decimal(7))
+    for scope, text in (
+        ("contract:1", asked.model_dump_json()),
+        ("contract:2", asked.model_dump_json()),
+        ("contract:1", "what"),
+        ("account", asked.model_dump_json()),
+    ):
+        desk.assign(Control(control_id="m", action=ControlAction.ASSIGN_POSITION, scope=scope, who="a", text=text))
+    ((stream, made),) = put
+    assert stream == bus.keys.fills and desk.books.shares(1) == {"demo": 10}
+    for _ in range(2):
+        await bus.append(stream, made, source="gateway:a")
+        await desk.turn()
+    assert desk.books.shares(1) == {"demo": 6, "dip": 4}

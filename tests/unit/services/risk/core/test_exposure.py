@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.risk.core.decide import decide
 from shared.messages.account import BookMove, PnlReport
 from shared.messages.control import Reconciled
 from shared.messages.orders import OrderState
@@ -177,3 +178,20 @@ def test_after_another_server_the_brokers_position_counts_before_it_is_a_differe
     assert not book.contract(1).is_mismatched, "reductions and entries within the worst case pass meanwhile"
     report(book, 1, 0, NOW + SECOND)
     assert book.contract(1).top == 0
+
+
+def test_a_strategy_whose_position_was_closed_by_hand_trades_again_once_that_is_assigned_to_it() -> None:
+    book, limits = ready_book(), limits_with()
+    fill_of(book, 1, 1, "BUY", 10, exec_id="a.01", strategy="dip")
+    by_hand = event_of(99, OrderState.FILLED, quantity=10, side="SELL", is_external=True, filled=D(10))
+    book.apply(by_hand.model_copy(update={"intent_id": "", "perm_id": 4711}), NOW)
+    report(book, 1, 0, NOW)
+    closing = intent_of(2, "SELL", 10, strategy="dip")
+    assert decide(closing, book, limits, NOW).decision.code == "RISK_WOULD_CROSS_ZERO"
+    move = BookMove(
+        account=ACCOUNT, con_id=1, strategy="dip", quantity=D(-10), who="anna", taken_from="unassigned", move_id="m1"
+    )
+    for _ in range(2):
+        book.apply(move, NOW)
+    assert book.contract(1).by_strategy == {"dip": D(0), "unassigned": D(0)} and book.contract(1).total == 0
+    assert decide(intent_of(3, "BUY", 10, strategy="dip"), book, limits, NOW).decision.approved

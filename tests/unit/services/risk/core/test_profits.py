@@ -56,3 +56,16 @@ def test_it_is_stored_and_restored() -> None:
     again.restore(book.profits.stored())
     assert again.stored() == book.profits.stored()
     assert again.of("s", book.contracts, NOW) == 100
+
+
+def test_commissions_count_once_and_over_a_snapshot_and_begin_anew_with_the_day() -> None:
+    profits = Profits(TradingDay.of("17:00 America/New_York"))
+    for _ in range(2):
+        profits.charged("s", "e1", D("1.50"), NOW)
+    profits.charged("other", "e2", D("0.50"), NOW)
+    again = Profits(TradingDay.of("17:00 America/New_York"))
+    again.restore(profits.stored())
+    again.charged("s", "e1", D("1.50"), NOW)
+    for one in (profits, again):
+        assert one.of("s", {}, NOW) == D("-1.50") and one.of_all({}, NOW) == D("-2.00")
+    assert again.of_all({}, NOW + 86_400 * 10**9) == 0

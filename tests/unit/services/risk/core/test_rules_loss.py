@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from services.risk.core.breakers import Breakers
 from services.risk.core.decide import decide
 from services.risk.core.tripping import ASK_NS
 from shared.messages.account import PnlReport
 from shared.messages.control import Control, ControlAction
-from shared.messages.orders import OrderState
+from shared.messages.orders import Commission, OrderState
 from tests.risk_desk import (
     ACCOUNT,
     NOW,
@@ -111,3 +112,29 @@ def test_a_rule_newer_than_the_limits_file_only_warns() -> None:
     decision = decide(intent_of(1), book, limits, NOW).decision
     assert [one.code for one in decision.failed] == ["RISK_DAILY_LOSS_MAX"]
     assert [one.code for one in decision.warned] == ["RISK_DRAWDOWN_MAX"]
+
+
+def test_our_own_loss_counts_where_the_brokers_figure_is_missing_or_better() -> None:
+    book, limits = ready_book(), limits_with(daily_loss_max=100)
+    fill_of(book, 1, 1, "BUY", 10, exec_id="a.01.01")
+    set_price(book, 1, 89.0)
+    book.apply(PnlReport(account=ACCOUNT, daily=D(-5)), NOW)
+    decision = decide(intent_of(2, con_id=2), book, limits, NOW).decision
+    assert decision.code == "RISK_DAILY_LOSS_MAX" and "110" in decision.text
+
+
+def test_the_brokers_loss_counts_where_ours_is_better_and_a_resume_accepts_both() -> None:
+    book, limits = ready_book(), limits_with(daily_loss_max=100)
+    book.apply(PnlReport(account=ACCOUNT, daily=D(-101)), NOW)
+    assert decide(intent_of(2), book, limits, NOW).decision.code == "RISK_DAILY_LOSS_MAX"
+    book.apply(Control(control_id="r", action=ControlAction.RESUME, who="me"), NOW)
+    assert decide(intent_of(3), book, limits, NOW).decision.approved
+    commission = Commission(exec_id="x", strategy="s", account=ACCOUNT, con_id=1, commission=D(250), currency="USD")
+    book.apply(commission, NOW)
+    later = NOW + SECOND
+    assert decide(intent_of(4), book, limits, later).decision.code == "RISK_DAILY_LOSS_MAX"
+    again = Breakers()
+    again.restore(book.breakers.stored())
+    assert again.lost == book.breakers.lost == 250
+    book.apply(Control(control_id="r2", action=ControlAction.RESUME, who="me"), later)
+    assert book.breakers.lost == 0

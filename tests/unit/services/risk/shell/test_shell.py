@@ -33,6 +33,12 @@ class UnsureBus(MemoryBus):
     """A bus whose next decisions are written, but whose replies are lost."""
 
     lost = 0
+    slow_letters = False
+
+    async def dead_letter(self, *args: Any, **values: Any) -> None:
+        if self.slow_letters:
+            await asyncio.sleep(0.01)
+        await super().dead_letter(*args, **values)
 
     async def decide(self, *args: Any, **values: Any) -> bool:
         answer = await super().decide(*args, **values)
@@ -221,3 +227,14 @@ async def test_a_burst_is_decided_in_order_and_completely(world: World) -> None:
     ]
     assert [one.intent_id for one in approved] == [number_id(n) for n in range(1, 301)]
     assert sum(one.approved for one in approved) == 100
+
+
+async def test_two_readers_of_one_book_keep_an_unreadable_entry_once(world: World) -> None:
+    """`run` and the reader of intents may both be at it: the second must not find the list empty under its feet."""
+    world.bus.slow_letters = True
+    for _ in range(3):
+        world.bus._server.add(world.keys.account, {"type": b"position", "body": b"\xc1"})
+    found = await world.bus.read(world.feed.cursors)
+    await asyncio.gather(*[world.feed._apply_all({name: list(rows) for name, rows in found.items()}) for _ in range(3)])
+    await eventually(lambda: world.length(world.keys.dead_letter) == 3)
+    assert (await world.answer(world.intent(1))).approved

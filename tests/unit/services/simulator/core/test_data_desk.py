@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from services.simulator.core.hours import TradingSession
 from shared.tws import requests as rq
 from shared.tws import responses as rs
-from shared.tws.contract import TwsContract
+from shared.tws.contract import DeltaNeutralContract, TwsContract
 from tests.unit.services.simulator.exchange_support import AAPL, Driver
 
 MSFT = TwsContract(symbol="MSFT", sec_type="STK", exchange="SMART", currency="USD")
@@ -129,3 +132,50 @@ def test_a_session_that_ends_takes_its_subscriptions_along() -> None:
     driver.disconnect(session)
     assert driver.engine.data.subscribed_contracts() == 0
     assert driver.engine._synthetic.next_ns() is None
+
+
+def test_a_delta_neutral_contract_is_confirmed() -> None:
+    driver = Driver()
+    session = driver.connect(1)
+    wanted = DeltaNeutralContract(265598, 0.5, 100.0)
+    driver.ask(session, rq.ReqMktData(5, replace(AAPL, delta_neutral=wanted)))
+    assert driver.got(session, rs.DeltaNeutralValidation) == [rs.DeltaNeutralValidation(5, 265598, 0.5, 100.0)]
+
+
+def test_bars_of_regular_hours_pause_outside_and_others_go_on() -> None:
+    driver = Driver(history_pacing=False)
+    session = driver.connect(1)
+    hour = 3600 * 10**9
+    driver.engine.hours.calendars["XNYS"] = [
+        TradingSession(driver.now_ns + hour, driver.now_ns + 2 * hour, driver.now_ns - hour, driver.now_ns + 3 * hour)
+    ]
+    driver.ask(session, rq.ReqRealTimeBars(1, AAPL, what_to_show="TRADES", use_rth=True))
+    driver.ask(session, rq.ReqRealTimeBars(2, AAPL, what_to_show="TRADES", use_rth=False))
+    driver.run(1)
+    driver.trade(100, 10)
+    driver.run(9)
+    assert {each.req_id for each in driver.got(session, rs.RealTimeBar)} == {2}
+    driver.run(3600)
+    assert {each.req_id for each in driver.got(session, rs.RealTimeBar)} == {1, 2}
+    first = next(each for each in driver.got(session, rs.RealTimeBar) if each.req_id == 1)
+    assert first.volume == 0, "what traded before the open is not in it"
+
+
+def test_a_snapshot_that_lacks_something_ends_after_eleven_seconds() -> None:
+    driver = Driver()
+    session = driver.connect(1)
+    driver.engine.hours.calendars["XNYS"] = [TradingSession(driver.now_ns + 10**13, driver.now_ns + 2 * 10**13)]
+    driver.ask(session, rq.ReqMktData(5, AAPL, snapshot=True))
+    driver.run(10.9)
+    assert not driver.got(session, rs.TickSnapshotEnd)
+    driver.run(0.2)
+    assert driver.got(session, rs.TickSnapshotEnd) == [rs.TickSnapshotEnd(5)]
+
+
+def test_a_cancel_of_no_profit_stream_is_an_error() -> None:
+    driver = Driver()
+    session = driver.connect(1)
+    driver.ask(session, rq.CancelPnL(5))
+    driver.ask(session, rq.CancelPnLSingle(6))
+    driver.ask(session, rq.ReqAccountSummary(7, "Nobody", "All"))
+    assert driver.errors(session) == [(5, 10185), (6, 10186), (7, 321)]

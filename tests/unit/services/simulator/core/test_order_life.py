@@ -175,3 +175,24 @@ def test_a_change_on_its_way_survives_the_exchange(exchange: Driver) -> None:
     second.run()
     (kept,) = second.engine.orders.book.by_perm.values()
     assert kept.change is None and kept.order.total_quantity == 200 and kept.order.lmt_price == 91
+
+
+def test_what_has_no_effect_is_said(exchange: Driver) -> None:
+    placed = order("BUY", 100, algo_strategy="Adaptive", hedge_type="D", min_qty=50, discretionary_amt=Decimal("0.1"))
+    exchange.place(1, 1, placed)
+    exchange.run()
+    told = [each.text for each in exchange.got(1, rs.ErrorMessage) if each.code == 399]
+    assert [name in text for name, text in zip(("Adaptive", "hedge D", "discretionary", "minimum"), told, strict=True)]
+    assert all("no effect" in text for text in told) and exchange.statuses(1, 1)[-1] == "Filled"
+    exchange.place(1, 2, order("BUY", 100))
+    exchange.run()
+    assert len([each for each in exchange.got(1, rs.ErrorMessage) if each.code == 399]) == len(told)
+
+
+def test_a_stop_may_be_triggered_by_the_quote(exchange: Driver) -> None:
+    exchange.place(1, 1, order("BUY", 100, "STP", aux_price="105", trigger_method=4))
+    exchange.place(1, 2, order("BUY", 100, "STP", aux_price="105"))
+    exchange.run()
+    exchange.quote(105.00, 105.02)
+    exchange.run()
+    assert exchange.statuses(1, 1)[-1] == "Filled" and exchange.statuses(1, 2)[-1] == "PreSubmitted"

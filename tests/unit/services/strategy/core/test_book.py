@@ -8,6 +8,7 @@ import pytest
 from services.strategy.api import Order, OrderUpdate, Quote, Side, Strategy
 from services.strategy.core.book import MODIFY_CLAIMED
 from shared.errors import BadInput
+from shared.messages.account import BookMove
 from shared.messages.orders import Group, Intent, IntentAction, OrderState, OrderType, TimeInForce
 from tests.unit.services.strategy.parts import IBM, T0, decision, event, fill, give_quote, save, unit_of
 
@@ -221,3 +222,17 @@ def test_close_cancels_what_works_and_what_protects(desk: Desk) -> None:
 
 def test_contracts_are_what_the_unit_trades() -> None:
     assert Desk().probe.contract("IBM") is IBM
+
+
+def test_what_a_person_gives_or_takes_is_the_position_from_then_on() -> None:
+    unit = unit_of(Probe())
+    move = BookMove(
+        account="DU1", con_id=IBM.con_id, strategy="s", quantity=Decimal(10), who="anna", taken_from="unassigned",
+        move_id="m1", price=Decimal(50),
+    )  # fmt: skip
+    for each in (move, move, move.model_copy(update={"move_id": "m2", "strategy": "another"})):
+        unit.move(each)
+    assert unit.book.position(IBM.con_id) == 10
+    assert unit.book.summary({})[f"#{IBM.con_id}"]["average_price"] == "50.0000"
+    unit.move(move.model_copy(update={"move_id": "m3", "strategy": "unassigned", "taken_from": "s"}))
+    assert unit.book.position(IBM.con_id) == 0

@@ -1,0 +1,160 @@
+"""Find what is to be tested: the strategy class of a Python file, or every strategy of a TOML file.
+
+A class of either shape will do: `services.strategy.api.Strategy`, or the guide's `on_data(timestamp, data)`.
+Every mistake is one sentence with the file.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import ValidationError
+
+from copilot_quant.backtest.guide import is_guide_shape, on_data_strategy
+from services.strategy.api import Strategy
+from services.strategy.core.history import checked_needs
+from services.strategy.core.sessions import Session, SessionRules
+from services.strategy.shell.loader import INTERVALS, MODULE_PREFIX, Declared, DeclaredUnit, load_strategies
+from shared.errors import BadInput
+from shared.ids import UnitId
+
+
+def declared_of(
+    source: type[Any] | Path | str,
+    symbols: Sequence[str],
+    *,
+    class_name: str = "",
+    bars: Sequence[str] = (),
+    per: str = "",
+    session: str = "",
+    last_entry: str = "",
+    flat_by: str = "",
+    lookback: int = 30,
+    params: Mapping[str, Any] | None = None,
+) -> list[DeclaredUnit]:
+    """Return the units to run.
+
+    Args:
+        source: a class, a Python file, or a strategies file (TOML), whose own settings then hold.
+        symbols: contract names; of a TOML file only what is named there as well, all of it where there are none.
+        class_name: which class of a Python file, where it has several.
+        bars: intervals that `on_bar` gets.
+        per: "contract" or "all"; default: "contract", for the guide's shape "all".
+        session: "rth", "extended" or "overnight".
+        last_entry: no entries after it, with a session.
+        flat_by: the platform makes it flat by then, with "rth".
+        lookback: bars that `on_data` of the guide's shape is given.
+        params: values of the class's `Params`; of the guide's shape: arguments of the class.
+
+    Raises:
+        BadInput: nothing there can run.
+        ConfigError: the TOML file cannot be read.
+    """
+    if isinstance(source, str | Path) and Path(source).suffix == ".toml":
+        return _of_toml(Path(source), symbols)
+    cls = source if isinstance(source, type) else _class_of(Path(source), class_name)
+    where = inspect.getsourcefile(cls) or cls.__module__
+    intervals = tuple(dict.fromkeys(bars))
+    wrong = [one for one in intervals if one not in INTERVALS]
+    if wrong:
+        raise BadInput(f"{wrong[0]!r} is no bar: write {', '.join(INTERVALS)}")
+    if not symbols:
+        raise BadInput("no symbols: name at least one, such as --symbols IBM,BAC")
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+    values: Mapping[str, Any] = params or {}
+    if is_guide_shape(cls):
+        if len(intervals) != 1:
+            raise BadInput(f"{cls.__name__}: on_data is called at the end of a bar: choose one, such as --bars 1d")
+        cls, values, per = on_data_strategy(cls, values, lookback), {}, "all"
+    try:
+        made = cls.Params.model_validate(dict(values), extra="forbid")
+    except ValidationError as e:
+        first = e.errors(include_url=False)[0]
+        said = str(first["msg"]).removeprefix("Value error, ")
+        raise BadInput(f"{where}: {cls.__name__}.Params: {'.'.join(map(str, first['loc']))}: {said}") from e
+    rules = SessionRules(_session(session), last_entry, flat_by) if session else None
+    if rules is None and (last_entry or flat_by):
+        raise BadInput("last_entry and flat_by need a session: choose rth")
+    declared = Declared(name, cls, made, intervals, str(where), rules=rules, history=_history(cls, made, str(where)))
+    groups = [tuple(symbols)] if per == "all" else [(one,) for one in symbols]
+    units = [UnitId(f"{name}/{'all' if per == 'all' else group[0]}") for group in groups]
+    return [DeclaredUnit(unit, declared, group) for unit, group in zip(units, groups, strict=True)]
+
+
+def _of_toml(path: Path, symbols: Sequence[str]) -> list[DeclaredUnit]:
+    loaded = load_strategies(path)
+    if loaded.mistakes:
+        raise BadInput("; ".join(loaded.mistakes.values()))
+    units = []
+    for each in loaded.units.values():
+        kept = tuple(name for name in each.contracts if not symbols or name in symbols)
+        if kept:
+            units.append(replace(each, contracts=kept))
+    if not units:
+        raise BadInput(f"{path}: no strategy trades {', '.join(symbols) or 'anything'}")
+    return units
+
+
+def _session(text: str) -> Session:
+    try:
+        return Session(text)
+    except ValueError as e:
+        raise BadInput(f"session {text!r} is unknown: write {', '.join(Session)}") from e
+
+
+def _history(cls: type[Strategy], params: Any, where: str) -> tuple[tuple[str, int], ...]:
+    try:
+        return tuple(checked_needs(cls.history_needs(params)).items())
+    except BadInput as e:
+        raise BadInput(f"{where}: {cls.__name__}.history_needs: {e}") from e
+    except Exception as e:  # user code
+        raise BadInput(f"{where}: {cls.__name__}.history_needs raised {type(e).__name__}: {e}") from e
+
+
+def _class_of(path: Path, wanted: str) -> type[Any]:
+    module = _module_of(path)
+    found = {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and _is_strategy(value)
+    }
+    if wanted in found:
+        return found[wanted]
+    known = ", ".join(found) or "none"
+    if wanted or len(found) != 1:
+        asked = f"no strategy class {wanted!r}" if wanted else "not exactly one strategy class"
+        raise BadInput(f"{path} has {asked}; it has {known}")
+    return next(iter(found.values()))
+
+
+def _is_strategy(value: type[Any]) -> bool:
+    return issubclass(value, Strategy) or is_guide_shape(value)
+
+
+def _module_of(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}")
+    name = f"{MODULE_PREFIX}{re.sub(r'[^0-9A-Za-z]', '_', str(path.resolve()))}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as e:  # user code: it may raise anything
+        del sys.modules[name]
+        if isinstance(e, SyntaxError):
+            raise BadInput(f"{e.filename}:{e.lineno}: {e.msg}") from e
+        lines = [frame.lineno for frame in traceback.extract_tb(e.__traceback__) if frame.filename == str(path)]
+        raise BadInput(f"{path}:{lines[-1] if lines else '?'}: {type(e).__name__}: {e}") from e
+    return module

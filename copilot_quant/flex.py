@@ -1,0 +1,109 @@
+"""Read the executions of an Interactive Brokers Flex report (XML): `Trade` of an activity statement, `TradeConfirm`.
+
+Invariants:
+1. All or nothing: a report of another account, one without execution ids, or one that cannot be read gives no row.
+2. A row is one execution, named by `ibExecID`, which is the execId of the API. Summaries by order or symbol are passed
+   over where the report says what they are (`levelOfDetail`).
+
+Known limits: busted trades are not taken (a person accepts what they leave), nor are executions of before `MAX_AGE_S`.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from decimal import Decimal
+from xml.etree import ElementTree
+from zoneinfo import ZoneInfo
+
+from shared.clock import NS_PER_S
+from shared.errors import BadInput
+from shared.messages.control import ImportedFill
+from shared.messages.orders import Side
+from shared.money import decimal_of
+
+MAX_BYTES = 50_000_000
+MAX_AGE_S = 7 * 24 * 3600
+"""The bus knows for eight days which executions it has had; what is older could not be told from a repeat."""
+ZONE = "America/New_York"
+_ELEMENTS = ("Trade", "TradeConfirm")
+_EXECUTION_LEVELS = ("", "EXECUTION")
+
+
+def read_flex(text: str, account: str, *, zone: str = ZONE) -> list[ImportedFill]:
+    """Return the executions of a report, oldest first, each once.
+
+    Args:
+        text: the report.
+        account: the deployment's account; a report of any other is refused.
+        zone: the time zone of the report's times.
+
+    Raises:
+        BadInput: not a Flex report, another account's, or a row that cannot be read; the sentence says which and why.
+    """
+    if len(text) > MAX_BYTES:
+        raise BadInput(f"the report has more than {MAX_BYTES} characters: ask for fewer days")
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise BadInput("the report defines entities: a Flex report never does")
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314 - what makes it dangerous was refused above
+    except ElementTree.ParseError as e:
+        raise BadInput(f"the file is no XML: {e}") from e
+    if root.tag != "FlexQueryResponse":
+        raise BadInput(f"the file is no Flex report: it begins with <{root.tag}>, not <FlexQueryResponse>")
+    _check_account(root, account)
+    found: dict[str, ImportedFill] = {}
+    for element in root.iter():
+        if element.tag in _ELEMENTS and element.get("levelOfDetail", "") in _EXECUTION_LEVELS:
+            fill = _fill_of(element, ZoneInfo(zone))
+            if found.setdefault(fill.exec_id, fill) != fill:
+                raise BadInput(f"the report has execution {fill.exec_id} twice, and not the same")
+    return sorted(found.values(), key=lambda fill: (fill.ts_ns, fill.exec_id))
+
+
+def _check_account(root: ElementTree.Element, account: str) -> None:
+    named = [element.get("accountId", "") for element in root.iter() if "accountId" in element.attrib]
+    others = sorted({name for name in named if name != account})
+    if others:
+        raise BadInput(f"the report is of account {', '.join(others)}, this deployment trades {account}")
+    if not named:
+        raise BadInput("the report names no account: tick the field Account ID in the Flex query")
+
+
+def _fill_of(element: ElementTree.Element, zone: ZoneInfo) -> ImportedFill:
+    exec_id = element.get("ibExecID", "")
+    where = exec_id or f"trade {element.get('tradeID', '?')}"
+    if not exec_id:
+        raise BadInput(f"{where} has no ibExecID: tick the field IB Execution ID in the Flex query")
+    side = element.get("buySell", "")
+    if side not in ("BUY", "SELL"):
+        raise BadInput(f"{where}: {side!r} is no trade that can be imported (a busted one is accepted by a person)")
+    try:
+        con_id = int(element.get("conid", ""))
+        quantity, price = decimal_of(element.get("quantity", "")), decimal_of(element.get("tradePrice", ""))
+        commission = decimal_of(element.get("ibCommission") or "0")
+        ts_ns = _time_of(element, zone)
+    except ValueError as e:
+        raise BadInput(f"{where}: {e}") from e
+    if not quantity or (quantity > 0) != (side == "BUY"):
+        raise BadInput(f"{where}: a {side} of {quantity}")
+    return ImportedFill(
+        exec_id=exec_id, con_id=con_id, contract=element.get("symbol", ""), side=Side(side), quantity=abs(quantity),
+        price=price, ts_ns=ts_ns, order_ref=element.get("orderReference", ""), exchange=element.get("exchange", ""),
+        currency=element.get("currency", "USD"), commission=-commission,
+        commission_currency=element.get("ibCommissionCurrency", ""),
+    )  # fmt: skip
+
+
+def _time_of(element: ElementTree.Element, zone: ZoneInfo) -> int:
+    text = element.get("dateTime") or f"{element.get('tradeDate', '')};{element.get('tradeTime', '')}"
+    digits = re.sub(r"\D", "", text)
+    if len(digits) != 14:
+        raise ValueError(f"{text!r} is no date and time: use yyyyMMdd;HHmmss in the Flex query")
+    moment = datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=zone)
+    return int(moment.timestamp()) * NS_PER_S
+
+
+def signed_sum(fills: list[ImportedFill]) -> Decimal:
+    """Return what executions of one contract add up to."""
+    return sum((fill.quantity * fill.side.sign for fill in fills), Decimal(0))
