@@ -82,6 +82,7 @@ async def run_trial(options: TrialOptions, directory: Path, say: Say) -> int:
     except asyncio.CancelledError:
         pass  # Ctrl-C: an ordinary end
     finally:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)  # it stops already
         say("stopping every process …")
         if worker is not None:
             await asyncio.to_thread(_end, worker)
