@@ -28,6 +28,9 @@ def run(
     paper: Annotated[bool, typer.Option("--paper", help="With the paper account that .env names.")] = False,
     seconds: Annotated[float, typer.Option("--for", min=0, help="End after so many seconds.")] = 0.0,
     symbols: Annotated[str, typer.Option("--symbols", help="Trade these instead, comma separated.")] = "",
+    debug: Annotated[
+        bool, typer.Option("--debug", help="The worker has this terminal: breakpoint() in a strategy stops there.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep logs and data of this run.")] = False,
 ) -> None:
     """Run strategies: Redis, gateway, guard and risk included; shows intents, answers and fills; Ctrl-C ends all.
@@ -35,6 +38,8 @@ def run(
     At the simulator a saved edit is taken at once. On paper, trade as with `cq up`: what the deployment knows stays in
     .cq/paper, and a new one starts halted until `cq resume`.
     """
+    if debug and paper:
+        raise BadInput("--debug is for the simulator: on paper a handler that stands still is interrupted")
     if sim and paper:
         raise BadInput("--sim or --paper: a deployment has one mode")
     mode = Mode.PAPER if paper else Mode.SIM
@@ -45,6 +50,7 @@ def run(
         seconds=seconds,
         symbols=tuple(word.strip() for word in symbols.split(",") if word.strip()),
         keep_files=keep,
+        is_debugged=debug,
     )
     say = _say
     console.rule("[bold yellow]SIMULATED[/bold yellow]" if mode is Mode.SIM else "[bold]PAPER[/bold]")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from copilot_quant.desk import Desk, open_desk
 from copilot_quant.local.chosen import strategies_file_of
 from copilot_quant.local.lines import Lines
 from copilot_quant.local.options import options_of
+from copilot_quant.local.processes import services_of
 from copilot_quant.local.scaffold import LIMITS
 from copilot_quant.local.system import LocalSystem
 from copilot_quant.local.unit_rows import rows_of
@@ -29,6 +31,7 @@ from shared.settings import BrokerSettings, Mode, load_settings
 
 READY_LIMIT_S = 60.0
 ROWS_EVERY_S = 0.5
+WORKER_END_S = 8.0
 Say = Callable[[str], None]
 
 
@@ -41,6 +44,8 @@ class TrialOptions:
     seconds: float = 0.0
     symbols: tuple[str, ...] = ()
     keep_files: bool = False
+    is_debugged: bool = False
+    """The worker runs in this terminal: `breakpoint()` in a strategy has somebody to talk to."""
 
 
 async def run_trial(options: TrialOptions, directory: Path, say: Say) -> int:
@@ -52,7 +57,8 @@ async def run_trial(options: TrialOptions, directory: Path, say: Say) -> int:
     settings = load_settings(BrokerSettings)
     limits = directory / LIMITS
     local = options_of(
-        settings, directory, limits_file=str(limits) if limits.is_file() else "", gateways=1, workers=1
+        settings, directory, limits_file=str(limits) if limits.is_file() else "", gateways=1,
+        workers=0 if options.is_debugged else 1,
     )  # fmt: skip
     made = directory / ".cq" / "run"
     made.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,8 +68,11 @@ async def run_trial(options: TrialOptions, directory: Path, say: Say) -> int:
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     lines: Lines | None = None
+    worker: subprocess.Popen[bytes] | None = None
     try:
         await system.start(say)
+        if options.is_debugged:
+            worker = _worker_here(system)
         os.environ.update({**system.operator_env(), "CQ_ENV_FILE": ""})
         async with open_desk(load_settings(BrokerSettings), client_name="cq-run") as desk:
             await _wait_for_leader(desk)
@@ -73,13 +82,33 @@ async def run_trial(options: TrialOptions, directory: Path, say: Say) -> int:
     except asyncio.CancelledError:
         pass  # Ctrl-C: an ordinary end
     finally:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)  # it stops already
         say("stopping every process …")
+        if worker is not None:
+            await asyncio.to_thread(_end, worker)
         await asyncio.to_thread(system.stop)
         _remove(made)
         say("stopped; nothing is left behind" if local.data_dir is None else f"stopped; {local.data_dir} is kept")
     if lines is not None:
         say(lines.summary)
     return int(ExitCode.OK)
+
+
+def _worker_here(system: LocalSystem) -> subprocess.Popen[bytes]:
+    """Start the worker outside of the supervisor, with this terminal as its input; it logs where the others do."""
+    process = next(one for one in services_of(replace(system.plan, workers=1)) if one.name == "strategy-1")
+    log = (system.run_dir / "logs" / "strategy-1.log").open("ab")
+    with log:
+        return subprocess.Popen(process.command, env={**os.environ, **process.env}, stderr=log)
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    worker.terminate()
+    try:
+        worker.wait(WORKER_END_S)
+    except subprocess.TimeoutExpired:
+        worker.kill()  # it stands at a prompt
+        worker.wait()
 
 
 def _remove(made: Path) -> None:

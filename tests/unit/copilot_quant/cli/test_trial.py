@@ -34,3 +34,6 @@ def test_paper_is_said_and_both_is_a_mistake(started: list[TrialOptions], cq: Cq
     assert cq("run", "--paper").status == 0 and started[-1].mode is Mode.PAPER
     both = cq("run", "--paper", "--sim")
     assert both.status == 65 and "one mode" in both.err
+    held = cq("run", "--paper", "--debug")
+    assert held.status == 65 and "for the simulator" in held.err
+    assert cq("run", "--debug").status == 0 and started[-1].is_debugged
