@@ -16,6 +16,9 @@ local function escape(text)
     for k = 1, size - 1 do
       local follow = string.byte(text, i + k)
       if not follow or follow < 0x80 or follow > 0xBF then valid = false end
+      -- Longer than needed, half of a surrogate pair, or beyond Unicode: no UTF-8 either.
+      if valid and k == 1 and ((c == 0xE0 and follow < 0xA0) or (c == 0xED and follow > 0x9F)
+        or (c == 0xF0 and follow < 0x90) or (c == 0xF4 and follow > 0x8F)) then valid = false end
     end
     if c == 34 or c == 92 then
       out[#out + 1] = '\\' .. string.char(c)
