@@ -132,7 +132,10 @@ class _Call:
             world.after(self._weather.delay_ns(world), lambda: self._fail("the connection to Redis was lost"))
             return
         if self._block_ms is not None:
-            node.read_blocking(self._args[0], self._kwargs.get("count", 500), max(1, self._block_ms), self.answer)
+            asked = self._kwargs
+            node.read_blocking(
+                self._args[0], asked.get("count", 500), max(1, self._block_ms), self.answer, asked.get("beside")
+            )  # fmt: skip
             return
         if not self._is_read and not self._cluster.takes_writes(node):
             self._reply(False, BusUnavailable("NOREPLICAS not enough good replicas to write"))
