@@ -17,7 +17,7 @@ KEPT = [int(line.split("#")[0]) for line in (Path(__file__).parent / "seeds.txt"
 CAUGHT_WITHIN = {
     "approvals_go_on_after_an_unreadable_entry": 10,
     "claim_after_send": 20,
-    "claim_refusal_not_final": 20,
+    "claim_refusal_not_final": 80,
     "dedupe_by_order_id": 20,
     "fence_after_tail": 40,
     "guard_that_polls_redis": 40,
