@@ -364,6 +364,7 @@ def inside(world: World, system: System, seed: int | str, *, trace: list[str] | 
     # all who read them: what is decoded is frozen.
     put(risk_feed, "BLOCK_MS", 1000)
     put(risk_intents, "BLOCK_MS", 1000)
+    put(risk_intents, "FOLLOW_MS", 200)
     put(risk_feed, "TICK_SLICE_S", 2.0)
     put(risk_feed, "SNAPSHOT_PERIOD_S", 0.5)
     put(strategy_worker, "BLOCK_MS", 200)
