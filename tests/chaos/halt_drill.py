@@ -93,7 +93,7 @@ async def until(what: str, limit_s: float, look: Callable[[], Awaitable[Any]], *
             found = await look()
             if found:
                 return found
-        except TransientError:
+        except CqError:
             pass
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} did not happen within {limit_s:g} s")
