@@ -68,6 +68,9 @@ def run(program: str, folder: Path) -> dict[str, Any]:
 def measure(data: MarketData, rounds: int, span: str, *, is_saved: bool) -> dict[str, Any]:
     """Run every program in each round; what is known is saved after each round, beside other spans."""
     known = [name for name in PROGRAMS if name == "ours" or is_installed(name)]
+    for name in PROGRAMS:
+        if name not in known:
+            print(f"  without {name}: `python -m tools.peers --bench` installs it", file=sys.stderr)
     result: dict[str, Any] = {"machine": machine(), "symbols": list(data.names), "rounds": 0, "runs": {}, "span": span}
     with tempfile.TemporaryDirectory() as folder:
         result["events"] = write_columns(data, Path(folder))

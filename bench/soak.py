@@ -12,17 +12,15 @@ import os
 import sys
 from pathlib import Path
 
-from bench.system import STRATEGIES, memory_mb
+from bench.system import local_options, memory_mb
 from copilot_quant.desk import open_desk
 from copilot_quant.local.books import fetch_truth
-from copilot_quant.local.system import LocalOptions, LocalSystem
+from copilot_quant.local.system import LocalSystem
 from shared.settings import BrokerSettings, load_settings
 
 
 async def _run(minutes: int, tick_rate: str) -> tuple[dict[str, list[float]], int]:
-    system = LocalSystem(
-        LocalOptions(simulator={"SIM_TICK_RATE": tick_rate}, strategies_file=str(STRATEGIES.resolve())), Path.cwd()
-    )
+    system = LocalSystem(local_options(tick_rate), Path.cwd())
     rows: dict[str, list[float]] = {}
     try:
         await system.start(lambda _: None)

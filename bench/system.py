@@ -24,6 +24,7 @@ from shared.messages.orders import Intent
 from shared.settings import BrokerSettings, load_settings
 
 STRATEGIES = Path("bench/strategies.toml")
+LIMITS = Path("bench/limits.toml")
 BESIDE_RATE = 20
 
 
@@ -40,6 +41,15 @@ def started_ns(pid: int) -> int:
     ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
     booted = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime"))
     return int((int(booted.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")) * 1e9)
+
+
+def local_options(tick_rate: str) -> LocalOptions:
+    """Return the demo's system with the bench's strategies, limits and ticks a second and contract."""
+    return LocalOptions(
+        simulator={"SIM_TICK_RATE": tick_rate},
+        strategies_file=str(STRATEGIES.resolve()),
+        limits_file=str(LIMITS.resolve()),
+    )
 
 
 async def _latencies_ms(desk: Desk, simulator_http: str) -> list[float]:
@@ -63,8 +73,7 @@ async def _until_orders_flow(desk: Desk) -> None:
 
 
 async def _run(seconds: float, tick_rate: str) -> dict[str, Any]:
-    options = LocalOptions(simulator={"SIM_TICK_RATE": tick_rate}, strategies_file=str(STRATEGIES.resolve()))
-    system = LocalSystem(options, Path.cwd())
+    system = LocalSystem(local_options(tick_rate), Path.cwd())
     try:
         await system.start(lambda _: None)
         os.environ.update({**system.operator_env(), "CQ_ENV_FILE": ""})

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
 import logging
 import threading
 from collections.abc import Coroutine
@@ -20,7 +21,14 @@ from typing import Any, Self, TypeVar
 
 from copilot_quant.background import BACKGROUND
 from copilot_quant.desk import Desk, open_desk
-from copilot_quant.front_settings import broker_settings, check_may_order, mode_of, running_system, settings_of_system
+from copilot_quant.front_settings import (
+    CURE,
+    broker_settings,
+    check_may_order,
+    mode_of,
+    running_system,
+    settings_of_system,
+)
 from copilot_quant.local.options import options_of
 from copilot_quant.local.system import LocalSystem
 from copilot_quant.preflight_facts import check_preflight
@@ -32,7 +40,9 @@ from shared.settings import BrokerSettings, Mode
 T = TypeVar("T")
 log = logging.getLogger("copilot_quant.access")
 START_LIMIT_S = 90.0
+PORT_LIMIT_S = 5.0
 READY_LIMIT_S = 60.0
+LINK_EVENTS = ("link.changed", "data_link.refused", "data_link.lost")
 NOTHING_EVER = "0-0"
 _NEEDED = frozenset({"gateway", "risk", "marketdata"})
 
@@ -189,6 +199,7 @@ async def _open(mode: Mode) -> tuple[Access, AsyncExitStack]:
         if "redis_url" not in settings.model_fields_set:
             check_may_order(mode)  # nobody's feed starts a live system by the way
             check_preflight(settings, Path.cwd())
+            await _check_broker(settings)
             options = options_of(settings, Path.cwd(), gateways=1, workers=0)
             is_new = options.data_dir is not None and not options.data_dir.exists()
             system = LocalSystem(options, Path.cwd())
@@ -222,15 +233,43 @@ async def _open(mode: Mode) -> tuple[Access, AsyncExitStack]:
     return Access(settings, desk, system), resources
 
 
+async def _check_broker(settings: BrokerSettings) -> None:
+    """Start no system in front of a TWS that is not there: its caller would wait a minute for the same answer.
+
+    Raises:
+        BrokerUnavailable: nothing takes connections at the address of the settings.
+    """
+    if settings.mode is Mode.SIM:
+        return  # the system brings its own
+    host, port = settings.broker_host, settings.broker_port
+    try:
+        async with asyncio.timeout(PORT_LIMIT_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except (OSError, TimeoutError) as e:
+        raise BrokerUnavailable(f"cannot connect to {host}:{port}, nothing answers there: {CURE}") from e
+    writer.close()
+
+
 def _start(system: LocalSystem) -> None:
     """Start it from a thread: parts of the start block."""
     asyncio.run(system.start(lambda line: log.info("%s", line)))
 
 
 def _last_words(system: LocalSystem) -> str:
-    """Return what the gateway said last: it knows best why it does not lead."""
-    lines = system.supervisor.log_tail("gateway-1", 3)
-    return f"The gateway said last: {' / '.join(lines)}" if lines else ""
+    """Return why the gateway does not lead, as its log has it: it knows best."""
+    reasons = [reason for line in system.supervisor.log_tail("gateway-1", 20) if (reason := _reason(line))]
+    return f"The gateway says: {reasons[-1]}" if reasons else ""
+
+
+def _reason(line: str) -> str:
+    """Return the reason in a line of a log that is about the link; lines of other kinds have none."""
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return ""
+    is_about_link = isinstance(content, dict) and str(content.get("event", "")) in LINK_EVENTS
+    reason = str(content.get("reason", "")) if is_about_link else ""
+    return "" if reason == "not connected yet" else reason
 
 
 async def _until_ready(desk: Desk) -> None:

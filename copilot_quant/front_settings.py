@@ -13,6 +13,12 @@ from copilot_quant.local.run_file import RunningSystem, read_run_file
 from shared.errors import ConfigError, ModeMismatch
 from shared.settings import BrokerSettings, CommonSettings, Mode, load_settings
 
+CURE = (
+    "start TWS or IB Gateway and log in; File → Global Configuration → API → Settings: tick 'Enable ActiveX and Socket "
+    "Clients', the port there must be the same; wait half a minute after the login. `cq connect` looks closer"
+)
+"""What to do where no TWS answers."""
+
 
 def mode_of(*, paper_trading: bool) -> Mode:
     """Return the mode that the flag means here.

@@ -9,6 +9,7 @@ import sys
 import time
 
 from copilot_quant.brokers.live_market_data import IBKRLiveDataFeed
+from shared.errors import CqError
 
 SECONDS = 30.0
 
@@ -34,6 +35,9 @@ def main() -> int:
         for symbol in symbols:
             print(symbol)
             print(feed.get_historical_bars(symbol, "1 M", "1 day").tail())
+    except CqError as e:
+        print(f"✗ {e}")
+        return 1
     except KeyboardInterrupt:
         print("stopped")
     finally:

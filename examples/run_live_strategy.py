@@ -11,6 +11,7 @@ import time
 
 from copilot_quant.backtest.live_engine import LiveStrategyEngine
 from copilot_quant.strategies.my_strategy import MyStrategy
+from shared.errors import CqError
 
 
 def main() -> int:
@@ -29,6 +30,9 @@ def main() -> int:
         engine.start(symbols=sys.argv[1:] or ["AAPL", "MSFT", "GOOGL"], lookback_days=30, data_interval="1d")
         while engine.is_running:
             time.sleep(1)
+    except CqError as e:
+        print(f"✗ {e}")
+        return 1
     except KeyboardInterrupt:
         print("\nstopping; working orders stay (`cq orders` shows them)")
     finally:

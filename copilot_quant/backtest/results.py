@@ -146,10 +146,20 @@ def _unit(running: Running, journal: Journal) -> UnitResult:
     unit = running.unit
     held = {info.name: str(unit.position(con_id)) for con_id, info in unit.contracts.items() if unit.position(con_id)}
     name = unit.identity.unit
+    errors = [*_unsavable(running), *(str(error) for error in unit.recent_errors[-ERRORS_SHOWN:])]
     return UnitResult(
-        name, sum(intent.unit == name for intent in journal.intents), unit.saved.errors,
-        tuple(str(error) for error in unit.recent_errors[-ERRORS_SHOWN:]), unit.saved.paused, held,
+        name, sum(intent.unit == name for intent in journal.intents), unit.saved.errors, tuple(errors),
+        unit.saved.paused, held,
     )  # fmt: skip
+
+
+def _unsavable(running: Running) -> list[str]:
+    """Return why the state at the end could not be saved: live it is with every commit, and the unit pauses."""
+    try:
+        running.strategy.state.model_dump(mode="json")
+    except Exception as e:  # noqa: BLE001 - user code: what a state holds is not ours to know
+        return [f"the state cannot be saved, live this pauses the unit: {type(e).__name__}: {e}"]
+    return []
 
 
 def _trade(one: TradeRecord) -> dict[str, Any]:

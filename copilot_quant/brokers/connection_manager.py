@@ -26,7 +26,7 @@ from typing import Any, Self
 from copilot_quant.background import BACKGROUND
 from copilot_quant.brokers.client_ids import NOTES
 from copilot_quant.brokers.direct import ClientIdInUse, DirectIB, InspectionIB
-from copilot_quant.front_settings import broker_settings, mode_of, sentence, settings_of_system, system_of
+from copilot_quant.front_settings import CURE, broker_settings, mode_of, sentence, settings_of_system, system_of
 from shared.clock import NS_PER_MS, SYSTEM_CLOCK, iso_utc
 from shared.errors import BrokerUnavailable, CqError, ModeMismatch
 from shared.settings import BrokerSettings, Mode, check_account
@@ -36,10 +36,6 @@ CONNECT_LIMIT_S = 10.0
 FIRST_TOOL_ID, TOOL_IDS = 10, 32
 BACK_OFF_MAX_S = 60.0
 PORTS = {(Mode.PAPER, False): 7497, (Mode.PAPER, True): 4002, (Mode.LIVE, False): 7496, (Mode.LIVE, True): 4001}
-CURE = (
-    "start TWS or IB Gateway and log in; File → Global Configuration → API → Settings: tick 'Enable ActiveX and Socket "
-    "Clients', the port there must be the same; wait half a minute after the login. `cq connect` looks closer"
-)
 
 
 class IBKRConnectionManager:

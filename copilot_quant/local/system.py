@@ -221,6 +221,8 @@ class LocalSystem:
     def stop(self, *, keep_files: bool = False) -> None:
         """Stop everything and remove the run directory (unless files are to be kept) and the run file."""
         self.supervisor.stop()
+        if self.options.data_dir is not None:
+            self._lock.close()  # a restore in the same process may have the directory now
         remove_run_file(self._directory, self.run_dir)
         if not (keep_files or self.options.keep_files):
             shutil.rmtree(self.run_dir, ignore_errors=True)

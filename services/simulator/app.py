@@ -53,15 +53,15 @@ async def open_exchange(
         engine.floor.ledger.restore(line)
     if scenario is not None:
         engine.play(scenario)
+    # What is open now stays: a collection that walks over it would hold up the market for tens of milliseconds.
+    gc.collect()
+    gc.freeze()
     exchange = Exchange(engine, store, clock, host=settings.host, port=settings.port)
     resources.callback(exchange.stop)
     await exchange.start()
     control = Control(exchange, host=settings.control_host, port=settings.control_port)
     resources.push_async_callback(control.stop)
     await control.start()
-    # What is open now stays: a collection that walks over it would hold up the market for tens of milliseconds.
-    gc.collect()
-    gc.freeze()
     return exchange, control
 
 

@@ -264,6 +264,19 @@ class RedisBus(FencedWriter, GroupCommands):
             if position == "0":
                 return sorted(found)
 
+    # -- backups
+
+    async def dump_keys(self, keys: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """Return what keys hold, all of one moment: remaining life in ms (-1: for ever) and content, by key."""
+        reply = await self._link.run("backup", [], list(keys)) if keys else []
+        pairs = zip(keys, reply[::2], reply[1::2], strict=True)
+        return {key: (int(life_ms), content) for key, life_ms, content in pairs if content}
+
+    async def restore_keys(self, held: Mapping[str, tuple[int, bytes]]) -> None:
+        """Write back what `dump_keys` returned; needs an administrator's user."""
+        for key, (life_ms, content) in held.items():
+            await self._link.call("RESTORE", key, max(0, life_ms), content, "REPLACE")
+
     # -- leases
 
     async def lease_view(self, role: str) -> LeaseView:

@@ -8,7 +8,8 @@ that the broker accepted, until `holding` is confirmed, until the broker shows t
 (stops, orders by hand, orders of other programs) is compared one by one.
 
 The four kinds of drill take turns: everything alive, risk dead, the leading gateway killed in the middle, Redis killed
-(and started again by its supervisor) in the middle. Exit status 0 only if nothing is wrong.
+(and started again by its supervisor) in the middle. At the end a flatten closes what the strategies own. Exit status 0
+only if nothing is wrong.
 """
 
 from __future__ import annotations
@@ -206,6 +207,29 @@ class Drills:
         await until("the resume", 60.0, self._resume)
         return drill
 
+    async def flatten(self) -> Drill:
+        """Halt and flatten: what strategies own is closed, each stop with it; orders by hand and of others stay."""
+        drill = Drill("flatten")
+        before = {row["perm_id"] for row in await self._open() if not _is_ours(row)}
+        asked = time.monotonic()
+        drill.holding_ms = (await self._halt("flatten", None) - asked) * 1000
+        await self.desk.control(ControlAction.FLATTEN, who="drill", reason="flatten")
+        try:
+            await until("the last close", 90.0, self._is_flat)
+        except TimeoutError as e:
+            drill.wrong.append(f"{e}: {await self.desk.owned_positions()}")
+        drill.cancelled_ms = (time.monotonic() - asked) * 1000
+        truth = await fetch_truth(self.system.simulator_http)
+        held = truth["accounts"][self.desk_account]["positions"]
+        drill.wrong += [f"{row['symbol']}: {row['quantity']} are left" for row in held.values()]
+        still = {row["perm_id"] for row in await self._open()}
+        drill.wrong += [f"order {perm_id} had to stay and is gone" for perm_id in sorted(before - still)]
+        drill.wrong += [f"order {perm_id} had to go and is there" for perm_id in sorted(still - before)]
+        return drill
+
+    async def _is_flat(self) -> bool:
+        return not await self.desk.owned_positions()
+
     async def _fill(self) -> None:
         """Submit entries until 200 orders work; some are refused while the system comes back from the last drill."""
 
@@ -342,6 +366,7 @@ async def run(drills: int, *, keep: bool) -> list[Drill]:
                     f"{drill.cancelled_ms:.0f} ms{''.join(f'; {one}' for one in drill.wrong[:5])}",
                     file=sys.stderr, flush=True,
                 )  # fmt: skip
+            done.append(await scene.flatten())
             scene.close()
         is_clean = not any(drill.wrong for drill in done)
     finally:
@@ -365,7 +390,7 @@ def main() -> int:
     else:
         print("| drill | ran | last order accepted, median and worst (ms) | holding (ms) | due cancels gone (ms) |")
         print("|---|---:|---|---|---|")
-        for kind in KINDS:
+        for kind in (*KINDS, "flatten"):
             rows = [drill for drill in done if drill.kind == kind]
             if rows:
                 columns = [

@@ -132,7 +132,8 @@ class _Call:
             world.after(self._weather.delay_ns(world), lambda: self._fail("the connection to Redis was lost"))
             return
         if self._block_ms is not None:
-            node.read_blocking(self._args[0], self._kwargs.get("count", 500), max(1, self._block_ms), self.answer)
+            count, beside = self._kwargs.get("count", 500), self._kwargs.get("beside") or {}
+            node.read_blocking(self._args[0], count, max(1, self._block_ms), self.answer, beside)
             return
         if not self._is_read and not self._cluster.takes_writes(node):
             self._reply(False, BusUnavailable("NOREPLICAS not enough good replicas to write"))

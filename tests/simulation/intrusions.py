@@ -101,7 +101,7 @@ class Intrusions:
         system, world = self._system, self._world
         node = system.cluster.master
         identity = system.keys.identity
-        if not node.is_up or not node.server.hashes.get(identity):
+        if not node.is_up or node.is_full or not node.server.hashes.get(identity):
             return
         self._note("foreign_identity")
         self._write_identity("live", "U1234567")
@@ -116,7 +116,7 @@ class Intrusions:
 
     def _write_identity(self, mode: str, account: str) -> None:
         node, identity = self._system.cluster.master, self._system.keys.identity
-        if not node.is_up:
+        if not node.is_up or node.is_full:
             self._world.after(NS // 5, lambda: self._write_identity(mode, account))
             return
         own = account == ACCOUNT

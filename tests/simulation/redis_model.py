@@ -109,6 +109,7 @@ class _Waiter:
     cursors: Mapping[str, str]
     count: int
     answer: Callable[[Any], None]
+    beside: Mapping[str, str]
     is_over: bool = False
 
 
@@ -184,25 +185,29 @@ class Node:
                 continue
             if woken.intersection(waiter.cursors):
                 waiter.is_over = True
-                waiter.answer(finish(self.bus.read(waiter.cursors, count=waiter.count)))
+                waiter.answer(finish(self.bus.read(waiter.cursors, count=waiter.count, beside=waiter.beside)))
             else:
                 self.waiters.append(waiter)
 
     def read_blocking(
-        self, cursors: Mapping[str, str], count: int, block_ms: int, answer: Callable[[Any], None]
+        self,
+        cursors: Mapping[str, str],
+        count: int,
+        block_ms: int,
+        answer: Callable[[Any], None],
+        beside: Mapping[str, str],
     ) -> None:
-        """Answer a blocking read: at once, when something comes, or with nothing after `block_ms`."""
-        found = finish(self.bus.read(cursors, count=count))
-        if found:
-            answer(found)
+        """Answer a blocking read: at once, when something comes, or after `block_ms`; with what is `beside` by then."""
+        if finish(self.bus.read(cursors, count=1)):
+            answer(finish(self.bus.read(cursors, count=count, beside=beside)))
             return
-        waiter = _Waiter(cursors, count, answer)
+        waiter = _Waiter(cursors, count, answer, beside)
         self.waiters.append(waiter)
 
         def give_up() -> None:
             if not waiter.is_over:
                 waiter.is_over = True
-                waiter.answer({})
+                waiter.answer(finish(self.bus.read(beside, count=count)) if self.is_up and beside else {})
 
         self.world.after(block_ms * MS, give_up)
 

@@ -20,7 +20,7 @@ CAUGHT_WITHIN = {
     "claim_refusal_not_final": 20,
     "dedupe_by_order_id": 20,
     "fence_after_tail": 40,
-    "guard_that_polls_redis": 10,
+    "guard_that_polls_redis": 20,
     "halt_acknowledged_at_redis": 10,
     "identity_not_checked": 10,
     "lease_dated_from_the_reply": 20,

@@ -123,6 +123,10 @@ class Books:
         """Return who holds how much of a contract, `unassigned` included, zeros left out."""
         return {name: held for name, held in self._shares.get(con_id, {}).items() if held}
 
+    def con_ids(self) -> list[int]:
+        """Return every contract that somebody holds or that differs."""
+        return list(dict.fromkeys([*self._shares, *self.unexplained]))
+
     def expected(self, con_id: int) -> Decimal:
         """Return the position that the broker should show."""
         return sum(self._shares.get(con_id, {}).values(), ZERO)

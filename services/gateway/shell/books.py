@@ -72,6 +72,7 @@ class BooksDesk:
         while True:
             try:
                 self.books = await self._restored()
+                self._changed.update(dict.fromkeys(self.books.con_ids()))  # reports of before know no owners
                 break
             except TransientError:
                 await self._clock.sleep(0.2)

@@ -36,8 +36,14 @@ class Contracts:
         return self._known.get(con_id)
 
     async def load(self) -> None:
-        """Read what the bus has; entries of another release that do not decode are asked again."""
-        for body in (await self._bus.hash_get_all(self._bus.keys.contracts)).values():
+        """Read what the bus has and is not known yet; entries of another release that do not decode are asked again.
+
+        A standby that started before a contract was first asked for learns of it here, when it takes over: asking the
+        broker would cost its first orders a second.
+        """
+        for con_id, body in (await self._bus.hash_get_all(self._bus.keys.contracts)).items():
+            if con_id.isdigit() and int(con_id) in self._known:
+                continue
             try:
                 info = decode_body("contract", body)
             except CqError:

@@ -230,6 +230,7 @@ class Gateway:
             takeover.note(Step.FENCE, self._clock.monotonic_ns())
             await self._check_incarnation()
             await self._follower.read_to_end()
+            await self.contracts.load()
             takeover.read()
             takeover.note(Step.READ_STREAMS, self._clock.monotonic_ns())
             await self._run_leader(token, takeover, began_ns)

@@ -348,7 +348,11 @@ class Trading:
         return True
 
     async def _ask_all(self, session: IbSession) -> Evidence:
-        """Ask all three questions at once: the broker answers them in their order, without a pause between."""
+        """Ask all questions at once: the broker answers them in their order, without a pause between.
+
+        The positions are for the guard, which believes what it sees on this session: without them nothing is a
+        reduction to it, and its halt would refuse every order that closes. Only the data session's are published.
+        """
         limit_s = self._settings.answer_limit_s
         asked_ns = self._clock.monotonic_ns()
         was_undisturbed = self.link.is_undisturbed
@@ -357,6 +361,8 @@ class Trading:
                 open_orders = group.create_task(session.open_orders(limit_s=limit_s))
                 completed = group.create_task(session.completed_orders(limit_s=2 * limit_s))
                 executions = group.create_task(session.executions(limit_s=3 * limit_s))
+                if self._settings.guard:
+                    group.create_task(session.positions(limit_s=4 * limit_s))
         except* TransientError as group_of_errors:
             raise _first(group_of_errors) from None
         return Evidence(

@@ -230,6 +230,11 @@ class Engine:
         self.floor.effect(CloseSession(session))
 
     # -------------------------------------------------------------------------------------------- time
+    def open(self, now_ns: int) -> None:
+        """Let a replay begin now: the port is open."""
+        if self._replay is not None:
+            self._replay.begin(now_ns)
+
     def deadline_ns(self) -> int | None:
         """Return when `advance` must be called if nothing else happens."""
         due = [self.floor.next_timer_ns(), self._synthetic.next_ns(), self._replay.next_ns() if self._replay else None]

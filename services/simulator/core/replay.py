@@ -178,6 +178,11 @@ class ReplayMarket:
         self.rows_played = 0
         self.loops_done = 0
 
+    def begin(self, now_ns: int) -> None:
+        """Let the first row be due now, if none has been played: opening the exchange took its time."""
+        if not self.rows_played:
+            self._start_ns = now_ns
+
     def next_ns(self) -> int | None:
         """Return when the next row is due, None at the end."""
         earliest = None

@@ -74,6 +74,7 @@ class Exchange:
                 f"SIM_PORT: port {self.port} on {self.host} cannot be used ({e.strerror or e}): "
                 "stop what uses it or choose another"
             ) from e
+        self.engine.open(self.now_ns())
         self._arm()
 
     async def _listen(self) -> None:

@@ -177,6 +177,11 @@ async def test_an_execution_the_api_shows_no_more_comes_from_ibs_report_once(
     intent = await desk.place(legs[1](Side.BUY, 10))
     await desk.until(intent, OrderState.FILLED)
     ours = [(fill.exec_id, str(fill.side), int(fill.quantity)) for fill in await desk.fills()]
+
+    async def is_held_by_demo() -> bool:
+        return await held(desk) == {"demo": 10}
+
+    await eventually(is_held_by_demo, 20.0)
     desk.broker.fault("manual_order", symbol="AAPL", action="SELL", quantity=4, order_type="MKT")
 
     async def is_shown() -> bool:

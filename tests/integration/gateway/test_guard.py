@@ -75,6 +75,22 @@ async def test_halt_and_resume_reach_the_guard(
     await desk.until(intent, OrderState.FILLED)
 
 
+async def test_a_position_can_be_closed_while_the_guard_holds(
+    guard: dict[str, str], start_gateway: Callable[..., Any], desk: Any, legs: Any
+) -> None:
+    _, market = legs
+    start_gateway("a", 1, **guard)
+    await desk.ready_leader(20.0)
+    bought = await desk.place(market(Side.BUY, 5))
+    await desk.until(bought, OrderState.FILLED)
+    with urllib.request.urlopen(guard["GATEWAY_GUARD_HTTP"] + "/halt", data=b"{}", timeout=5) as reply:
+        assert reply.status == 200
+    more = await desk.place(market(Side.BUY, 5))
+    await desk.until(more, OrderState.REJECTED)
+    closed = await desk.place(market(Side.SELL, 5))
+    await desk.until(closed, OrderState.FILLED)
+
+
 async def test_a_what_if_passes_the_guards_halt_and_places_nothing(
     guard: dict[str, str], start_gateway: Callable[..., Any], desk: Any, legs: Any
 ) -> None:

@@ -100,3 +100,21 @@ def test_wrong_settings_start_nothing(
         with pytest.raises(ModeMismatch, match="CQ_MODE=live"):
             access.open_access(paper_trading=False, is_ordering=is_ordering)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        (
+            '{"event": "link.changed", "reason": "account DU…999 is not on this login"}',
+            "account DU…999 is not on this login",
+        ),
+        ('{"event": "data_link.refused", "reason": "refused"}', "refused"),
+        ('{"event": "link.changed", "reason": "not connected yet"}', ""),
+        ('{"event": "halt.holding", "reason": "first start"}', ""),
+        ("[1]", ""),
+        ("Traceback", ""),
+    ],
+)
+def test_what_a_gateways_log_says_of_its_link(line: str, reason: str) -> None:
+    assert access._reason(line) == reason

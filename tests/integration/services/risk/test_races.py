@@ -22,9 +22,9 @@ from tests.risk_desk import ACCOUNT, info, number_id
 from tests.risk_market import Market, start
 from tests.support import ROOT, RedisServer, Spawner, eventually
 
-pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(1800)]
 ROUNDS = int(os.environ.get("CQ_RACE_ROUNDS", "15"))
-RACERS, EACH, QUANTITY, LIMIT = 8, 5, 3, 100
+RACERS, EACH, QUANTITY, LIMIT = 8, 1, 30, 100
 FREE = (
     'open_orders_max = "unlimited"\nopen_orders_side_max = "unlimited"\nstrategy_rate_burst = "unlimited"\n'
     'account_rate_burst = "unlimited"\ndata_age_max_s = "unlimited"\nexposure_gross_max = "unlimited"\n'

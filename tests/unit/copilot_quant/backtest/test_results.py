@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import re
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from copilot_quant.backtest.journal import Journal, Sample, TradeRecord
 from copilot_quant.backtest.report import page_of, shown
@@ -114,6 +116,18 @@ def test_the_json_holds_everything_and_says_it_plainly() -> None:
     assert len(content["equity"]) == len(result.samples) and content["units"][0]["positions"] == {"IBM": "1"}
     table = result.equity()
     assert list(table.columns) == ["equity", "gross", "net", "drawdown"] and len(table) == len(result.samples)
+
+
+def test_a_state_that_could_not_be_saved_live_is_said() -> None:
+    class Odd(Strategy):
+        class State(BaseModel):
+            thing: Any = None
+
+        def on_quote(self, quote: Quote) -> None:
+            self.state.thing = object()
+
+    result = play(Odd, market({"IBM": [quote(0, 9.99, 10.0)]}))
+    assert len(result.errors) == 1 and "the state cannot be saved" in result.errors[0]
 
 
 def test_an_empty_run_still_has_a_page() -> None:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from copilot_quant.desk import Desk
+from shared.messages import decode_fields
 from shared.messages.control import Control, ControlAction
 from shared.settings import Mode
-from tests.unit.copilot_quant.cli.conftest import Typed, World, a_position
+from tests.unit.copilot_quant.cli.conftest import Typed, World, a_position, in_the_end
 
 Cq = Callable[..., Typed]
 
@@ -18,6 +19,20 @@ def test_a_halt_is_confirmed_by_the_gateway_and_kept_with_its_reason(world: Worl
     (act,) = world.heard_of(Control)
     assert (act.action, act.reason, act.everything) == (ControlAction.HALT, "odd prices", True)
     assert cq("halt", "--json").json["stage"] == "holding"
+
+
+def test_a_flatten_follows_the_halt_and_says_what_is_left(
+    world: World, cq: Cq, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cq("halt", "--flatten", "--json").json["left"] == ""
+    written = in_the_end(world, lambda bus: bus.read_range(world.keys.control))
+    acts = [decode_fields(entry.fields).message for entry in written]
+    assert [act.action for act in acts if isinstance(act, Control)] == [ControlAction.HALT, ControlAction.FLATTEN]
+    world.fill(1, 1)
+    world.fill(2, 2, strategy="manual")
+    monkeypatch.setattr("copilot_quant.cli.control.FLATTEN_LIMIT_NS", 0)
+    done = cq("halt", "--flatten")
+    assert "left of strategies: 100 #265598 of momentum" in done.out and "manual" not in done.out
 
 
 def test_a_halt_that_nobody_confirms_is_no_halt(world: World, cq: Cq, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from copilot_quant.local.books import Verdict
 from copilot_quant.local.demo import DemoOptions
+from copilot_quant.local.failover_story import Story
 from copilot_quant.local.system import LocalOptions
 from shared.errors import CqError
 from shared.settings import Mode
@@ -124,3 +126,19 @@ def test_the_simulator_alone_gets_the_arguments(cq: Cq, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "execv", execv)
     assert cq("simulator", "--port", "5000", "--seed", "3").status == 1
     assert became[0][1:] == ["-m", "services.simulator", "--port", "5000", "--seed", "3"]
+
+
+@pytest.mark.parametrize(("lost", "status"), [(0, 0), (1, 1)])
+def test_the_failover_demo_exits_with_its_verdict(
+    cq: Cq, monkeypatch: pytest.MonkeyPatch, lost: int, status: int
+) -> None:
+    async def run_failover_demo(strategies: str, progress: Callable[[str], None], *, keep_files: bool) -> Story:
+        progress("starting")
+        verdict = Verdict(orders=2, executions=2, fills_lost=lost)
+        return Story("gateway-1", "gateway-2", (), (-1.0, 5.0), (), -1.0, 5.0, 4.0, 3.0, 0, 0, verdict)
+
+    monkeypatch.setattr("copilot_quant.cli.running.run_failover_demo", run_failover_demo)
+    done = cq("demo", "failover", "--strategies", STRATEGIES)
+    assert done.status == status and "starting" in done.out
+    done = cq("demo", "failover", "--strategies", STRATEGIES, "--json")
+    assert done.status == status and done.json["verdict"]["fills_lost"] == lost and "starting" in done.err

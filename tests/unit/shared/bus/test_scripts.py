@@ -12,7 +12,16 @@ LUA = {
     if path.name.endswith(".lua")
 }
 SCRIPTS = sorted(set(LUA) - {"preamble", "cq_peek"})
-UNFENCED = {"append", "set_hash", "lease_acquire", "lease_renew", "lease_release", "raise_fence", "publish_ticks"}
+UNFENCED = {
+    "append",
+    "set_hash",
+    "lease_acquire",
+    "lease_renew",
+    "lease_release",
+    "raise_fence",
+    "publish_ticks",
+    "backup",
+}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -28,7 +37,11 @@ def test_every_other_script_checks_the_fence_before_its_first_write(name: str) -
     assert "redis.call" not in code[:check]
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_backup_only_reads() -> None:
+    assert {call.split("'")[1] for call in LUA["backup"].split("redis.call(")[1:]} == {"PTTL", "DUMP"}
+
+
+@pytest.mark.parametrize("name", sorted(set(SCRIPTS) - {"backup"}))
 def test_only_keys_that_were_declared_are_touched(name: str) -> None:
     for call in LUA[name].split("redis.call(")[1:]:
         assert call.split(",")[1].strip().startswith(("KEYS[", "lease_key", "fence_key"))

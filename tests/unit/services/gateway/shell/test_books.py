@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
 import pytest
@@ -15,6 +16,7 @@ from shared.bus.memory_server import MemoryServer
 from shared.messages.base import Message
 from shared.messages.control import Control, ControlAction, PositionMove
 from shared.messages.orders import Fill, OrderEvent, OrderState, Side
+from tests.support import eventually
 
 
 class Trading:
@@ -123,3 +125,16 @@ async def test_a_move_is_written_to_fills_and_counted_when_it_is_read_back(bus: 
         await bus.append(stream, made, source="gateway:a")
         await desk.turn()
     assert desk.books.shares(1) == {"demo": 6, "dip": 4}
+
+
+async def test_a_successor_shows_at_once_whose_the_positions_are(bus: MemoryBus) -> None:
+    before = desk_on(bus)
+    await bus.append(bus.keys.fills, fill("e.1.01", 10), source="t")
+    await before.turn()
+    await bus.hash_set(bus.keys.books, {"snapshot": before.books.to_json()})
+    successor = desk_on(bus)
+    refreshed: list[int] = []
+    successor._account.refresh = lambda con_ids: refreshed.extend(con_ids)  # type: ignore[method-assign]
+    running = asyncio.ensure_future(successor.run())
+    await eventually(lambda: 1 in refreshed)
+    running.cancel()

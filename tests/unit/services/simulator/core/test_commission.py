@@ -42,3 +42,11 @@ def test_nothing_traded_costs_nothing_and_pairs_pay_in_dollars() -> None:
     assert order_commission(UNIVERSE.named("AAPL"), Decimal(0), Decimal(0)) == 0
     assert commission_currency(UNIVERSE.named("USD.JPY")) == "USD"
     assert commission_currency(UNIVERSE.named("14204")) == "EUR"
+
+
+def test_a_rate_stands_in_for_the_price_lists() -> None:
+    stock = UNIVERSE.named("AAPL")
+    assert order_commission(stock, Decimal(1), Decimal(232), schedule="tiered", rate=Decimal("0.001")) == Decimal(
+        "0.232"
+    )
+    assert order_commission(stock, Decimal(1), Decimal(232), rate=Decimal(0)) == 0

@@ -6,7 +6,7 @@ import pytest
 
 from services.simulator.core.book import Book
 from services.simulator.core.market import Quote, Trade
-from services.simulator.core.matching import ADDED, REMOVED, Fill, Working, check_trigger, on_trade, rest, take
+from services.simulator.core.matching import ADDED, REMOVED, Fill, Model, Working, check_trigger, on_trade, rest, take
 
 CENT = Decimal("0.01")
 
@@ -36,6 +36,15 @@ def test_a_market_order_walks_up_the_levels() -> None:
         Fill(Decimal(300), Decimal("100.04"), REMOVED),
         Fill(Decimal(100), Decimal("100.05"), REMOVED),
     ]
+
+
+def test_slippage_is_a_fraction_of_the_price_but_never_beyond_the_limit() -> None:
+    model = Model(slippage=Decimal("0.0005"))
+    (bought,) = take(working(1, 100), book(), Decimal("0.01"), model)
+    (sold,) = take(working(-1, 100), book(), Decimal("0.01"), model)
+    assert (bought.price, sold.price) == (Decimal("100.07001"), Decimal("99.95"))
+    (bought,) = take(working(1, 100, "100.03"), book(), Decimal("0.01"), model)
+    assert bought.price == Decimal("100.03")
 
 
 def test_a_limit_order_stops_at_its_limit() -> None:

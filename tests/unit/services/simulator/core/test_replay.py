@@ -107,3 +107,13 @@ def test_files_plain_and_packed(tmp_path: Path) -> None:
     packed.write_bytes(b"not gzip")
     with pytest.raises(BadInput, match="cannot be read"):
         read_recordings((str(packed),))
+
+
+def test_a_replay_begins_when_the_exchange_opens_but_never_again() -> None:
+    recording = parse_recording("x", "AAPL", [HEADER, "1000,T,100,1,,", "2000,T,101,1,,"])
+    market = ReplayMarket({1: recording}, {1: 0.01}, speed=1.0, loop=False, start_ns=0)
+    market.begin(5_000_000_000)
+    assert market.next_ns() == 5_000_000_000
+    assert market.advance(5_000_000_000)
+    market.begin(9_000_000_000)
+    assert market.next_ns() == 6_000_000_000

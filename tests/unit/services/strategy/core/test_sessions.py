@@ -102,6 +102,13 @@ def test_what_is_no_rule_is_a_sentence(session: Session, times: dict[str, str], 
         SessionRules(session, **times)
 
 
+def test_the_next_open_is_that_of_the_next_listed_session_and_later_one_to_ask_again() -> None:
+    asked = plan(flat_by="15 min")
+    assert asked.is_flattening and not plan().is_flattening
+    assert asked.next_open_ns(at("2026-11-25 16:00")) == at("2026-11-27 09:30")  # over a holiday
+    assert asked.next_open_ns(at("2026-11-27 15:00")) == at("2026-11-27 15:01")
+
+
 def test_a_contract_without_hours_is_refused() -> None:
     with pytest.raises(BadInput, match="gave no hours"):
         SessionPlan(SessionRules(Session.RTH), IBM)
