@@ -21,7 +21,6 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -38,6 +37,7 @@ from shared.messages.control import ControlAction
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Side
 from shared.settings import BrokerSettings, load_settings
+from tests.chaos.waiting import until
 
 KINDS = ("all alive", "risk dead", "gateway killed", "Redis killed")
 NAMES = (
@@ -83,21 +83,6 @@ class Drill:
     due: int = 0
     accepted_after: int = 0
     wrong: list[str] = field(default_factory=list)
-
-
-async def until(what: str, limit_s: float, look: Callable[[], Awaitable[Any]], *, every_s: float = 0.05) -> Any:
-    """Wait until `look` returns something true; what is away meanwhile is asked again."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        try:
-            found = await look()
-            if found:
-                return found
-        except CqError:
-            pass
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not happen within {limit_s:g} s")
-        await asyncio.sleep(every_s)
 
 
 class Drills:

@@ -16,22 +16,20 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from copilot_quant.desk import Desk, open_desk
+from copilot_quant.local.books import Verdict, fetch_truth, judge
+from copilot_quant.local.system import LocalOptions, LocalSystem
+from shared.messages import decode_fields
+from shared.messages.orders import Decision, Intent, OrderEvent
+from shared.settings import BrokerSettings, load_settings
+from tests.chaos.waiting import until
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from copilot_quant.desk import Desk, open_desk  # noqa: E402 - runs as a script from anywhere
-from copilot_quant.local.books import Verdict, fetch_truth, judge  # noqa: E402
-from copilot_quant.local.system import LocalOptions, LocalSystem  # noqa: E402
-from shared.messages import decode_fields  # noqa: E402
-from shared.messages.orders import Decision, Intent, OrderEvent  # noqa: E402
-from shared.settings import BrokerSettings, load_settings  # noqa: E402
-
 ORDERS_BETWEEN_KILLS = 3
 TAKEOVER_LIMIT_S = 30.0
 SETTLE_LIMIT_S = 40.0
@@ -48,18 +46,6 @@ class Report:
     orders_without_approval: list[str] = field(default_factory=list)
     verdict: dict[str, Any] = field(default_factory=dict)
     is_clean: bool = False
-
-
-async def until(what: str, limit_s: float, look: Callable[[], Awaitable[Any]]) -> Any:
-    """Wait until `look` returns something true, and return it."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        found = await look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not happen within {limit_s:g} s")
-        await asyncio.sleep(0.05)
 
 
 async def leader_of(desk: Desk) -> dict[str, Any] | None:
