@@ -1,6 +1,6 @@
 """Kill the leading gateway again and again under order flow, and let the broker's own books judge.
 
-`python tests/chaos/leader_kills.py --kills 20` starts the whole local system (real processes, real Redis, the simulator
+`python -m tests.chaos.leader_kills --kills 20` starts the whole local system (real processes, real Redis, the simulator
 over TCP through the guard), kills the leader with SIGKILL whenever new orders have reached the broker since the last
 kill, and at the end compares: orders sent twice, executions lost or published twice, intents without an end,
 positions, cash.
