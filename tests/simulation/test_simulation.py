@@ -54,7 +54,7 @@ def test_what_was_broken_once_stays_mended(seed: int) -> None:
 
 
 def test_without_faults_orders_are_placed_and_filled() -> None:
-    result = run(Options(seed=1, rage_s=5.0))
+    result = run(Options(seed=1, rage_s=10.0))
     assert result.is_clean and result.orders > 10 and result.fills > 5
 
 
