@@ -17,8 +17,13 @@ KEPT = [int(line.split("#")[0]) for line in (Path(__file__).parent / "seeds.txt"
 CAUGHT_WITHIN = {
     "approvals_go_on_after_an_unreadable_entry": 10,
     "claim_after_send": 20,
+<<<<<<< HEAD
     "claim_refusal_not_final": 80,
-    "dedupe_by_order_id": 20,
+    "dedupe_by_order_id": 60,
+=======
+    "claim_refusal_not_final": 20,
+    "dedupe_by_order_id": 50,
+>>>>>>> lat
     "fence_after_tail": 40,
     "guard_that_polls_redis": 40,
     "halt_acknowledged_at_redis": 10,
