@@ -17,13 +17,8 @@ KEPT = [int(line.split("#")[0]) for line in (Path(__file__).parent / "seeds.txt"
 CAUGHT_WITHIN = {
     "approvals_go_on_after_an_unreadable_entry": 10,
     "claim_after_send": 20,
-<<<<<<< HEAD
     "claim_refusal_not_final": 80,
     "dedupe_by_order_id": 60,
-=======
-    "claim_refusal_not_final": 20,
-    "dedupe_by_order_id": 50,
->>>>>>> lat
     "fence_after_tail": 40,
     "guard_that_polls_redis": 40,
     "halt_acknowledged_at_redis": 10,
@@ -39,7 +34,7 @@ CAUGHT_WITHIN = {
     "unit_commit_in_two_steps": 20,
     "working_released_on_status": 20,
 }
-"""In how many seeds from 0 on each mutant must show itself; it took 1 to 12 when this was written (`make mutants`)."""
+"""In how many seeds from 0 on each mutant must show itself; it took 1 to 24 when this was written (`make mutants`)."""
 
 
 def failed(options: Options) -> str:
