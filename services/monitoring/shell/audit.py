@@ -22,7 +22,8 @@ from shared.logs import get_logger
 
 READER = "audit"
 REGISTER_EVERY_NS = 30 * NS_PER_S
-PAUSE_S = 0.1
+AT_ONCE = 500
+PAUSE_S = 0.25
 RETRY_S = 1.0
 
 
@@ -53,7 +54,8 @@ class AuditWriter:
         reader = self._reader()
         while True:
             try:
-                if await self.step(reader) == 0:
+                if await self.step(reader) < AT_ONCE:
+                    # An order in the making must not find this reader woken by each of its steps.
                     await self._clock.sleep(PAUSE_S)
             except OSError as e:
                 if not self.trouble:
@@ -72,7 +74,7 @@ class AuditWriter:
             OSError: they could not be written; the reader is ahead of the store.
             BusUnavailable: Redis is away; nothing was read.
         """
-        batch = await reader.read(count=500, block_ms=200)
+        batch = await reader.read(count=AT_ONCE, block_ms=200)
         entries = self._notes(batch) + sorted(
             (entry for found in batch.entries.values() for entry in found), key=lambda one: entry_order(one.entry_id)
         )
