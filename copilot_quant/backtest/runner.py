@@ -55,8 +55,8 @@ class Costs:
     Attributes:
         commission: a fraction of each trade's value, as in the guide; or "fixed" or "tiered", IB's price lists.
         slippage: a fraction of the price, added to whatever takes liquidity, as in the guide.
-        latency_ms: from an order until it trades at the prices shown; the exchange has it, or a cancel, after half of that,
-            and what trades there from then on may meet it. Above zero.
+        latency_ms: from an order until it trades at the prices shown; the exchange has it, or a cancel, after half of
+            that, and what trades there from then on may meet it. Above zero.
         participation: the share of displayed and traded size that one order may have.
     """
 
