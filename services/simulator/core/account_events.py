@@ -5,8 +5,10 @@ Invariants:
    IB shows such changes in positions and cash only.
 2. cash + cost of positions changes by what the event says: a split, a rename and an exercise change nothing in sum.
 
-Known limits: options are not adjusted when their underlying splits; a recording does not know of splits;
-a dividend that is still accrued when the exchange stops is not paid.
+3. A dividend that is accrued is stored until it is paid: one that falls due while the exchange is stopped is paid
+   when it opens again.
+
+Known limits: options are not adjusted when their underlying splits; a recording does not know of splits.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
+from typing import Any
 
 from services.simulator.core.account import Account, Holding
 from services.simulator.core.contracts import Instrument
@@ -35,6 +38,8 @@ class AccountEvents:
         self._floor = orders.floor
         self._orders = orders
         self._accounts = accounts
+        self._accrued: set[str] = set()
+        """The keys under which accrued dividends are stored."""
 
     def acts(self) -> list[Callable[..., None]]:
         """Return the commands."""
@@ -79,18 +84,35 @@ class AccountEvents:
             if not pay_after_s:
                 self._book_cash(account, number, instrument.currency, "dividend", symbol)
                 continue
-            account.accrued_dividend += number * self._orders.fills.rate(instrument.currency)
-            self._floor.account_changed(account.name)
-            self._floor.later(int(pay_after_s * NS_PER_S), self._later_dividend(account, instrument, number))
+            due_ns = self._floor.now_ns + int(pay_after_s * NS_PER_S)
+            key = f"{account.name} {instrument.con_id} {due_ns}"
+            while key in self._accrued:
+                key += "+"
+            accrued = {
+                "account": account.name, "con_id": instrument.con_id, "amount": str(number), "due_ns": due_ns,
+                "accrued": str(number * self._orders.fills.rate(instrument.currency)),
+            }  # fmt: skip
+            self._floor.effect(Save("dividend", key, accrued))
+            self.accrue(key, accrued)
 
-    def _later_dividend(self, account: Account, instrument: Instrument, number: Decimal) -> Callable[[], None]:
-        accrued = number * self._orders.fills.rate(instrument.currency)
+    def accrue(self, key: str, stored: dict[str, Any]) -> None:
+        """Count a dividend as accrued, and pay it when it is due; for new ones and for stored ones."""
+        account, instrument = self._accounts.get(stored["account"]), self._floor.universe.by_id(stored["con_id"])
+        if account is None or instrument is None:
+            return
+        accrued = Decimal(stored["accrued"])
+        self._accrued.add(key)
+        account.accrued_dividend += accrued
+        self._floor.account_changed(account.name)
 
         def pay() -> None:
+            now = self._floor.universe.by_id(instrument.con_id) or instrument
+            self._accrued.discard(key)
+            self._floor.effect(Save("dividend", key, None))
             account.accrued_dividend -= accrued
-            self._book_cash(account, number, instrument.currency, "dividend", instrument.symbol)
+            self._book_cash(account, Decimal(stored["amount"]), now.currency, "dividend", now.symbol)
 
-        return pay
+        self._floor.later(max(0, stored["due_ns"] - self._floor.now_ns), pay)
 
     def split(self, *, symbol: str, new: int, old: int = 1) -> None:
         """Split a stock, `new` shares for `old` ones; open orders are cancelled, fractions paid in cash."""

@@ -90,6 +90,8 @@ class Keeper:
             for holding in self._accounts[key].holdings.values():
                 if holding.quantity:
                     self._watch(holding.instrument)
+        elif kind == "dividend":
+            self._events.accrue(key, value)
         elif kind == "next_order_id":
             floor.sessions.next_order_ids[int(key)] = value["next"]
             self._saved_ids[int(key)] = value["next"]

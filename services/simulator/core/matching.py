@@ -1,10 +1,12 @@
 """Decide what an order trades when it arrives, when the quote changes, and when others trade.
 
 Invariants:
-1. No fill is worse than the limit, slippage included; a resting order fills at its limit.
+1. No fill is worse than the limit and the discretion beyond it, slippage included; a resting order fills at its limit,
+   or at the price within its discretion that it takes.
 2. Fills never exceed what is left of the order, nor what the market shows: size taken at a price is gone until the
    next quote, and a trade's size is shared in time order.
-3. A stop does nothing before it is triggered; a fill-or-kill order fills in whole or not at all.
+3. A stop does nothing before it is triggered; a fill-or-kill order fills in whole or not at all;
+   an order with a minimum quantity has no first fills of less than that together.
 
 The model: a marketable order takes the displayed size, then up to `DEPTH_LEVELS` further levels, one tick apart and
 as deep as the top; what is left waits for the next quote. A resting order stands behind the size displayed at its
@@ -77,6 +79,10 @@ class Working:
     is_resting: bool = False
     queue_ahead: float = 0.0
     all_or_none: bool = False
+    minimum: Decimal = Decimal(0)
+    """What the first fill must be at least; 0 once there was one."""
+    discretion: Decimal = Decimal(0)
+    """How far beyond its limit a limit order takes what is shown, without showing that it would."""
     peg: Decimal | None = None
     """Where a pegged order stands now; None until there was a quote."""
 
@@ -101,6 +107,19 @@ class Working:
         if self.order_type in PEGGED_TYPES:
             return self.peg
         return self.limit if self.order_type in LIMIT_TYPES else None
+
+    @property
+    def reach(self) -> Decimal | None:
+        """Return the worst price that the order takes, None for a market order."""
+        limit = self.effective_limit
+        return limit if limit is None else limit + self.discretion * self.side
+
+    @property
+    def least(self) -> Decimal:
+        """Return what has to trade at once for the order to trade at all."""
+        if self.tif == "FOK" or self.all_or_none:
+            return self.remaining
+        return min(self.minimum, self.remaining)
 
 
 def price_of(value: float) -> Decimal:
@@ -165,21 +184,23 @@ def take(order: Working, book: Book, tick: Decimal, model: Model = KIND) -> list
     """Let an active order trade against the displayed book; what it takes is gone from the book."""
     if order.waits_for_trigger or order.remaining <= 0 or book.is_halted:
         return []
-    limit = order.effective_limit
+    limit, reach = order.effective_limit, order.reach
     if order.is_pegged and limit is None:
         return []
-    levels = _levels(order, book, tick, limit, model)
-    needs_all = order.tif == "FOK" or order.all_or_none
-    if needs_all and sum((size for _, size, _ in levels), Decimal(0)) < order.remaining:
+    levels = _levels(order, book, tick, reach, model)
+    if order.least > 0 and sum((size for _, size, _ in levels), Decimal(0)) < order.least:
         return []
     fills: list[Fill] = []
     for price, size, is_top in levels:
         quantity = min(order.remaining, size)
         if quantity <= 0:
             break
-        paid = limit if order.is_resting and limit is not None else _slipped(order, price, tick, limit, model)
-        fills.append(Fill(quantity, paid, ADDED if order.is_resting else REMOVED))
+        if order.is_resting and limit is not None and (price - limit) * order.side <= 0:
+            fills.append(Fill(quantity, limit, ADDED))
+        else:
+            fills.append(Fill(quantity, _slipped(order, price, tick, reach, model), REMOVED))
         order.remaining -= quantity
+        order.minimum = Decimal(0)
         if is_top:
             _consume(book, order.side, float(quantity))
         if order.remaining <= 0:
@@ -272,7 +293,8 @@ def on_trade(order: Working, price: float, size_left: float, model: Model = KIND
     elif traded > limit if order.side > 0 else traded < limit:
         return None, size_left
     quantity = min(order.remaining, _part(size_left, size_left * model.participation))
-    if quantity <= 0 or (order.all_or_none and quantity < order.remaining):
+    if quantity <= 0 or quantity < order.least:
         return None, size_left
     order.remaining -= quantity
+    order.minimum = Decimal(0)
     return Fill(quantity, limit, ADDED), size_left - float(quantity)

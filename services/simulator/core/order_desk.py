@@ -195,6 +195,8 @@ class OrderDesk:
             trail_percent=order.trailing_percent if has_percent else None,
             limit_offset=order.lmt_price_offset,
             all_or_none=order.all_or_none,
+            minimum=Decimal(order.min_qty or 0),
+            discretion=order_rules.discretion_of(order),
         )
         return BrokerOrder(
             perm_id=self.book.next_perm_id(),

@@ -23,7 +23,7 @@ from services.simulator.core.market import MarketEvent, Trade
 from services.simulator.core.matching import Fill, check_trigger, on_trade, price_of, reprice, rest, take
 from services.simulator.core.order_book import OrderBook
 from services.simulator.core.order_hours import IGNORED_TEXT, OrderHours, ignores_outside_rth
-from services.simulator.core.order_rules import without_effect
+from services.simulator.core.order_rules import discretion_of, without_effect
 from services.simulator.core.order_voice import OrderVoice
 from services.simulator.core.orders import DONE, BrokerOrder
 from services.simulator.core.times import zoned_text
@@ -285,6 +285,8 @@ class OrderLife:
         working.tif = own.tif or "DAY"
         working.is_resting = False
         working.limit = own.lmt_price
+        working.minimum = Decimal(own.min_qty or 0) if not order.filled else ZERO
+        working.discretion = discretion_of(own)
         if own.order_type in ("TRAIL", "TRAIL LIMIT"):
             working.trail = own.aux_price if not (own.trailing_percent or ZERO) > 0 else None
         elif not working.is_triggered:

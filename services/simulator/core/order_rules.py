@@ -102,11 +102,21 @@ def without_effect(order: TwsOrder) -> tuple[str, ...]:
         f"algorithm {order.algo_strategy}": bool(order.algo_strategy),
         "scale": order.scale_init_level_size is not None and order.scale_init_level_size > 0,
         f"hedge {order.hedge_type}": bool(order.hedge_type),
-        "discretionary amount": order.discretionary_amt is not None and order.discretionary_amt > 0,
-        "minimum quantity": order.min_qty is not None and order.min_qty > 0,
+        "discretionary amount": (order.discretionary_amt or 0) > 0 and not discretion_of(order),
         "adjusted stop": order.trigger_price is not None and order.trigger_price > 0,
+        "cash quantity": order.cash_qty is not None and order.cash_qty > 0,
+        "volatility": order.volatility is not None and order.volatility > 0,
+        "duration": order.duration is not None and order.duration > 0,
+        "randomised size or price": order.randomize_size or order.randomize_price,
+        "active times": bool(order.active_start_time or order.active_stop_time),
     }
     return tuple(name for name, is_asked in asked.items() if is_asked)
+
+
+def discretion_of(order: TwsOrder) -> Decimal:
+    """Return how far beyond its limit an order may trade: limit orders alone have such a discretion here."""
+    amount = order.discretionary_amt or Decimal(0)
+    return amount if amount > 0 and normalised_type(order.order_type) == "LMT" else Decimal(0)
 
 
 def check_change(old: TwsOrder, new: TwsOrder, filled: Decimal) -> Complaint | None:

@@ -13,6 +13,7 @@ from services.simulator.core.combos import as_ordered
 from services.simulator.core.contracts import NotFound, Universe
 from services.simulator.core.executions import Execution
 from services.simulator.core.matching import Working
+from services.simulator.core.order_rules import discretion_of
 from services.simulator.core.orders import BrokerOrder
 from shared.tws.contract import TwsContract
 from shared.tws.requests import PlaceOrder, decode_request, encode_request
@@ -96,6 +97,8 @@ def order_from_dict(stored: dict[str, Any], universe: Universe) -> BrokerOrder |
             is_resting=parts["is_resting"],
             queue_ahead=parts["queue_ahead"],
             all_or_none=placed.order.all_or_none,
+            minimum=Decimal(placed.order.min_qty or 0) if not Decimal(stored["filled"]) else Decimal(0),
+            discretion=discretion_of(placed.order),
         ),
         **{name: stored[name] for name in _ORDER_FLAGS if name in stored},
     )

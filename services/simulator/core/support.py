@@ -17,7 +17,7 @@ REFUSED: dict[type, str] = dict.fromkeys(
 )
 LIMITS: dict[type, str] = {
     rq.ReqMktData: "no auction ticks, no exchanges for physicals; regulatory snapshots are plain and free",
-    rq.PlaceOrder: "algos, scales, hedges, adjusted stops work as plain orders, as 399 says; no advisors' groups (321)",
+    rq.PlaceOrder: "no algos, scales, hedges, adjusted stops: plain orders, as 399 says; no advisors' groups (321)",
     rq.CancelAccountSummary: "an unknown id is taken in silence: what TWS does then is not documented",
     rq.ReqMktDepth: "rows below the best quote are made up around it; not for options, indices and combinations",
     rq.ReqTickByTick: "not for options and combinations, as at IB; past ticks first (numberOfTicks) are one a second",

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from services.simulator.core.floor import Save
 from shared.errors import ConfigError
 
-ORDER_OF_KINDS = ("listing", "next_order_id", "order", "execution", "account")
+ORDER_OF_KINDS = ("listing", "next_order_id", "order", "execution", "account", "dividend")
 
 
 class Store:

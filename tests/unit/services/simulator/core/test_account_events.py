@@ -8,6 +8,7 @@ import pytest
 
 from services.simulator.core.commands import BadFault
 from services.simulator.core.contracts import Instrument
+from services.simulator.shell.store import ORDER_OF_KINDS
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.contract import TwsContract
@@ -106,6 +107,26 @@ def test_a_dividend_accrues_until_it_is_paid(exchange: Driver) -> None:
     assert exchange.engine.accounts[ACCOUNT].accrued_dividend == 25 and accrued
     exchange.run(61)
     assert cash(exchange) - before == 25 and exchange.engine.accounts[ACCOUNT].accrued_dividend == 0
+
+
+def test_a_dividend_accrued_when_the_exchange_stops_is_paid_after_it_opened_again(exchange: Driver) -> None:
+    bought(exchange)
+    before = cash(exchange)
+    exchange.fault("dividend", symbol="AAPL", amount="0.25", pay_after_s=60)
+    exchange.fault("dividend", symbol="AAPL", amount="0.25", pay_after_s=60)
+    exchange.fault("dividend", symbol="AAPL", amount="0.1", pay_after_s=3600)
+    second = Driver()
+    for kind in ORDER_OF_KINDS:
+        for (stored, key), value in exchange.saved.items():
+            if stored == kind:
+                second.engine.restore(kind, key, value)
+    account = second.engine.accounts[ACCOUNT]
+    assert account.accrued_dividend == 60 and cash(second) == before
+    second.run(61)
+    assert cash(second) - before == 50 and account.accrued_dividend == 10
+    due = {key: value for key, value in exchange.saved.items() if key[0] == "dividend"}
+    gone = {key for key, value in second.saved.items() if key[0] == "dividend" and value is None}
+    assert len(due) == 3 and len(gone) == 2 and gone < due.keys(), "what is paid is not stored any more"
 
 
 def test_a_split_changes_shares_and_prices_and_nothing_in_sum(exchange: Driver) -> None:

@@ -128,3 +128,37 @@ def test_the_mark_is_the_last_price_within_the_quote() -> None:
     assert shown.mark == pytest.approx(100.01)
     shown.on_trade(Trade(1, 0, 90.0, 1))
     assert shown.mark == 100.00
+
+
+def test_a_minimum_quantity_has_no_smaller_first_fill() -> None:
+    order = working(1, 2000, "100.02", minimum=Decimal(500))
+    assert take(order, book(size=300), CENT) == [] and order.remaining == 2000
+    assert take(order, book(size=500), CENT) == [Fill(Decimal(500), Decimal("100.02"), REMOVED)]
+    assert take(order, book(size=100), CENT) == [Fill(Decimal(100), Decimal("100.02"), REMOVED)], "the rest is free"
+
+
+def test_a_minimum_quantity_holds_for_trades_too() -> None:
+    order = working(1, 1000, "100.01", minimum=Decimal(400))
+    rest(order, book())
+    assert on_trade(order, 100.01, 399.0) == (None, 399.0)
+    assert on_trade(order, 100.01, 450.0) == (Fill(Decimal(450), Decimal("100.01"), ADDED), 0.0)
+    assert on_trade(order, 100.01, 1.0) == (Fill(Decimal(1), Decimal("100.01"), ADDED), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("discretion", "price"), [("0.00", None), ("0.01", None), ("0.02", "100.02"), ("0.05", "100.02")]
+)
+def test_a_discretion_takes_what_is_shown_beyond_the_limit(discretion: str, price: str | None) -> None:
+    order = working(1, 100, "100.00", discretion=Decimal(discretion))
+    rest(order, book())
+    expected = [] if price is None else [Fill(Decimal(100), Decimal(price), REMOVED)]
+    assert order.is_resting and take(order, book(), CENT) == expected
+
+
+def test_a_discretion_ends_what_slippage_costs_and_a_crossed_rest_still_pays_its_limit() -> None:
+    order = working(-1, 100, "100.03", discretion=Decimal("0.04"))
+    (sold,) = take(order, book(), CENT, Model(slippage_ticks=5))
+    assert sold.price == Decimal("99.99")
+    resting = working(-1, 100, "100.03", discretion=Decimal("0.04"))
+    rest(resting, book())
+    assert take(resting, book(100.05, 100.06), CENT) == [Fill(Decimal(100), Decimal("100.03"), ADDED)]

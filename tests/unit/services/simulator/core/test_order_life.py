@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -182,11 +183,41 @@ def test_what_has_no_effect_is_said(exchange: Driver) -> None:
     exchange.place(1, 1, placed)
     exchange.run()
     told = [each.text for each in exchange.got(1, rs.ErrorMessage) if each.code == 399]
-    assert [name in text for name, text in zip(("Adaptive", "hedge D", "discretionary", "minimum"), told, strict=True)]
+    assert [name in text for name, text in zip(("Adaptive", "hedge D", "discretionary"), told, strict=True)]
     assert all("no effect" in text for text in told) and exchange.statuses(1, 1)[-1] == "Filled"
     exchange.place(1, 2, order("BUY", 100))
     exchange.run()
     assert len([each for each in exchange.got(1, rs.ErrorMessage) if each.code == 399]) == len(told)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"cash_qty": Decimal(500)}, "cash quantity"),
+        ({"volatility": Decimal("0.3")}, "volatility"),
+        ({"duration": 60}, "duration"),
+        ({"randomize_price": True}, "randomised"),
+        ({"active_start_time": "20261123 10:00:00 US/Eastern"}, "active times"),
+    ],
+)
+def test_nothing_of_an_order_is_ignored_in_silence(exchange: Driver, fields: dict[str, Any], name: str) -> None:
+    exchange.place(1, 1, order("BUY", 100, **fields))
+    (told,) = [each.text for each in exchange.got(1, rs.ErrorMessage) if each.code == 399]
+    assert name in told
+
+
+def test_a_minimum_quantity_and_a_discretion_are_carried_out_also_after_a_restart(exchange: Driver) -> None:
+    exchange.place(1, 1, order("BUY", 100, "LMT", lmt_price="90", min_qty=60, discretionary_amt=Decimal("0.1")))
+    exchange.run()
+    assert not [each for each in exchange.got(1, rs.ErrorMessage) if each.code == 399]
+    second = restarted(exchange)
+    second.connect(1)
+    second.run()
+    second.quote(90.00, 90.08, ask_size=59)
+    assert second.truth()["orders"][-1]["filled"] == "0"
+    second.quote(90.00, 90.08, ask_size=60)
+    assert second.truth()["orders"][-1]["filled"] == "60"
+    assert second.engine.executions.all[-1].price == Decimal("90.08")
 
 
 def test_a_stop_may_be_triggered_by_the_quote(exchange: Driver) -> None:
