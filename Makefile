@@ -3,9 +3,9 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-PYTEST := $(BIN)/python -m pytest -m "not bench and not docker"
+PYTEST := $(BIN)/python -m pytest -m "not bench and not docker and not long"
 
-.PHONY: help demo test setup setup-dev peers fmt lint types imports check simulate mutants chaos drill handover bench up down doctor docs lock fuzz guide clean
+.PHONY: help demo test test-long setup setup-dev peers fmt lint types imports check simulate mutants chaos drill handover bench up down doctor docs lock fuzz guide clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -17,6 +17,9 @@ test: lint types imports peers ## everything that must hold before a commit: rul
 	$(PYTEST) -q -n $(JOBS) tests/unit tests/property tests/conformance tests/tidy
 	PYTHONHASHSEED=0 $(PYTEST) -q -n $(JOBS) tests/simulation
 	$(PYTEST) -q -n $(JOBS) --dist loadfile tests/integration
+
+test-long: setup-dev ## the tests that take half a minute and more each, one after the other
+	$(BIN)/python -m pytest -m long -q tests/integration
 
 check: lint types imports ## the fast part of `test`, for every save
 	$(PYTEST) -q -n $(JOBS) tests/unit tests/tidy

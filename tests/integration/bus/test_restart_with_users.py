@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from copilot_quant.local.redis_process import write_redis_config
 from shared.bus.acl import ROLES, acl_lines
@@ -23,6 +25,7 @@ from tests.support import Kind, available_kinds, eventually_sync, free_port, ser
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(60)]
 KEYS = Keys("paper")
 PASSWORDS = {role: f"secret-{role}" for role in ROLES}
+ONCE = Retry(NoBackoff(), 0)
 
 
 class Server:
@@ -88,7 +91,8 @@ async def test_what_scripts_wrote_is_there_after_a_restart(server: Server) -> No
 
 def test_the_default_user_can_do_nothing(server: Server) -> None:
     for username, password in ((None, None), (None, ""), ("default", "x")):
-        with redis.Redis(port=server.port, socket_timeout=5, username=username, password=password) as client:
+        client = redis.Redis(port=server.port, socket_timeout=5, retry=ONCE, username=username, password=password)
+        with client:
             with pytest.raises((redis.AuthenticationError, redis.ResponseError)):
                 client.get("cq:paper:identity")
             with pytest.raises((redis.AuthenticationError, redis.ResponseError)):

@@ -131,6 +131,7 @@ async def test_killed_leaders_lose_and_double_nothing(desk: Any, legs: Any, star
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
+@pytest.mark.long
 async def test_twenty_killed_leaders(desk: Any, legs: Any, start_gateway: Callable[..., Any]) -> None:
     result = await _kill_leaders(desk, legs, start_gateway, kills=20)
     print(result)

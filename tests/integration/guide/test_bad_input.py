@@ -15,7 +15,7 @@ import pytest
 from tests.integration.guide.conftest import Exchange
 from tests.support import ROOT, Spawner, clean_environment, free_port
 
-pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.long, pytest.mark.timeout(300)]
 CONNECT, DATA, LIVE = "test_ibkr_connection.py", "ibkr_live_data_example.py", "run_live_strategy.py"
 LIMIT_S = 150.0
 

@@ -60,7 +60,7 @@ async def main() -> None:
         engine.add_strategy(MyStrategy())
         print("engine", engine.connect())
         await asyncio.to_thread(engine.start, ["AAPL"])
-        while not engine.updates:
+        while engine.updates < 2:
             await asyncio.sleep(0.1)
         await asyncio.to_thread(engine.stop)
     counting.cancel()

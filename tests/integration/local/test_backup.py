@@ -62,6 +62,7 @@ async def buy(desk: Desk, quantity: int) -> str:
     return str(await eventually(done, START_S))
 
 
+@pytest.mark.long
 async def test_an_older_backup_starts_halted_and_sends_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.slow, pytest.m
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by their environment")
+@pytest.mark.long
 def test_a_new_strategy_trades_is_edited_and_stops_with_ctrl_c(spawn: Spawner, tmp_path: Path) -> None:
     marker, folder = f"cq-trial-{os.getpid()}", tmp_path / "tmp"
     folder.mkdir()

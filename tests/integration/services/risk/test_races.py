@@ -102,6 +102,7 @@ async def test_eight_processes_never_exceed_a_limit_and_always_use_it_up(
     assert {one.code for one in decisions} == {"", "RISK_POSITION_MAX"}
 
 
+@pytest.mark.long
 async def test_ten_thousand_intents_in_a_burst_lose_none_and_keep_their_order(
     market: Market, redis_server: RedisServer, deployment: str, spawn: Spawner, tmp_path: Path
 ) -> None:
