@@ -17,7 +17,7 @@ from copilot_quant.local.run_file import RunningSystem, read_run_file
 from tests.integration.local.test_demo import cq
 from tests.support import ROOT, Spawner, eventually_sync
 
-pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.long, pytest.mark.timeout(240)]
 CODE = """
 from pydantic import BaseModel
 from services.strategy.api import Side, Strategy
