@@ -205,8 +205,10 @@ async def _open(mode: Mode) -> tuple[Access, AsyncExitStack]:
             system = LocalSystem(options, Path.cwd())
             settings = BrokerSettings(_env_file=None, **dict(system.operator_env()))  # type: ignore[arg-type]
     resources = AsyncExitStack()
+    since_ns = 0
     try:
         if system is not None:
+            since_ns = SYSTEM_CLOCK.wall_ns()
             log.warning(
                 "no system runs here: starting one for this process (as `cq up`), %s account, broker %s:%s",
                 mode,
@@ -215,7 +217,7 @@ async def _open(mode: Mode) -> tuple[Access, AsyncExitStack]:
             )
             await asyncio.to_thread(_start, system)
         desk = await resources.enter_async_context(open_desk(settings, client_name="cq-front"))
-        await _until_ready(desk)
+        await _until_ready(desk, since_ns)
         if system is not None:
             if is_new:
                 await _resume_first_start(desk, mode)
@@ -272,8 +274,11 @@ def _reason(line: str) -> str:
     return "" if reason == "not connected yet" else reason
 
 
-async def _until_ready(desk: Desk) -> None:
+async def _until_ready(desk: Desk, since_ns: int) -> None:
     """Wait until a gateway leads with a READY link, risk and marketdata are ready, and account values are there.
+
+    Only processes count that began at `since_ns` or later: the last beats of a system that ended a moment ago may still
+    be in its Redis when the next one loads it.
 
     Raises:
         TimedOut: they are not; the sentence says what is missing.
@@ -284,7 +289,7 @@ async def _until_ready(desk: Desk) -> None:
     while True:
         missing = "Redis"
         try:
-            missing = await _missing(desk)
+            missing = await _missing(desk, since_ns)
         except BusUnavailable:
             failures += 1
             if failures > 20:
@@ -296,8 +301,8 @@ async def _until_ready(desk: Desk) -> None:
         await SYSTEM_CLOCK.sleep(0.1)
 
 
-async def _missing(desk: Desk) -> str:
-    rows = await desk.heartbeats()
+async def _missing(desk: Desk, since_ns: int) -> str:
+    rows = [row for row in await desk.heartbeats() if row["started_ns"] >= since_ns]
     leader = next((row for row in rows if row["service"] == "gateway" and row.get("role") == "leader"), None)
     if leader is None or leader.get("link") != "READY":
         return "a gateway that leads, connected to the broker"

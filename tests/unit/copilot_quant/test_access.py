@@ -27,7 +27,7 @@ def desk(bus: MemoryBus) -> Desk:
 
 
 async def beat(bus: MemoryBus, service: str, **more: object) -> None:
-    row = {"service": service, "instance": f"{service}-1", "ready": True, **more}
+    row = {"service": service, "instance": f"{service}-1", "ready": True, "started_ns": 5, **more}
     await bus.set_text(bus.keys.heartbeat(service, f"{service}-1"), json.dumps(row), expire_s=60)
 
 
@@ -36,16 +36,25 @@ async def test_it_is_ready_when_a_gateway_leads_and_all_are_there(
 ) -> None:
     monkeypatch.setattr(access, "READY_LIMIT_S", 0.2)
     with pytest.raises(TimedOut, match="a gateway that leads"):
-        await access._until_ready(desk)
+        await access._until_ready(desk, 0)
     await beat(bus, "gateway", role="leader", link="READY")
     await beat(bus, "risk")
     with pytest.raises(TimedOut, match="marketdata"):
-        await access._until_ready(desk)
+        await access._until_ready(desk, 0)
     await beat(bus, "marketdata")
     with pytest.raises(TimedOut, match="account"):
-        await access._until_ready(desk)
+        await access._until_ready(desk, 0)
     await bus.hash_set(bus.keys.account_values, {"NetLiquidation:USD": "1"})
-    await access._until_ready(desk)
+    await access._until_ready(desk, 0)
+
+
+async def test_the_last_beats_of_a_system_that_ended_are_not_this_ones(
+    bus: MemoryBus, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "READY_LIMIT_S", 0.2)
+    await beat(bus, "gateway", role="leader", link="READY")
+    with pytest.raises(TimedOut, match="a gateway that leads"):
+        await access._until_ready(desk, 6)
 
 
 async def acts(bus: MemoryBus) -> int:
