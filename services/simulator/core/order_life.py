@@ -22,8 +22,9 @@ from services.simulator.core.hours import Hours
 from services.simulator.core.market import MarketEvent, Trade
 from services.simulator.core.matching import Fill, check_trigger, on_trade, price_of, reprice, rest, take
 from services.simulator.core.order_book import OrderBook
+from services.simulator.core.order_fields import without_effect
 from services.simulator.core.order_hours import IGNORED_TEXT, OrderHours, ignores_outside_rth
-from services.simulator.core.order_rules import discretion_of, without_effect
+from services.simulator.core.order_rules import discretion_of
 from services.simulator.core.order_voice import OrderVoice
 from services.simulator.core.orders import DONE, BrokerOrder
 from services.simulator.core.times import zoned_text

@@ -96,23 +96,6 @@ def check_changed(order: TwsOrder, context: Context) -> Complaint | None:
     return check_prices(order, context) or _times(order, context) or _precautions(order, context)
 
 
-def without_effect(order: TwsOrder) -> tuple[str, ...]:
-    """Return what an order asks for that is not simulated; it works as if it had not, and its client is told (399)."""
-    asked = {
-        f"algorithm {order.algo_strategy}": bool(order.algo_strategy),
-        "scale": order.scale_init_level_size is not None and order.scale_init_level_size > 0,
-        f"hedge {order.hedge_type}": bool(order.hedge_type),
-        "discretionary amount": (order.discretionary_amt or 0) > 0 and not discretion_of(order),
-        "adjusted stop": order.trigger_price is not None and order.trigger_price > 0,
-        "cash quantity": order.cash_qty is not None and order.cash_qty > 0,
-        "volatility": order.volatility is not None and order.volatility > 0,
-        "duration": order.duration is not None and order.duration > 0,
-        "randomised size or price": order.randomize_size or order.randomize_price,
-        "active times": bool(order.active_start_time or order.active_stop_time),
-    }
-    return tuple(name for name, is_asked in asked.items() if is_asked)
-
-
 def discretion_of(order: TwsOrder) -> Decimal:
     """Return how far beyond its limit an order may trade: limit orders alone have such a discretion here."""
     amount = order.discretionary_amt or Decimal(0)

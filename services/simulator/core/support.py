@@ -6,6 +6,7 @@ sent stands in `NEVER_SENT`. Tests hold these against the routes and against wha
 
 from __future__ import annotations
 
+from services.simulator.core.order_fields import CARRIED_OUT, FOR_THE_RECORD, WITHOUT_EFFECT
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.versions import MAX_SUPPORTED, MIN_SUPPORTED, NEVER_SPOKEN
@@ -17,7 +18,7 @@ REFUSED: dict[type, str] = dict.fromkeys(
 )
 LIMITS: dict[type, str] = {
     rq.ReqMktData: "no auction ticks, no exchanges for physicals; regulatory snapshots are plain and free",
-    rq.PlaceOrder: "no algos, scales, hedges, adjusted stops: plain orders, as 399 says; no advisors' groups (321)",
+    rq.PlaceOrder: "some fields have no effect, and 399 says which (below); no advisors' groups (321)",
     rq.CancelAccountSummary: "an unknown id is taken in silence: what TWS does then is not documented",
     rq.ReqMktDepth: "rows below the best quote are made up around it; not for options, indices and combinations",
     rq.ReqTickByTick: "not for options and combinations, as at IB; past ticks first (numberOfTicks) are one a second",
@@ -89,4 +90,12 @@ def support_page() -> str:
         sent, text = response_support(cls)
         since = rs.RESPONSES.since(cls) or ""
         parts.append(f"| {rs.RESPONSES.message_id(cls)} | {cls.__name__} | {since} | {sent} | {text} |")
+    parts += [
+        "\n## Fields of an order\n",
+        "What is asked for without effect is told by a notice 399 on the order, which then works without it.\n",
+        "| field | what becomes of it |\n|---|---|",
+    ]
+    places = {name: "carried out" for name in CARRIED_OUT} | {name: "kept and shown again" for name in FOR_THE_RECORD}
+    places |= {name: f"no effect: 399 says *{what}*" for what, names in WITHOUT_EFFECT.items() for name in names}
+    parts += [f"| `{name}` | {places[name]} |" for name in sorted(places)]
     return "\n".join(parts) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,7 +41,21 @@ async def test_tour(simulators: Simulators, caplog: pytest.LogCaptureFixture) ->
             await asyncio.sleep(0.1)
     unexpected = [each for each in errors if each[0] not in (2104, 2106, 2158, 2152) and "cancelled" not in each[1]]
     assert unexpected == []
-    assert [each.getMessage() for each in caplog.records if "cancelled" not in each.getMessage()] == []
+    assert [each.getMessage() for each in caplog.records if not is_expected(each)] == []
+
+
+def is_expected(record: logging.LogRecord) -> bool:
+    """Say whether a line of ib_insync is about a cancel, its own slip in it included.
+
+    It empties its order book when it cancels one, and stumbles over an update that was on its way, from TWS too.
+    """
+    where = trace_of(record)
+    return "cancelled" in record.getMessage() or ("IndexError" in where and "updateMktDepth" in where)
+
+
+def trace_of(record: logging.LogRecord) -> str:
+    """Return where the exception of a line came from."""
+    return "".join(traceback.format_exception(record.exc_info[1])) if record.exc_info else ""
 
 
 async def live(ib: ib_insync.IB) -> None:

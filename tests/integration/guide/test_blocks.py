@@ -12,7 +12,7 @@ import pytest
 from tests.guide.extract import blocks_of
 from tests.support import ROOT, Spawner
 
-pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.long, pytest.mark.timeout(600)]
 GUIDE = ROOT / "docs" / "guide.md"
 BLOCKS = Path(__file__).with_name("blocks.md")
 EXPECTED = {
