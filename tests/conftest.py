@@ -15,7 +15,7 @@ from tests.support import SETTING_PREFIXES, Kind, RedisServer, ServerMissing, Sp
 # A failing example prints the blob that reproduces it; `derandomize` stays off so that CI keeps looking further.
 settings.register_profile("dev", max_examples=50, deadline=None, print_blob=True)
 settings.register_profile(
-    "ci", max_examples=100, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "ci", max_examples=50, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile(
     "soak", max_examples=10_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
