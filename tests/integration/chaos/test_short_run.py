@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import ROOT, clean_environment
 
-pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.long, pytest.mark.timeout(240)]
 
 
 @pytest.mark.skipif(shutil.which("redis-server") is None, reason="the Sentinels need a redis-server")
