@@ -6,15 +6,11 @@ Every mistake is one sentence with the file.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import re
-import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,7 +19,7 @@ from copilot_quant.backtest.guide import is_guide_shape, on_data_strategy
 from services.strategy.api import Strategy
 from services.strategy.core.history import checked_needs
 from services.strategy.core.sessions import Session, SessionRules
-from services.strategy.shell.loader import INTERVALS, MODULE_PREFIX, Declared, DeclaredUnit, load_strategies
+from services.strategy.shell.loader import INTERVALS, Declared, DeclaredUnit, execute_file, load_strategies
 from shared.errors import BadInput
 from shared.ids import UnitId
 
@@ -121,7 +117,9 @@ def _history(cls: type[Strategy], params: Any, where: str) -> tuple[tuple[str, i
 
 
 def _class_of(path: Path, wanted: str) -> type[Any]:
-    module = _module_of(path)
+    if not path.is_file():
+        raise BadInput(f"there is no file {path}")
+    module = execute_file(path)  # anew: a notebook's user edits it between two runs
     found = {
         name: value
         for name, value in vars(module).items()
@@ -138,23 +136,3 @@ def _class_of(path: Path, wanted: str) -> type[Any]:
 
 def _is_strategy(value: type[Any]) -> bool:
     return issubclass(value, Strategy) or is_guide_shape(value)
-
-
-def _module_of(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}")
-    name = f"{MODULE_PREFIX}{re.sub(r'[^0-9A-Za-z]', '_', str(path.resolve()))}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise BadInput(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as e:  # user code: it may raise anything
-        del sys.modules[name]
-        if isinstance(e, SyntaxError):
-            raise BadInput(f"{e.filename}:{e.lineno}: {e.msg}") from e
-        lines = [frame.lineno for frame in traceback.extract_tb(e.__traceback__) if frame.filename == str(path)]
-        raise BadInput(f"{path}:{lines[-1] if lines else '?'}: {type(e).__name__}: {e}") from e
-    return module

@@ -270,10 +270,16 @@ def import_file(file: Path) -> ModuleType:
     Raises:
         BadInput: it does not import; the sentence has file and line.
     """
-    module_name = f"{MODULE_PREFIX}{re.sub(r'[^0-9A-Za-z]', '_', str(file.resolve()))}"
-    module = sys.modules.get(module_name)
-    if module is not None:
-        return module
+    return sys.modules.get(_module_name(file)) or execute_file(file)
+
+
+def execute_file(file: Path) -> ModuleType:
+    """Return a strategy's file as a module, imported anew.
+
+    Raises:
+        BadInput: it does not import; the sentence has file and line.
+    """
+    module_name = _module_name(file)
     spec = importlib.util.spec_from_file_location(module_name, file)
     if spec is None or spec.loader is None:
         raise BadInput(f"{file} is no Python file")
@@ -285,6 +291,10 @@ def import_file(file: Path) -> ModuleType:
         del sys.modules[module_name]
         raise BadInput(_import_error(file, e)) from e
     return module
+
+
+def _module_name(file: Path) -> str:
+    return f"{MODULE_PREFIX}{re.sub(r'[^0-9A-Za-z]', '_', str(file.resolve()))}"
 
 
 def _import_error(file: Path, e: BaseException) -> str:
