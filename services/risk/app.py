@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 from services.risk.core.limits import RULES_VERSION, Limits
 from services.risk.settings import RiskSettings
+from services.risk.shell.deciding import Deciding
 from services.risk.shell.feed import Feed
 from services.risk.shell.flatten import FlattenDesk
 from services.risk.shell.intents import CancelReader, IntentReader
@@ -56,23 +57,10 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
 
     snapshots = Snapshots(bus, SYSTEM_CLOCK, feed, is_deciding=lambda: leadership.is_deciding)
 
-    watch = BreakerWatch(
-        bus,
-        SYSTEM_CLOCK,
-        feed,
-        lambda: intents.limits,
-        instance=settings.instance,
-        is_deciding=lambda: leadership.is_deciding,
+    deciding = Deciding(
+        bus, SYSTEM_CLOCK, feed, lambda: intents.limits, settings.instance, lambda: leadership.is_deciding
     )
-
-    flatten = FlattenDesk(
-        bus,
-        SYSTEM_CLOCK,
-        feed,
-        lambda: intents.limits,
-        instance=settings.instance,
-        is_deciding=lambda: leadership.is_deciding,
-    )
+    watch, flatten = BreakerWatch(deciding), FlattenDesk(deciding)
 
     def use(changed: Limits) -> None:
         intents.limits = changed

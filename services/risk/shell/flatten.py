@@ -7,14 +7,9 @@ restart: the request is in `control`, the rest is seen from the book.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from services.risk.core.closing import CancelOrder, CloseOrder, Closing, entries_of
-from services.risk.core.limits import Limits
-from services.risk.shell.feed import Feed
-from shared.bus.ports import Bus
-from shared.clock import NS_PER_S, Clock
-from shared.errors import OutcomeUnknown, Refused, TransientError
+from services.risk.shell.deciding import Deciding
+from shared.clock import NS_PER_S
 from shared.ids import intent_id
 from shared.logs import get_logger
 from shared.messages.orders import CancelRequest, Intent, OrderLeg, OrderType, TimeInForce
@@ -25,47 +20,22 @@ CANCEL_AGAIN_NS = 2 * NS_PER_S
 
 
 class FlattenDesk:
-    """Looks ten times a second whether something is to be cancelled or closed.
+    """Looks ten times a second whether something is to be cancelled or closed."""
 
-    Args:
-        limits: returns the limits in force.
-        is_deciding: whether this process leads and its book is complete.
-    """
-
-    def __init__(
-        self,
-        bus: Bus,
-        clock: Clock,
-        feed: Feed,
-        limits: Callable[[], Limits],
-        *,
-        instance: str,
-        is_deciding: Callable[[], bool],
-    ) -> None:
-        self._bus = bus
-        self._clock = clock
-        self._feed = feed
-        self._limits = limits
-        self._source = f"risk:{instance}"
-        self._is_deciding = is_deciding
+    def __init__(self, deciding: Deciding) -> None:
+        self._deciding = deciding
         self._closings: dict[str, Closing] = {}
         self._cancelled_ns: dict[str, int] = {}
         self._said: dict[int, str] = {}
         self._number = 0
 
     async def run(self) -> None:
-        """Look for ever; a bus that is away only delays."""
-        while True:
-            if self._is_deciding():
-                try:
-                    await self.look()
-                except (TransientError, OutcomeUnknown, Refused) as e:
-                    get_logger().warning("dependency.away", what="bus", error=str(e))
-            await self._clock.sleep(PERIOD_S)
+        """Look for ever."""
+        await self._deciding.again(self.look, PERIOD_S)
 
     async def look(self) -> None:
         """Ask once for what is due."""
-        book, now_ns = self._feed.book, self._clock.wall_ns()
+        book, now_ns = self._deciding.feed.book, self._deciding.clock.wall_ns()
         wanted = book.breakers.flattens
         for control_id in [one for one in self._closings if one not in {row.control_id for row in wanted}]:
             del self._closings[control_id]
@@ -75,7 +45,7 @@ class FlattenDesk:
                 closing = Closing(request.control_id, request.scope, request.who, request.reason)
                 self._closings[request.control_id] = closing
                 get_logger().warning("flatten.started", scope=request.scope, who=request.who, reason=request.reason)
-            for act in closing.step(book, self._limits(), now_ns):
+            for act in closing.step(book, self._deciding.limits(), now_ns):
                 if isinstance(act, CloseOrder):
                     await self._close(closing, act, now_ns)
                 else:
@@ -101,14 +71,14 @@ class FlattenDesk:
         self._cancelled_ns[act.intent_id] = now_ns
         request = CancelRequest(
             cancel_id=f"{act.intent_id}:{now_ns}", intent_id=act.intent_id, strategy=act.strategy,
-            account=self._feed.book.account, reason=reason, ts_init_ns=now_ns,
+            account=self._deciding.feed.book.account, reason=reason, ts_init_ns=now_ns,
         )  # fmt: skip
-        await self._bus.append(self._bus.keys.cancels, request, source=self._source)
+        await self._deciding.bus.append(self._deciding.bus.keys.cancels, request, source=self._deciding.source)
 
     async def _close(self, closing: Closing, act: CloseOrder, now_ns: int) -> None:
-        book = self._feed.book
+        book = self._deciding.feed.book
         info = book.contract(act.con_id).info
-        identity = await self._bus.hash_get_all(self._bus.keys.identity)
+        identity = await self._deciding.bus.hash_get_all(self._deciding.bus.keys.identity)
         self._number += 1
         name = intent_id(
             identity.get("id", b"").decode(), f"flatten:{closing.control_id}:{book.epoch}", self._number, act.con_id
@@ -123,5 +93,5 @@ class FlattenDesk:
             valid_until_ns=now_ns + VALID_NS, reason=f"flatten by {closing.who}: {closing.reason}", ts_init_ns=now_ns,
         )  # fmt: skip
         closing.closes[name] = None
-        await self._bus.append(self._bus.keys.intents, intent, source=self._source)
+        await self._deciding.bus.append(self._deciding.bus.keys.intents, intent, source=self._deciding.source)
         get_logger().warning("flatten.closing", intent_id=name, con_id=act.con_id, quantity=str(act.quantity))

@@ -7,14 +7,8 @@ finds the same trip does not ask again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from services.risk.core.limits import Limits
 from services.risk.core.tripping import note_own_profit, trip_account, trip_strategy
-from services.risk.shell.feed import Feed
-from shared.bus.ports import Bus
-from shared.clock import Clock
-from shared.errors import OutcomeUnknown, Refused, TransientError
+from services.risk.shell.deciding import Deciding
 from shared.logs import get_logger
 from shared.messages.control import Control, ControlAction
 
@@ -22,45 +16,20 @@ PERIOD_S = 0.25
 
 
 class BreakerWatch:
-    """Looks at every breaker four times a second.
+    """Looks at every breaker four times a second."""
 
-    Args:
-        limits: returns the limits in force.
-        is_deciding: whether this process leads and its book is complete.
-    """
-
-    def __init__(
-        self,
-        bus: Bus,
-        clock: Clock,
-        feed: Feed,
-        limits: Callable[[], Limits],
-        *,
-        instance: str,
-        is_deciding: Callable[[], bool],
-    ) -> None:
-        self._bus = bus
-        self._clock = clock
-        self._feed = feed
-        self._limits = limits
-        self._source = f"risk:{instance}"
-        self._is_deciding = is_deciding
+    def __init__(self, deciding: Deciding) -> None:
+        self._deciding = deciding
         self._said: set[str] = set()
         self._asked: set[str] = set()
 
     async def run(self) -> None:
-        """Look for ever; a bus that is away only delays what is asked for."""
-        while True:
-            if self._is_deciding():
-                try:
-                    await self.look()
-                except (TransientError, OutcomeUnknown, Refused) as e:
-                    get_logger().warning("dependency.away", what="bus", error=str(e))
-            await self._clock.sleep(PERIOD_S)
+        """Look for ever."""
+        await self._deciding.again(self.look, PERIOD_S)
 
     async def look(self) -> None:
         """Trip what has reason to, say it once, and ask for a halt or a flatten where a rung wants it."""
-        book, limits, now_ns = self._feed.book, self._limits(), self._clock.wall_ns()
+        book, limits, now_ns = self._deciding.feed.book, self._deciding.limits(), self._deciding.clock.wall_ns()
         book.advance(now_ns)
         note_own_profit(book, now_ns)
         trip_account(book, limits.base)
@@ -83,16 +52,16 @@ class BreakerWatch:
                 self._asked.add(name)
 
     async def _ask(self, action: ControlAction, scope: str, name: str, text: str) -> None:
-        started_ns = self._feed.book.activity.started_ns
+        started_ns = self._deciding.feed.book.activity.started_ns
         control = Control(
             control_id=f"breaker:{name}:{started_ns}" + ("" if action is ControlAction.HALT else f":{action}"),
             action=action,
             scope=scope,
             who=f"breaker {name}",
             reason=text,
-            ts_init_ns=self._clock.wall_ns(),
+            ts_init_ns=self._deciding.clock.wall_ns(),
         )
-        for entry in await self._bus.read_last(self._bus.keys.control, 100):
+        for entry in await self._deciding.bus.read_last(self._deciding.bus.keys.control, 100):
             if entry.fields.get(b"id") == control.control_id.encode():
                 return
-        await self._bus.append(self._bus.keys.control, control, source=self._source)
+        await self._deciding.bus.append(self._deciding.bus.keys.control, control, source=self._deciding.source)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from services.risk.core.breakers import Breakers, Trip
+from services.risk.shell.deciding import Deciding
 from services.risk.shell.feed import Feed
 from services.risk.shell.flatten import FlattenDesk
 from shared.bus.keys import Keys
@@ -24,10 +25,8 @@ class Scene:
         self.bus = MemoryBus(MemoryServer(), Keys("sim"))
         self.feed = Feed(self.bus, "DUSIM0001", SYSTEM_CLOCK, instance="r1")
         self.feed.book = ready_book()
-        self.desk = FlattenDesk(
-            self.bus, SYSTEM_CLOCK, self.feed, lambda: limits_with(market_slippage_percent=2), instance="r1",
-            is_deciding=lambda: True,
-        )  # fmt: skip
+        limits = limits_with(market_slippage_percent=2)
+        self.desk = FlattenDesk(Deciding(self.bus, SYSTEM_CLOCK, self.feed, lambda: limits, "r1", lambda: True))
 
     def control(self, action: ControlAction, scope: str = "account", name: str = "c1") -> None:
         self.feed.book.apply(Control(control_id=name, action=action, scope=scope, who="me", reason="drill"), NOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.risk.core.breakers import Trip
+from services.risk.shell.deciding import Deciding
 from services.risk.shell.feed import Feed
 from services.risk.shell.watch import BreakerWatch
 from shared.bus.keys import Keys
@@ -24,9 +25,7 @@ class Scene:
         self.watch = self.another()
 
     def another(self) -> BreakerWatch:
-        return BreakerWatch(
-            self.bus, SYSTEM_CLOCK, self.feed, lambda: self.limits, instance="r1", is_deciding=lambda: True
-        )
+        return BreakerWatch(Deciding(self.bus, SYSTEM_CLOCK, self.feed, lambda: self.limits, "r1", lambda: True))
 
     async def controls(self) -> list[Control]:
         entries = await self.bus.read_range(self.bus.keys.control)
