@@ -200,11 +200,11 @@ class BooksDesk:
 
     def accept(self, control: Control) -> None:
         """Take a person's word that a difference is right; the audit of it is the control itself."""
-        kind, _, text = control.scope.partition(":")
-        if kind != "contract" or not text.isdigit():
+        con_id = _con_id_of(control.scope)
+        if not con_id:
             get_logger().warning("books.accept_ignored", scope=control.scope, who=control.who)
             return
-        effects = self.books.accept(int(text), control.who, control.reason, given_wall_ns=control.ts_init_ns)
+        effects = self.books.accept(con_id, control.who, control.reason, given_wall_ns=control.ts_init_ns)
         if not effects:
             get_logger().warning("books.accept_ignored", scope=control.scope, who=control.who)
         self._carry_out(effects)
@@ -212,13 +212,12 @@ class BooksDesk:
 
     def assign(self, control: Control) -> None:
         """Move a quantity between owners because a person says so; it counts when `fills` is read back."""
-        kind, _, text = control.scope.partition(":")
         try:
             move = PositionMove.model_validate_json(control.text)
         except ValidationError as e:
             get_logger().warning("books.move_refused", scope=control.scope, who=control.who, text=str(e)[:200])
             return
-        con_id = int(text) if kind == "contract" and text.isdigit() else 0
+        con_id = _con_id_of(control.scope)
         refusal = self.books.why_not_move(con_id, move.taken_from, move.given_to, move.quantity)
         if refusal:
             get_logger().warning("books.move_refused", scope=control.scope, who=control.who, text=refusal)
@@ -238,13 +237,12 @@ class BooksDesk:
 
     def import_fills(self, control: Control) -> None:
         """Publish executions of IB's own report, where they explain what the books lack."""
-        kind, _, text = control.scope.partition(":")
         try:
             brought = FillImport.model_validate_json(control.text)
         except ValidationError as e:
             get_logger().warning("books.import_refused", scope=control.scope, who=control.who, text=str(e)[:200])
             return
-        con_id, desk = int(text) if kind == "contract" and text.isdigit() else 0, self._trading.desk
+        con_id, desk = _con_id_of(control.scope), self._trading.desk
         missing = missing_of(brought.fills, desk.book.is_published)
         refusal = why_not_import(missing, con_id, self.books.gap(con_id))
         if refusal:
@@ -299,3 +297,9 @@ class BooksDesk:
                 expected=effect.expected, reported=effect.reported, text=effect.text,
             ),
         )  # fmt: skip
+
+
+def _con_id_of(scope: str) -> int:
+    """Return the conId of the scope `contract:<conId>`, 0 of any other."""
+    kind, _, text = scope.partition(":")
+    return int(text) if kind == "contract" and text.isdigit() else 0
