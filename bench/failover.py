@@ -45,7 +45,7 @@ from shared.messages.market import ContractInfo
 from shared.messages.orders import Intent, OrderLeg, OrderType, Side
 from shared.settings import BrokerSettings, load_settings
 from tests.chaos.run import until_ready
-from tests.chaos.system import ACCOUNT, DEPLOYMENT, ChaosSystem
+from tests.chaos.system import ACCOUNT, ChaosSystem
 
 DATA, REPORT, PICTURE = (Path(__file__).parent / f"failover.{kind}" for kind in ("json", "md", "svg"))
 ORDERS_PER_S = 10.0
@@ -237,10 +237,7 @@ async def measure(kinds: list[str], times: int, told: Callable[[Sample], None]) 
     system = ChaosSystem(seed=7, tick_rate=20.0)
     try:
         await system.start()
-        os.environ.update({
-            "CQ_MODE": "sim", "CQ_DEPLOYMENT": DEPLOYMENT, "IB_SIM_ACCOUNT": ACCOUNT, "CQ_ENV_FILE": "",
-            "REDIS_URL": system.operator_url(),
-        })  # fmt: skip
+        os.environ.update(system.operator_env())
         settings = load_settings(BrokerSettings)
         async with open_desk(settings, client_name="cq-bench") as desk, aiohttp.ClientSession() as http:
             await until_ready(desk, 180.0)

@@ -34,6 +34,7 @@ from shared.messages.orders import Fill, Intent
 from shared.settings import BrokerSettings, load_settings
 from tests.chaos.handover_checker import Account, HandoverChecker
 from tests.chaos.pool import WorkerPool
+from tests.chaos.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 TOTALS = ROOT / ".cache" / "handover.json"
@@ -211,19 +212,6 @@ def strategies_file(folder: Path) -> Path:
     return file
 
 
-async def _until(what: str, limit_s: float, look: Callable[[], object]) -> None:
-    deadline = time.monotonic() + limit_s
-    while True:
-        found = look()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not happen within {limit_s:g} s")
-        await asyncio.sleep(0.1)
-
-
 async def _all_began(checker: HandoverChecker) -> bool:
     return not checker.without_beginning
 
@@ -246,7 +234,7 @@ async def _settle(system: LocalSystem, desk: Desk, reader: StreamReader, checker
     await asyncio.to_thread(system.supervisor.stop_process, "gateway-1")
     behind: dict[str, str] = {}
     try:
-        await _until("reading to the end", SETTLE_LIMIT_S, partial(_is_caught_up, desk, units, behind))
+        await until("reading to the end", SETTLE_LIMIT_S, partial(_is_caught_up, desk, units, behind))
     except TimeoutError:
         for unit, where in behind.items():
             checker.wrong.append(f"{unit} does not read to the end: {where}")
@@ -280,11 +268,11 @@ async def run(seconds: float, seed: int, *, keep: bool, tell: Callable[[str], No
         async with open_desk(load_settings(BrokerSettings), client_name="cq-drill") as desk:
             for name in ("w1", "w2"):
                 pool.start(name)
-            await _until("contracts", START_LIMIT_S, partial(_all_known, desk))
+            await until("contracts", START_LIMIT_S, partial(_all_known, desk))
             checker = HandoverChecker(await _contracts(desk), EVERY, "witness")
             reader = StreamReader(desk, checker)
             reading = asyncio.create_task(reader.run())
-            await _until("the units' beginning", START_LIMIT_S, partial(_all_began, checker))
+            await until("the units' beginning", START_LIMIT_S, partial(_all_began, checker))
             tell(f"seed {seed}: {len(SYMBOLS)} units run")
             begun = time.monotonic()
             await Drill(pool, seed, report).run(seconds, tell)

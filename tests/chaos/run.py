@@ -35,7 +35,7 @@ from tests.chaos.orders import OrderSource
 from tests.chaos.recorder import Recorder, Seen, read_all
 from tests.chaos.report import Report
 from tests.chaos.schedule import LEASE_S, Fault, draw
-from tests.chaos.system import ACCOUNT, DEPLOYMENT, ChaosSystem
+from tests.chaos.system import ACCOUNT, ChaosSystem
 from tests.chaos.timeline import Bar
 from tests.chaos.timeline import draw as draw_picture
 
@@ -226,10 +226,7 @@ async def run(options: argparse.Namespace, command: str) -> Report:
     folder = options.folder or FOLDER / f"seed-{options.seed}"
     try:
         await system.start()
-        os.environ.update({
-            "CQ_MODE": "sim", "CQ_DEPLOYMENT": DEPLOYMENT, "IB_SIM_ACCOUNT": ACCOUNT, "CQ_ENV_FILE": "",
-            "REDIS_URL": system.operator_url(),
-        })  # fmt: skip
+        os.environ.update(system.operator_env())
         async with open_desk(load_settings(BrokerSettings), client_name="cq-chaos") as desk:
             drill = Drill(system, desk, faults, seed=options.seed, rate_per_s=options.rate)
             picture = await drill.run(report)

@@ -105,9 +105,12 @@ class ChaosSystem:
         )  # fmt: skip
         self.supervisor: Supervisor
 
-    def operator_url(self) -> str:
-        """Return the operator's address of Redis."""
-        return self.servers.url("operator", self._passwords["operator"])
+    def operator_env(self) -> dict[str, str]:
+        """Return the settings of an operator's process."""
+        return {
+            "CQ_MODE": "sim", "CQ_DEPLOYMENT": DEPLOYMENT, "IB_SIM_ACCOUNT": ACCOUNT, "CQ_ENV_FILE": "",
+            "REDIS_URL": self.servers.url("operator", self._passwords["operator"]),
+        }  # fmt: skip
 
     @property
     def simulator_http(self) -> str:

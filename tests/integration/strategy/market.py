@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from shared.bus.keys import Keys
 from shared.bus.ports import Bus, LeaseToken
@@ -122,6 +124,12 @@ class Market:
             batches.setdefault(self.bus.keys.partition(con_id), []).append(pack_ticks([tick]))
         packed = [(partition, b"".join(bodies)) for partition, bodies in batches.items()]
         await self.bus.publish_ticks(self.token, packed, source="test")
+
+
+async def rows_of(market: Market) -> dict[str, dict[str, Any]]:
+    """Return what workers write about their units."""
+    stored = await market.bus.hash_get_all(market.bus.keys.strategies)
+    return {unit: json.loads(text) for unit, text in stored.items()}
 
 
 def strategies_file(folder: Path, tables: str) -> Path:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -20,7 +18,7 @@ from copilot_quant.desk import Desk
 from shared.messages.codec import encode_body
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Fill, Side
-from tests.integration.strategy.market import Market, contract_of, intents_of, strategies_file, worker_env
+from tests.integration.strategy.market import Market, contract_of, intents_of, rows_of, strategies_file, worker_env
 from tests.support import ROOT, Spawner, clean_environment, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(120)]
@@ -38,19 +36,6 @@ class = "{cls}"
 contracts = ["C1003"]
 isolated = {isolated}
 """
-
-
-@pytest.fixture
-async def market(redis_url: str, deployment: str) -> AsyncIterator[Market]:
-    market = Market(redis_url, deployment, CON_IDS)
-    await market.open()
-    yield market
-    await market.bus.close()
-
-
-async def rows_of(market: Market) -> dict[str, dict[str, Any]]:
-    stored = await market.bus.hash_get_all(market.bus.keys.strategies)
-    return {unit: json.loads(text) for unit, text in stored.items()}
 
 
 async def until(market: Market, condition: Any, timeout_s: float = 30.0) -> None:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.strategy.market import Market, intents_of, strategies_file, worker_env
+from tests.integration.strategy.market import Market, intents_of, rows_of, strategies_file, worker_env
 from tests.support import ROOT, Spawner, clean_environment, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(120)]
@@ -23,14 +22,6 @@ file = "mine.py"
 class = "Counter"
 contracts = {[f"C{con_id}" for con_id in CON_IDS]}
 """
-
-
-@pytest.fixture
-async def market(redis_url: str, deployment: str) -> AsyncIterator[Market]:
-    market = Market(redis_url, deployment, CON_IDS)
-    await market.open()
-    yield market
-    await market.bus.close()
 
 
 @pytest.fixture
@@ -54,11 +45,6 @@ async def cq(redis_url: str, deployment: str, market: Market) -> Callable[..., A
     return call
 
 
-async def rows(market: Market) -> dict[str, dict[str, Any]]:
-    stored = await market.bus.hash_get_all(market.bus.keys.strategies)
-    return {unit: json.loads(text) for unit, text in stored.items()}
-
-
 async def all_sent_once(market: Market) -> bool:
     await market.reject_all()
     found = await intents_of(market.bus)
@@ -75,16 +61,16 @@ async def test_a_unit_moves_on_demand_and_changed_code_takes_over_where_the_old_
         spawn("services.strategy", env=worker_env(redis_url, deployment, name, path), name=name)
 
     async def spread() -> bool:
-        found = await rows(market)
+        found = await rows_of(market)
         states = [row["state"] for row in found.values()]
         return states == ["running"] * len(CON_IDS) and {row["owner"] for row in found.values()} == {"w1", "w2"}
 
     await eventually(spread, 30.0)
-    owner = (await rows(market))["counter/C1001"]["owner"]
+    owner = (await rows_of(market))["counter/C1001"]["owner"]
     other = {"w1": "w2", "w2": "w1"}[owner]
     moved = await cq("move", "counter/C1001", other)
     assert moved.returncode == 0, moved.stderr
-    assert (await rows(market))["counter/C1001"]["owner"] == other
+    assert (await rows_of(market))["counter/C1001"]["owner"] == other
     await eventually(lambda: all_sent_once(market), 20.0)
 
     mistaken = await cq("move", "counter/C1001", "w9", quotes=False)
@@ -119,14 +105,14 @@ async def test_a_paused_strategy_orders_nothing_until_it_is_resumed(
     spawn("services.strategy", env=worker_env(redis_url, deployment, "w1", path), name="w1")
 
     async def running() -> bool:
-        return [row["state"] for row in (await rows(market)).values()] == ["running"] * len(CON_IDS)
+        return [row["state"] for row in (await rows_of(market)).values()] == ["running"] * len(CON_IDS)
 
     await eventually(running, 30.0)
     await market.quote_all()
     await eventually(lambda: all_sent_once(market), 20.0)
     paused = await cq("pause", "counter", "--reason", "lunch", quotes=False)
     assert paused.returncode == 0, paused.stderr
-    assert all("lunch" in row["paused"] for row in (await rows(market)).values())
+    assert all("lunch" in row["paused"] for row in (await rows_of(market)).values())
     before = await intents_of(market.bus)
     for _ in range(20):
         await market.quote_all()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.errors import BusUnavailable, OutcomeUnknown
-from tests.integration.strategy.market import Market, intents_of, strategies_file, worker_env
+from tests.integration.strategy.market import Market, intents_of, rows_of, strategies_file, worker_env
 from tests.support import RedisServer, Spawner, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(90)]
@@ -23,19 +22,6 @@ file = "mine.py"
 class = "Counter"
 contracts = {[f"C{con_id}" for con_id in CON_IDS]}
 """
-
-
-@pytest.fixture
-async def market(redis_url: str, deployment: str) -> AsyncIterator[Market]:
-    market = Market(redis_url, deployment, CON_IDS)
-    await market.open()
-    yield market
-    await market.bus.close()
-
-
-async def rows_of(market: Market) -> dict[str, dict[str, Any]]:
-    stored = await market.bus.hash_get_all(market.bus.keys.strategies)
-    return {unit: json.loads(text) for unit, text in stored.items()}
 
 
 async def owners(market: Market) -> set[str]:
