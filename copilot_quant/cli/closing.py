@@ -9,12 +9,11 @@ import typer
 
 from copilot_quant.cli.limits import in_force
 from copilot_quant.cli.output import JsonOption, console
-from copilot_quant.cli.session import with_desk
+from copilot_quant.cli.session import until, with_desk
 from copilot_quant.cli.trading import YesOption, show_result
 from copilot_quant.desk import Desk, OrderResult, OrderTicket
 from services.risk.settings import RiskSettings
-from shared.clock import NS_PER_S, SYSTEM_CLOCK
-from shared.errors import BadInput, Refused, TimedOut
+from shared.errors import BadInput, Refused
 from shared.ids import MANUAL
 from shared.messages.account import PositionReport
 from shared.messages.market import ContractInfo
@@ -80,11 +79,12 @@ async def _cancel_exits(desk: Desk, info: ContractInfo, side: Side, strategy: st
     exits = await _exits(desk, info, side, strategy)
     for event in exits:
         await desk.cancel(event.intent_id, leg=event.leg, reason="cq close")
-    deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(CANCEL_LIMIT_S * NS_PER_S)
-    while await _exits(desk, info, side, strategy):
-        if SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
-            raise TimedOut(f"{info.name}: its exits are still working, so closing could open the other side: try again")
-        await SYSTEM_CLOCK.sleep(0.05)
+
+    async def are_gone() -> bool:
+        return not await _exits(desk, info, side, strategy)
+
+    otherwise = f"{info.name}: its exits are still working, so closing could open the other side: try again"
+    await until(are_gone, CANCEL_LIMIT_S, otherwise, every_s=0.05)
 
 
 async def _exits(desk: Desk, info: ContractInfo, side: Side, strategy: str) -> list[OrderEvent]:

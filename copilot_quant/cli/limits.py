@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from copilot_quant.cli.output import JsonOption, console, print_json, print_table
-from copilot_quant.cli.session import is_live, operator_settings, with_desk
+from copilot_quant.cli.session import is_live, operator_settings, until, with_desk
 from copilot_quant.desk import Desk
 from services.risk.core.ceiling import above_ceiling, differences
 from services.risk.core.limits import RULES_VERSION, Limits
@@ -20,8 +20,7 @@ from services.risk.core.limits_file import ALL_LIMITS, as_text, parse_limits
 from services.risk.core.profiles import PROFILES, staged
 from services.risk.core.rules import RULES
 from services.risk.settings import RiskSettings
-from shared.clock import NS_PER_S, SYSTEM_CLOCK
-from shared.errors import ConfigError, ExitCode, Refused, TimedOut
+from shared.errors import ConfigError, ExitCode, Refused
 from shared.messages.control import ControlAction
 from shared.settings import BrokerSettings, load_settings
 
@@ -200,10 +199,12 @@ async def _asked(desk: Desk, draft: Draft, changes: list[str], reason: str) -> d
     act = await desk.control(
         ControlAction.LIMITS, who=getpass.getuser(), reason=reason, text=draft.text, changes=tuple(changes)
     )
-    deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(ANSWER_S * NS_PER_S)
-    while SYSTEM_CLOCK.monotonic_ns() < deadline_ns:
+
+    async def answered() -> dict[str, str] | None:
         shown = {name: value.decode() for name, value in (await desk.bus.hash_get_all(desk.keys.limits)).items()}
-        if shown.get("control_id") == act.control_id:
-            return {name: shown.get(name, "") for name in ("answer", "mistakes", "changes", "profile")}
-        await SYSTEM_CLOCK.sleep(0.1)
-    raise TimedOut("no risk service has answered: the change is in `control`, and taken when one leads")
+        if shown.get("control_id") != act.control_id:
+            return None
+        return {name: shown.get(name, "") for name in ("answer", "mistakes", "changes", "profile")}
+
+    otherwise = "no risk service has answered: the change is in `control`, and taken when one leads"
+    return await until(answered, ANSWER_S, otherwise)

@@ -10,10 +10,9 @@ from typing import Annotated
 import typer
 
 from copilot_quant.cli.output import JsonOption, console, print_json, print_rows
-from copilot_quant.cli.session import with_desk
+from copilot_quant.cli.session import until, with_desk
 from copilot_quant.desk import Desk
-from shared.clock import SYSTEM_CLOCK
-from shared.errors import BadInput, Refused, TimedOut
+from shared.errors import BadInput, Refused
 from shared.ids import UNASSIGNED
 from shared.messages.account import PositionReport
 from shared.messages.control import ControlAction, PositionMove
@@ -161,8 +160,7 @@ def _share(report: PositionReport, owner: str) -> Decimal:
 
 
 async def _until_moved(desk: Desk, info: ContractInfo, taker: str, before: Decimal) -> None:
-    for _ in range(int(_LIMIT_S / 0.1)):
-        if _share(await _report(desk, info), taker) != before:
-            return
-        await SYSTEM_CLOCK.sleep(0.1)
-    raise TimedOut(f"no leading gateway has moved it within {_LIMIT_S:g} s: look at cq positions")
+    async def has_moved() -> bool:
+        return _share(await _report(desk, info), taker) != before
+
+    await until(has_moved, _LIMIT_S, f"no leading gateway has moved it within {_LIMIT_S:g} s: look at cq positions")

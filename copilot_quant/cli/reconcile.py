@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from copilot_quant.cli.output import JsonOption, console, print_json, print_rows
-from copilot_quant.cli.session import with_desk
+from copilot_quant.cli.session import until, with_desk
 from copilot_quant.desk import Desk
-from shared.clock import SYSTEM_CLOCK, iso_utc
-from shared.errors import BadInput, Refused, TimedOut
+from shared.clock import iso_utc
+from shared.errors import BadInput, Refused
 from shared.messages import decode_fields
 from shared.messages.account import BookMove, Unexplained
 from shared.messages.control import ControlAction
@@ -20,6 +20,7 @@ from shared.settings import BrokerSettings
 
 reconcile_app = typer.Typer(help="What of the broker's positions no execution explains.", no_args_is_help=True)
 _LOOK_BACK = 5000
+_LIMIT_S = 10.0
 
 
 def add_to(app: typer.Typer) -> None:
@@ -100,11 +101,14 @@ def accept(
             raise Refused("GATEWAY_NOTHING_UNEXPLAINED", f"the books of {info.name} add up: there is nothing to accept")
         scope = f"contract:{info.con_id}"
         await desk.control(ControlAction.ACCEPT_POSITION, who=getpass.getuser(), reason=reason, scope=scope)
-        for _attempt in range(100):
-            if not await _unexplained(desk, info.con_id):
-                return {"contract": info.name, "accepted": str(before), "reason": reason}
-            await SYSTEM_CLOCK.sleep(0.1)
-        raise TimedOut("no leading gateway has taken it within 10 s: look at cq positions")
+
+        async def is_explained() -> bool:
+            return not await _unexplained(desk, info.con_id)
+
+        await until(
+            is_explained, _LIMIT_S, f"no leading gateway has taken it within {_LIMIT_S:g} s: look at cq positions"
+        )
+        return {"contract": info.name, "accepted": str(before), "reason": reason}
 
     done = with_desk(act)
     if as_json:

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from copilot_quant.desk import Desk, open_desk
 from copilot_quant.local.run_file import RunningSystem, read_run_file
+from shared.clock import NS_PER_S, SYSTEM_CLOCK
+from shared.errors import TimedOut
 from shared.settings import BrokerSettings, Mode, load_settings
 
 T = TypeVar("T")
@@ -41,6 +43,20 @@ def with_desk(act: Callable[[Desk, BrokerSettings], Awaitable[T]]) -> T:
             return await act(desk, settings)
 
     return asyncio.run(run())
+
+
+async def until(look: Callable[[], Awaitable[T | None]], limit_s: float, otherwise: str, *, every_s: float = 0.1) -> T:
+    """Return the first true answer of `look`.
+
+    Raises:
+        TimedOut: there is none within `limit_s`; the sentence is `otherwise`.
+    """
+    deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(limit_s * NS_PER_S)
+    while not (found := await look()):
+        if SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
+            raise TimedOut(otherwise)
+        await SYSTEM_CLOCK.sleep(every_s)
+    return found
 
 
 def is_live(settings: BrokerSettings) -> bool:

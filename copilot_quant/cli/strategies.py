@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 
 from copilot_quant.cli.output import JsonOption, console, print_json, print_table
-from copilot_quant.cli.session import with_desk
+from copilot_quant.cli.session import until, with_desk
 from copilot_quant.desk import Desk
 from copilot_quant.local.unit_rows import rows_of
-from shared.clock import NS_PER_S, SYSTEM_CLOCK, random_token
-from shared.errors import BadInput, TimedOut
+from shared.clock import random_token
+from shared.errors import BadInput
 from shared.messages.control import ControlAction
 from shared.settings import BrokerSettings
 
@@ -140,8 +140,8 @@ async def _until(desk: Desk, otherwise: str, holds: Callable[[dict[str, Any]], b
     Raises:
         TimedOut: it does not within ten seconds.
     """
-    deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(WAIT_S * NS_PER_S)
-    while not all(holds(row) for row in await rows_of(desk)):
-        if SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
-            raise TimedOut(f"{otherwise} within {WAIT_S:g} s: `cq strategies` shows what they do")
-        await SYSTEM_CLOCK.sleep(0.1)
+
+    async def all_hold() -> bool:
+        return all(holds(row) for row in await rows_of(desk))
+
+    await until(all_hold, WAIT_S, f"{otherwise} within {WAIT_S:g} s: `cq strategies` shows what they do")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from copilot_quant.cli.session import is_live, operator_settings, running_system, with_desk
+from copilot_quant.cli.session import is_live, operator_settings, running_system, until, with_desk
 from copilot_quant.desk import Desk
 from copilot_quant.local.run_file import RunningSystem, write_run_file
-from shared.errors import ConfigError
+from shared.errors import ConfigError, TimedOut
 from shared.settings import BrokerSettings, Mode
 from tests.fakes import fake_redis
 
@@ -57,3 +57,18 @@ def test_an_act_gets_a_desk_on_the_bus_and_its_answer_is_returned(
 
     with fake_redis():
         assert with_desk(act) == {"stage": "none"}
+
+
+async def test_a_wait_ends_with_the_first_true_answer_or_with_its_sentence() -> None:
+    answers = iter([None, "", "here"])
+
+    async def look() -> str | None:
+        return next(answers)
+
+    assert await until(look, 5.0, "never", every_s=0.0) == "here"
+
+    async def nothing() -> bool:
+        return False
+
+    with pytest.raises(TimedOut, match="nobody came"):
+        await until(nothing, 0.0, "nobody came", every_s=0.0)
