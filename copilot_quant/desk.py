@@ -7,11 +7,11 @@ snapshots. Every wait has a limit.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
 from shared.bar_sizes import parse_bar_size
 from shared.bus.keys import Keys
@@ -54,7 +54,6 @@ from shared.messages.requests import (
 )
 from shared.settings import BrokerSettings
 
-M = TypeVar("M", bound=Message)
 VALID_MARKET_S = 5.0
 VALID_OTHER_S = 30.0
 WATCH_S = 60
@@ -217,27 +216,20 @@ class Desk:
 
     async def fills(self) -> list[Fill]:
         """Return the retained executions, corrections in place of what they correct, oldest first."""
-        latest: dict[str, Fill] = {}
-        for fill in await self.fills_with_repeats():
-            known = latest.get(fill.exec_stem)
-            if known is None or fill.revision > known.revision:
-                latest[fill.exec_stem] = fill
-        return sorted(latest.values(), key=lambda fill: fill.ts_event_ns)
+        return _corrected(await self.fills_with_repeats())
 
     async def fills_with_repeats(self) -> list[Fill]:
         """Return every retained entry of `fills` that is an execution, as written: what a checker counts."""
-        return await self._in_fills(Fill)
+        return [message for message in await self._in_fills() if isinstance(message, Fill)]
 
-    async def _in_fills(self, kind: type[M]) -> list[M]:
-        """Return every retained entry of `fills` of one kind."""
-        found: list[M] = []
+    async def _in_fills(self) -> list[Message]:
+        """Return every retained entry of `fills` that can be read."""
+        found: list[Message] = []
         for entry in await self.bus.read_range(self.keys.fills):
             try:
-                message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
+                found.append(decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message)
             except BadInput:
                 continue  # its reader dead-letters it; here it can only not be shown
-            if isinstance(message, kind):
-                found.append(message)
         return found
 
     async def strategy_positions(self, strategy: str) -> dict[int, Decimal]:
@@ -247,8 +239,11 @@ class Desk:
 
     async def owned_positions(self) -> dict[tuple[str, int], Decimal]:
         """Return signed shares by strategy and conId: retained fills and what people moved; flat ones are left out."""
-        changes = [(fill.strategy, fill.con_id, fill.side.sign * fill.quantity) for fill in await self.fills()]
-        for move in {move.move_id: move for move in await self._in_fills(BookMove)}.values():
+        entries = await self._in_fills()
+        fills = _corrected([entry for entry in entries if isinstance(entry, Fill)])
+        moves = {entry.move_id: entry for entry in entries if isinstance(entry, BookMove)}
+        changes = [(fill.strategy, fill.con_id, fill.side.sign * fill.quantity) for fill in fills]
+        for move in moves.values():
             changes += [(move.strategy, move.con_id, move.quantity), (move.taken_from, move.con_id, -move.quantity)]
         owned: dict[tuple[str, int], Decimal] = {}
         for owner, con_id, change in changes:
@@ -575,6 +570,16 @@ class Desk:
 
 _ENDED = frozenset(state.value for state in OrderState if state.is_final)
 _CONFIRMED = frozenset(state.value for state in SETTLED)
+
+
+def _corrected(fills: Iterable[Fill]) -> list[Fill]:
+    """Return executions once each, the latest correction of each, oldest first."""
+    latest: dict[str, Fill] = {}
+    for fill in fills:
+        known = latest.get(fill.exec_stem)
+        if known is None or fill.revision > known.revision:
+            latest[fill.exec_stem] = fill
+    return sorted(latest.values(), key=lambda fill: fill.ts_event_ns)
 
 
 def _advance(result: OrderResult, message: Message, events: tuple[Message, ...], leg: int) -> OrderResult:

@@ -175,7 +175,7 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleB
     if is_reducing is not None:
         contract = book.contracts[intent.con_id]
         return _approved(intent, book, now_ns, contract.terms[intent.strategy].rates, (), is_reducing)
-    return decide_by_rules(intent, book, limits, now_ns, rules)
+    return _by_rules(intent, book, limits, now_ns, rules)
 
 
 def _bring_up(book: Book, limits: Limits, now_ns: int) -> None:
@@ -192,6 +192,10 @@ def _bring_up(book: Book, limits: Limits, now_ns: int) -> None:
 def decide_by_rules(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleBook = RULE_BOOK) -> Verdict:
     """Evaluate every rule by itself; as `decide`, for all that the quick proof does not cover."""
     _bring_up(book, limits, now_ns)
+    return _by_rules(intent, book, limits, now_ns, rules)
+
+
+def _by_rules(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleBook) -> Verdict:
     case = Case(intent, book, limits, now_ns)
     trip_strategy(book, intent.strategy, case.limits, now_ns)
     if book.breakers.trips:
