@@ -17,9 +17,10 @@ import threading
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from copilot_quant.background import BACKGROUND
+from copilot_quant.connecting import Connecting
 from copilot_quant.desk import Desk, open_desk
 from copilot_quant.front_settings import (
     CURE,
@@ -70,37 +71,15 @@ class Access:
         return BACKGROUND.run(work, limit_s=limit_s)
 
 
-class Joined:
+class Joined(Connecting):
     """What joins a system with `connect` and lets go of it with `disconnect`; also as a `with` block."""
 
     def __init__(self) -> None:
-        self.last_error = ""
         self._access: Access | None = None
-
-    def connect(self) -> bool:
-        """Join; False with the reason in `last_error` when it did not work."""
-        raise NotImplementedError
-
-    def disconnect(self) -> None:
-        """Let go."""
-        raise NotImplementedError
 
     def is_connected(self) -> bool:
         """Say whether `connect` worked and `disconnect` was not called since."""
         return self._access is not None
-
-    def __enter__(self) -> Self:
-        """Connect.
-
-        Raises:
-            BrokerUnavailable: it did not work.
-        """
-        if not self.connect():
-            raise BrokerUnavailable(self.last_error)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.disconnect()
 
     @property
     def access(self) -> Access:
@@ -110,7 +89,7 @@ class Joined:
             BrokerUnavailable: it did not, or was not called.
         """
         if self._access is None:
-            raise BrokerUnavailable(f"not connected: {self.last_error or 'call connect() first'}")
+            raise self.not_connected()
         return self._access
 
 

@@ -21,11 +21,12 @@ import asyncio
 import concurrent.futures
 import logging
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 from copilot_quant.background import BACKGROUND
 from copilot_quant.brokers.client_ids import NOTES
 from copilot_quant.brokers.direct import ClientIdInUse, DirectIB, InspectionIB
+from copilot_quant.connecting import Connecting
 from copilot_quant.front_settings import CURE, broker_settings, mode_of, sentence, settings_of_system, system_of
 from shared.clock import NS_PER_MS, SYSTEM_CLOCK, iso_utc
 from shared.errors import BrokerUnavailable, CqError, ModeMismatch
@@ -38,7 +39,7 @@ BACK_OFF_MAX_S = 60.0
 PORTS = {(Mode.PAPER, False): 7497, (Mode.PAPER, True): 4002, (Mode.LIVE, False): 7496, (Mode.LIVE, True): 4001}
 
 
-class IBKRConnectionManager:
+class IBKRConnectionManager(Connecting):
     """One direct session.
 
     Args:
@@ -121,25 +122,12 @@ class IBKRConnectionManager:
             BrokerUnavailable: there is no session.
         """
         if not self.is_connected():
-            raise BrokerUnavailable(f"not connected: {self.last_error or 'call connect() first'}")
+            raise self.not_connected()
         return self._direct
 
     def is_connected(self) -> bool:
         """Say whether there is a session."""
         return bool(self._ib.isConnected())
-
-    def __enter__(self) -> Self:
-        """Connect.
-
-        Raises:
-            BrokerUnavailable: it did not work.
-        """
-        if not self.connect():
-            raise BrokerUnavailable(self.last_error)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.disconnect()
 
     # -- more to know
 
