@@ -15,8 +15,7 @@ demo: setup ## run the whole system against the simulator, live [FOR=seconds] [R
 
 test: lint types imports peers ## everything that must hold before a commit: rules, types, imports, all tests [JOBS=2]
 	$(PYTEST) -q -n $(JOBS) tests/unit tests/conformance tests/tidy
-	$(PYTEST) -q -n $(JOBS) tests/property --ignore tests/property/shared/tws
-	$(PYTEST) -q -n $(JOBS) tests/property/shared/tws
+	$(PYTEST) -q -n $(JOBS) tests/property
 	PYTHONHASHSEED=0 $(PYTEST) -q -n $(JOBS) tests/simulation
 	$(PYTEST) -q -n $(JOBS) --dist loadfile tests/integration
 

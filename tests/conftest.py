@@ -8,17 +8,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.support import SETTING_PREFIXES, Kind, RedisServer, ServerMissing, Spawner, available_kinds, server_binary
 
-# A failing example prints the blob that reproduces it; `derandomize` stays off so that CI keeps looking further.
-settings.register_profile("dev", max_examples=50, deadline=None, print_blob=True)
+# A failing example prints the blob that reproduces it. CI draws the same examples for the same code, so that what lands
+# does not depend on luck; `make test` on a desk and the soak profile look further each time. Shrinking is not explained
+# line by line: tracing a decoder takes minutes.
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink)
+settings.register_profile("base", deadline=None, print_blob=True, phases=PHASES, derandomize=False)
+settings.register_profile("dev", settings.get_profile("base"), max_examples=50)
 settings.register_profile(
-    "ci", max_examples=50, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "ci",
+    settings.get_profile("base"),
+    max_examples=200,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(
-    "soak", max_examples=10_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    "soak", settings.get_profile("base"), max_examples=10_000, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 

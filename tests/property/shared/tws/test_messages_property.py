@@ -29,7 +29,9 @@ def test_what_is_written_is_read_back(table, cls, data):
     assert type(again) is cls
     if cls not in SELF_LAID_OUT:
         assert again == message
-    assert table.encode(again, version) == payload
+        assert table.encode(again, version) == payload
+    else:  # such a layout reads "0.0000", a price that is not set, as it reads the "0.0" that it writes
+        assert table.decode(table.encode(again, version), version) == again
 
 
 @pytest.mark.parametrize("cls", [cls for cls in REQUESTS.classes if cls in SELF_LAID_OUT], ids=lambda cls: cls.__name__)
