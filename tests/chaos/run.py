@@ -25,10 +25,12 @@ import uvloop
 from bench.measuring import machine
 from copilot_quant.desk import Desk, open_desk
 from copilot_quant.local.books import fetch_truth
+from shared.clock import iso_utc
 from shared.errors import CqError
 from shared.messages.control import BrokerStatus, LinkState, Reconciled
 from shared.messages.orders import Decision, OrderEvent
 from shared.settings import BrokerSettings, load_settings
+from tests.chaos import totals
 from tests.chaos.checker import Findings, judge, lost_by_broker
 from tests.chaos.faults import Done, Trouble
 from tests.chaos.orders import OrderSource
@@ -217,7 +219,10 @@ def _row(done: Done, started: float) -> dict[str, Any]:
 
 async def run(options: argparse.Namespace, command: str) -> Report:
     """Run one drill and write its report."""
-    report = Report(options.seed, options.seconds, options.every, command, machine())
+    report = Report(
+        options.seed, options.seconds, options.every, command, machine(), lease_s=options.lease,
+        commit=totals.commit(), began=iso_utc(time.time_ns()),
+    )  # fmt: skip
     faults = draw(options.seed, options.seconds, every_s=options.every, lease_s=options.lease)
     for fault in faults if options.show else ():
         print(fault.text(), flush=True)
@@ -233,6 +238,7 @@ async def run(options: argparse.Namespace, command: str) -> Report:
     finally:
         await system.stop()
         page = report.write(folder, picture)
+        totals.add(report, options.totals)
         print(f"report: {page}", flush=True)
         if report.is_clean and not options.keep:
             system.remove()
@@ -251,15 +257,21 @@ def main() -> int:
     parser.add_argument("--lease", type=float, default=LEASE_S, help="lease in seconds; pauses are in proportion")
     parser.add_argument("--min-replicas", type=int, default=0, help="Redis' min-replicas-to-write")
     parser.add_argument("--folder", type=Path, help=f"where the report goes (default {FOLDER}/seed-…)")
+    parser.add_argument("--totals", type=Path, default=totals.TOTALS, help="where every run adds what it showed")
     parser.add_argument("--show", action="store_true", help="print the schedule first")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--keep", action="store_true", help="keep logs and data also of a clean run")
     options = parser.parse_args()
-    command = f"make chaos FOR={options.seconds:g} SEED={options.seed} EVERY={options.every:g} LEASE={options.lease:g}"
+    command = (
+        f"make chaos FOR={options.seconds:g} SEED={options.seed} EVERY={options.every:g} LEASE={options.lease:g} "
+        f"RATE={options.rate:g}"
+    )
     print(f"seed {options.seed}: again with {command}", flush=True)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         report = runner.run(run(options, command))
     print(json.dumps(asdict(report), indent=1) if options.json else "\n".join(report.lines()), flush=True)
+    if not options.json:
+        print("\n".join(totals.lines(totals.read(options.totals))), flush=True)
     return 0 if report.is_clean else 1
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 
 from copilot_quant.local.processes import services_of
 from copilot_quant.local.system import LocalOptions, LocalSystem
@@ -31,6 +32,7 @@ def test_every_kind_is_drawn() -> None:
 
 def test_whoever_is_stalled_is_a_process_of_the_local_system() -> None:
     system = LocalSystem(LocalOptions(workers=1), ROOT)
+    shutil.rmtree(system.run_dir)
     names = {"redis", ALL, LEADER, STANDBY, *(process.name for process in services_of(system.plan))}
     assert {target for _, targets, _ in KINDS for target in targets} | set(DISK_WRITERS) <= names
 
