@@ -40,6 +40,7 @@ from tests.chaos.schedule import LEASE_S, Fault, draw
 from tests.chaos.system import ACCOUNT, ChaosSystem
 from tests.chaos.timeline import Bar
 from tests.chaos.timeline import draw as draw_picture
+from tests.chaos.waiting import until
 
 START_LIMIT_S = 90.0
 SETTLE_LIMIT_S = 180.0
@@ -112,7 +113,8 @@ class Drill:
         await ordering
         findings, now = await self._settle()
         recording.cancel()
-        truth = await fetch_truth(self._system.simulator_http)
+        report.judge(findings)  # whatever else fails, what was found is kept
+        truth = await until("the broker's books", SETTLE_LIMIT_S, lambda: fetch_truth(self._system.simulator_http))
         self._fill(report, truth, now)
         report.judge(findings)
         return self._picture(truth)
