@@ -169,7 +169,14 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleB
         now_ns: wall time.
         rules: in the order in which the first failure decides.
     """
-    _bring_up(book, limits, now_ns)
+    if (
+        book.sums.dirty
+        or book.differing
+        or now_ns >= book.activity.until_ns
+        or book.breakers.pnl_seen_for is not limits.base
+        or now_ns >= book.profits_due_ns.get(ACCOUNT, 0)
+    ):
+        _bring_up(book, limits, now_ns)
     is_reducing = rules.proven(intent, book, limits, now_ns)
     if is_reducing is not None:
         asked = intent.__dict__

@@ -14,7 +14,7 @@ would be refused goes to the rules too.
 from __future__ import annotations
 
 from decimal import Decimal
-from math import floor, inf
+from math import floor, inf, nextafter
 from typing import TYPE_CHECKING, Any
 
 from services.risk.core.limits import LimitSet
@@ -115,7 +115,7 @@ class Terms:
         self.notional_max = _most(limits.order_notional_max)
         self.collar = limits.price_collar_percent
         self.collar_ticks = limits.price_collar_ticks
-        self.slippage = limits.market_slippage_percent
+        self.slippage = float_below(limits.market_slippage_percent)
         self.position_max = _most(limits.position_quantity_max)
         self.position_money = _most(limits.position_notional_max)
         self.strategy_max = _most(limits.strategy_position_quantity_max)
@@ -160,6 +160,14 @@ class Terms:
 
 def _most(bound: Decimal | None) -> Decimal:
     return _INF if bound is None else bound
+
+
+def float_below(bound: Decimal | None) -> float | None:
+    """Return the largest float that is not above a limit: a float is within one exactly if it is within the other."""
+    if bound is None:
+        return None
+    most = float(bound)
+    return most if Decimal(most) <= bound else nextafter(most, -inf)
 
 
 def _count(bound: Decimal | None) -> float:
@@ -208,7 +216,7 @@ def proves(
         or contract.is_mismatched
         or contract.unexplained
         or book.readiness.settled_in != incarnation
-        or book.day_trades_left == ZERO
+        or (book.day_trades_left is not None and book.day_trades_left == ZERO)
     ):
         return False
     limit, quantity, is_buy = leg["limit_price"], leg["quantity"], leg["side"] is _BUY
@@ -217,9 +225,11 @@ def proves(
     if limit is None:
         if terms.slippage is not None and not _slips_little(quote, terms.slippage, is_buy):
             return False
-    elif limit % tick or not ZERO < limit < _HUGE:
+    elif limit % tick or limit <= ZERO:
         return False
-    elif limit > mark:
+    elif limit > mark:  # a mark is below what a price may be, and so is all below it
+        if limit >= _HUGE:
+            return False
         order_value = quantity * limit * point
         if is_buy and not _in_collar(limit - mark, mark, terms):
             return False
@@ -333,7 +343,7 @@ def _best_own(contract: ContractExposure) -> tuple[Decimal | None, Decimal | Non
     return best
 
 
-def _slips_little(quote: Quote, most: Decimal, is_buy: bool) -> bool:  # noqa: FBT001
+def _slips_little(quote: Quote, most: float, is_buy: bool) -> bool:  # noqa: FBT001
     """Return whether an order at the market costs no more than a share of the middle, in percent."""
     if not quote.bid or not quote.ask:
         return True
