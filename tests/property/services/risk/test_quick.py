@@ -22,7 +22,7 @@ from services.risk.core.rules import RULES
 from shared.ids import MANUAL
 from shared.messages.account import AccountSnapshot, AccountTag, BookMove, ExchangeRate, PositionReport
 from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState
-from shared.messages.market import PriceIncrement
+from shared.messages.market import PriceIncrement, TickKind
 from shared.messages.orders import Intent, OrderState
 from tests.risk_desk import (
     ACCOUNT,
@@ -145,10 +145,10 @@ class Desk:
         set_price(self.book, con_id, price, ts_ns=self.now_ns, quality=quality)
 
     def _cross(self, con_id: int) -> None:
-        self.book.apply_tick(con_id, 1, 1, self.now_ns, 100.5, 100.0)
+        self.book.apply_tick(con_id, TickKind.QUOTE, 1, self.now_ns, 100.5, 100.0)
 
     def _spread(self, con_id: int, half: float) -> None:
-        self.book.apply_tick(con_id, 1, 1, self.now_ns, 100 - half, 100 + half)
+        self.book.apply_tick(con_id, TickKind.QUOTE, 1, self.now_ns, 100 - half, 100 + half)
 
     def _report(self, con_id: int, position: int) -> None:
         report = PositionReport(account=ACCOUNT, con_id=con_id, position=D(position), currency="USD")
@@ -232,6 +232,48 @@ def test_plain_orders_are_proven_and_what_a_user_forbids_is_not() -> None:
     assert desk.proven == 0
     desk.take(("ask", 1, "BUY", 6, "100.00", "a", False))
     assert desk.proven == 1
+
+
+@pytest.mark.parametrize(
+    "troubles",
+    [
+        [("halt", "contract:1", True)],
+        [("link", LinkState.RECONCILING)],
+        [("day_trades", "0")],
+        [("report", 1, 30), ("wait", 11 * SECOND)],
+        [("cross", 1)],
+        [("price", 1, 100.0, 3)],
+    ],
+    ids=lambda troubles: str(troubles[0][0]),
+)
+def test_what_goes_wrong_ends_the_proof(troubles: list[tuple[Any, ...]]) -> None:
+    desk = Desk(limits_with(order_quantity_max=100), RULE_BOOK)
+    desk.take(("ask", 1, "BUY", 5, "99.95", "a", False))
+    assert desk.proven == 1
+    for step in troubles:
+        desk.take(step)
+    desk.take(("ask", 1, "BUY", 5, "99.95", "a", False))
+    assert desk.proven == 1 and desk.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "side"),
+    [
+        ("position_quantity_max", 104, "BUY"),
+        ("strategy_position_quantity_max", 104, "BUY"),
+        ("exposure_net_max", 10_400, "BUY"),
+        ("exposure_net_max", 9_000, "SELL"),
+        ("exposure_gross_max", 10_400, "BUY"),
+        ("exposure_gross_max", 9_000, "SELL"),
+        ("position_notional_max", 10_400, "BUY"),
+        ("strategy_position_notional_max", 10_400, "BUY"),
+    ],
+)
+def test_one_share_too_many_is_not_proven(name: str, limit: int, side: str) -> None:
+    desk = Desk(limits_with(**{name: limit}), RULE_BOOK)
+    desk.take(("hold", 1, 100, "a"))
+    desk.take(("ask", 1, side, 5, "100.00", "a", False))
+    assert desk.proven == 0
 
 
 @given(bound=st.decimals(-1000, 1000, places=6), steps_off=st.integers(-3, 3))
