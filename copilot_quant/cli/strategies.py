@@ -1,4 +1,4 @@
-"""`cq strategies`: show units; pause, resume, move and reload them."""
+"""`cq strategies`: show units; pause, resume, move, reload and reset them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.errors import BadInput
 from shared.messages.control import ControlAction
 from shared.settings import BrokerSettings
 
-strategies_app = typer.Typer(help="Show strategy units; pause, resume, move and reload them.")
+strategies_app = typer.Typer(help="Show strategy units; pause, resume, move, reload and reset them.")
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit stream `control`.")]
 NameArgument = Annotated[str, typer.Argument(help="The strategy's name in its TOML file.")]
 COLUMNS = ["unit", "state", "owner", "positions", "pnl", "lag", "errors", "error", "paused"]
@@ -142,6 +142,33 @@ def reload(as_json: JsonOption = False) -> None:
 
     with_desk(act)
     _tell({"asked": True}, "asked for; `cq strategies` shows mistakes, and each unit's state", as_json=as_json)
+
+
+@strategies_app.command("reset")
+def reset(
+    unit: Annotated[str, typer.Argument(help="A unit as `cq strategies` shows it.")], as_json: JsonOption = False
+) -> None:
+    """Let a unit begin with an empty state of its own, as after an edit that the saved one does not fit.
+
+    What it holds and what works for it is kept: that is the platform's book, not the strategy's state.
+    """
+
+    async def act(desk: Desk, _: BrokerSettings) -> None:
+        rows = {row["unit"]: row for row in await rows_of(desk)}
+        if unit not in rows:
+            raise BadInput(f"there is no unit {unit!r}: `cq strategies` lists them")
+        if rows[unit]["state"] == "running":
+            raise BadInput(f"{unit} runs with the state it has; only one that does not can begin anew")
+        wish = random_token(12)
+        await desk.bus.hash_set(desk.keys.strategy_directives, {f"fresh:{unit}": wish, "reload": wish})
+
+        def has_begun(row: dict[str, Any]) -> bool:
+            return bool(row["unit"] != unit or row["state"] == "running")
+
+        await _until(desk, f"{unit} did not begin", has_begun)
+
+    with_desk(act)
+    _tell({"unit": unit, "reset": True}, f"{unit} runs, with an empty state", as_json=as_json)
 
 
 async def _until(desk: Desk, otherwise: str, holds: Callable[[dict[str, Any]], bool]) -> None:
