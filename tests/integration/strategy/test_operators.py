@@ -158,8 +158,8 @@ contracts = ["C1004"]
         record = await market.bus.load_unit("silent/C1004")
         return int(json.loads(record.state)["user"].get("seen", 0)) if record.state else 0
 
-    await eventually(all_run, 30.0)
-    await eventually(saved, 20.0)
+    await eventually(all_run, 60.0)
+    await eventually(saved, 40.0)
     before, edited = code.split("class Silent(Strategy):")
     file.write_text(f"{before}class Silent(Strategy):{edited.replace('seen: int = 0', 'seen: list[int] = []', 1)}")
     line = file.read_text().splitlines().index("        seen: list[int] = []") + 1
@@ -170,7 +170,7 @@ contracts = ["C1004"]
         row = (await rows_of(market))["silent/C1004"]
         return str(row["error"]) if row["state"] == "stopped" else ""
 
-    error = str(await eventually(is_stopped, 20.0))
+    error = str(await eventually(is_stopped, 40.0))
     assert f"silent.py:{line}" in error and "'seen'" in error and "cq strategies reset silent/C1004" in error
     shown = await cq("--json")
     assert [row["error"] for row in json.loads(shown.stdout) if row["unit"] == "silent/C1004"] == [error]
@@ -190,4 +190,4 @@ contracts = ["C1004"]
         expected = [str(number) for number in range(1, market.sent + 1)]
         return [found[f"counter/C{con_id}"] == expected for con_id in CON_IDS[:3]] == [True] * 3
 
-    await eventually(others_sent_once, 20.0)
+    await eventually(others_sent_once, 40.0)
