@@ -92,8 +92,9 @@ class UnitMaker:
         strategy.bind(unit)
         try:
             unit.restore(
-                commit=record.commit, state=record.state, timers=record.timers, cursors=record.cursors, fresh=fresh
-            )
+                commit=record.commit, state=record.state, timers=record.timers, cursors=record.cursors,
+                past=record.past, fresh=fresh,
+            )  # fmt: skip
         except StateMisfit as e:
             raise explained(e) from e
         streams = streams_of(self._bus.keys, by_id, spec.reads)
