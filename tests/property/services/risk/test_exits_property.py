@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +33,7 @@ class Broker:
     state: dict[int, OrderState] = field(default_factory=lambda: dict.fromkeys(range(3), OrderState.WORKING))
 
     def show(self, leg: int) -> None:
-        more = {"stop_price": D("99.00"), "limit_price": None} if leg == 2 else {}
+        more: dict[str, Any] = {"stop_price": D("99.00"), "limit_price": None} if leg == 2 else {}
         if leg == 1:
             more = {"limit_price": D("101.00")}
         self.book.apply(

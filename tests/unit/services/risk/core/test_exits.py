@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.risk.core.exits import AGAIN_NS, GRACE_NS, CancelExit, Exits, ResizeExit
 from services.risk.core.exposure import Book
 from shared.messages.orders import Group, OrderState, Side
@@ -30,7 +32,7 @@ def bracket(quantity: int = 100) -> Book:
 
 
 def shown(book: Book, leg: int, state: OrderState, quantity: int = 100, filled: int = 0) -> None:
-    more = {"stop_price": D("99.00"), "limit_price": None} if leg == 2 else {}
+    more: dict[str, Any] = {"stop_price": D("99.00"), "limit_price": None} if leg == 2 else {}
     if leg == 1:
         more = {"limit_price": D("101.00")}
     book.apply(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from services.strategy.core.saved import StateMisfit
 from services.strategy.shell.misfit import explained, line_of
@@ -25,7 +25,7 @@ def test_the_line_is_the_field_s_own() -> None:
 
 def test_a_field_that_is_nowhere_is_shown_at_its_model_and_a_model_without_source_not_at_all() -> None:
     assert line_of(State, "gone") == f"{HERE.name}:{LINES.index('class State(BaseModel):') + 1}"
-    assert line_of(type("Made", (BaseModel,), {"__module__": "nowhere"}), "x") == ""
+    assert line_of(create_model("Made", __module__="nowhere"), "x") == ""
 
 
 def test_the_message_says_what_where_and_what_to_do() -> None:
