@@ -217,7 +217,7 @@ def measure(rounds: int) -> list[Row]:
     eight, eight_cpu = Row("simulator: to eight, together", "messages/s"), Row("simulator: to eight, CPU", "us/message")
     orders, orders_cpu = Row("simulator: placed to filled", "orders/s"), Row("simulator: an order, CPU", "us/order")
     kept = Row("simulator: the same, books kept on disk", "orders/s")
-    kept_cpu = Row("simulator: the same, an order, CPU", "us/order")
+    kept_cpu = Row("simulator: an order kept on disk, CPU", "us/order")
     bare, bare_cpu = Row("bare ib_insync, empty handler", "messages/s"), Row("bare ib_insync, CPU", "us/message")
     with feed.blaster() as port:
         for _ in range(rounds):
