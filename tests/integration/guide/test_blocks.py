@@ -45,7 +45,7 @@ def test_the_guide_runs_as_written(tmp_path: Path) -> None:
         status = run.wait(580)
     finally:
         spawner.close()
-    told = json.loads(run.output[run.output.index("{\n") :])
+    (told,) = json.loads(run.output[run.output.index("[\n") :])
     failed = [row for row in told["rows"] if not row["is_ok"]]
     assert status == 0 and not failed, failed
     assert told["counts"]["block"] == 21 and told["counts"]["P8"] == 4, told["counts"]
