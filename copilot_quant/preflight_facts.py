@@ -51,9 +51,11 @@ def facts_of(
     answers: Mapping[str, Entry],
     system: SystemFacts | None,
     *,
+    running: RunningSystem | None,
     can_halt: bool,
 ) -> Facts:
-    """Return what files, settings and the machine show."""
+    """Return what files, settings and the machine show; `running` is the system of this directory."""
+    host, port = broker_address(settings, running)
     paper = result_file(directory, "paper")
     return Facts(
         mode=settings.mode.value,
@@ -61,7 +63,7 @@ def facts_of(
         now_ns=SYSTEM_CLOCK.wall_ns(),
         first_start_ns=first_start_ns(directory / ".cq" / "paper"),
         leaks=tuple(leaks(directory)),
-        api_is_open=api_is_open(settings.broker_host, settings.broker_port),
+        api_is_open=api_is_open(host, port),
         has_alerts=load_settings(MonitoringSettings).alert_urls is not None,
         can_halt=can_halt,
         system=system,
@@ -105,6 +107,12 @@ def _is_versioned(path: Path) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
+
+
+def broker_address(settings: BrokerSettings, running: RunningSystem | None) -> tuple[str, int]:
+    """Return where TWS or IB Gateway itself is: beside a running system the settings lead to its guard."""
+    host, _, port = (running.broker if running is not None else "").rpartition(":")
+    return (host, int(port)) if host else (settings.broker_host, settings.broker_port)
 
 
 def api_is_open(host: str, port: int) -> bool | None:

@@ -17,7 +17,10 @@ RUN_FILE = Path(".cq") / "run.json"
 
 @dataclass(frozen=True, slots=True)
 class RunningSystem:
-    """Where a running local system is; `env` are the settings an operator's command needs."""
+    """Where a running local system is; `env` are the settings an operator's command needs.
+
+    These lead to the guard; `broker` is the address of TWS or IB Gateway behind it, as `host:port`.
+    """
 
     pid: int
     run_dir: str
@@ -26,6 +29,7 @@ class RunningSystem:
     simulator_http: str
     guard_http: str
     env: Mapping[str, str]
+    broker: str = ""
 
 
 def write_run_file(system: RunningSystem, directory: Path) -> Path:

@@ -89,7 +89,6 @@ class Desk:
         wrong = sorted(rows, key=lambda row: {"ok": 0, "warn": 1, "bad": 2}[row["state"]])
         return done.returncode, {row["name"]: row for row in wrong}
 
-
     def preflight(self) -> tuple[int, dict[str, dict[str, str]]]:
         done = self.cq("preflight", "--no-ask", "--json")
         return done.returncode, {row["item"]: row for row in json.loads(done.stdout)["items"]}

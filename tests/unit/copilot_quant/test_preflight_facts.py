@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from copilot_quant.desk import Desk
+from copilot_quant.local.run_file import RunningSystem
 from copilot_quant.local.system import note_first_start
 from copilot_quant.preflight_facts import (
     api_is_open,
+    broker_address,
     check_preflight,
     first_start_ns,
     is_tiny,
@@ -127,6 +129,13 @@ async def test_halts_by_people_count_and_those_of_machines_do_not(desk: Desk) ->
     resume = await desk.control(ControlAction.RESUME, who="anna", reason="drill")
     found = await system_facts(desk, load_settings(RiskSettings, CQ_MODE="sim"))
     assert (found.halted_ns, found.resumed_ns) == (halt.ts_init_ns, resume.ts_init_ns)
+
+
+def test_beside_a_system_the_broker_itself_is_looked_at_not_the_guard() -> None:
+    settings = load_settings(BrokerSettings, CQ_MODE="paper", IB_PAPER_ACCOUNT="DU1", IB_PAPER_PORT="4100")
+    running = RunningSystem(1, "/run", "paper", "", "", "", {}, broker="192.0.2.7:7497")
+    assert broker_address(settings, running) == ("192.0.2.7", 7497)
+    assert broker_address(settings, None) == ("127.0.0.1", 4100)
 
 
 async def test_pacing_complaints_of_the_broker_are_seen_for_a_day(desk: Desk) -> None:
