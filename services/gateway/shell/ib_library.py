@@ -63,7 +63,7 @@ def chosen_library() -> Library:
 def loop_to_import() -> Iterator[None]:
     """Give eventkit the current event loop that it asks for when it is imported; nothing here uses it.
 
-    To ask is deprecated since Python 3.12, and an error in a thread without one, so after `asyncio.run` in the main one, too.
+    To ask is deprecated since Python 3.12, and an error in a thread without one: the main one after `asyncio.run`, too.
     """
     loop: asyncio.AbstractEventLoop | None = None
     with warnings.catch_warnings():
