@@ -17,24 +17,9 @@ from copilot_quant.background import BACKGROUND
 from copilot_quant.brokers.connection_manager import IBKRConnectionManager
 from shared.errors import Refused
 from tests.integration.guide.conftest import Exchange
-from tests.support import Spawner, clean_environment, eventually_sync
+from tests.support import clean_environment, eventually_sync
 
 pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(180)]
-
-
-@pytest.fixture(scope="module")
-def system(module_spawn: Spawner, folder: Path, paper: Exchange) -> None:
-    (folder / "none.toml").write_text("")
-    words = ["up", "--gateways", "1", "--workers", "1", "--strategies", str(folder / "none.toml")]
-    up = module_spawn.command([sys.executable, "-m", "copilot_quant.cli", *words], env=paper.env, name="up")
-    up.wait_for_output("status page", 90)
-
-
-@pytest.fixture
-def here(system: None, paper: Exchange, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in paper.env.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(folder)
 
 
 @pytest.fixture
