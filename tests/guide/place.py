@@ -80,7 +80,7 @@ class Place:
                 "SIM_TICK_RATE": "3",
             }
             exchange = self._spawner("services.simulator", env=env, name=f"tws-{account}")
-            exchange.wait_for_output("exchange.opened", 60)
+            exchange.wait_for_output("exchange.opened", 120)
 
     def close(self) -> None:
         """Stop the exchanges and remove the folder."""
