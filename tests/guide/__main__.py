@@ -41,8 +41,10 @@ def show(row: Row) -> None:
     sys.stdout.flush()
 
 
-def follow(guide: Path, *, only: str = "", has_free_ports: bool = False, is_quiet: bool = False) -> list[Row]:
-    """Follow a guide and return its rows.
+def follow(
+    guide: Path, *, only: str = "", has_free_ports: bool = False, is_quiet: bool = False, is_page: bool = False
+) -> list[Row]:
+    """Follow a guide and return its rows; `is_page`: its reader has been through the quick start.
 
     Raises:
         OSError: there is no such file, or its ports are in use.
@@ -52,12 +54,14 @@ def follow(guide: Path, *, only: str = "", has_free_ports: bool = False, is_quie
     rows: list[Row] = []
     with contextlib.closing(place):
         place.open()
+        if is_page:
+            place.write_settings()
         follower = Follower(place, text)
         for row in follower.follow(only):
             rows.append(row)
             if not is_quiet:
                 show(row)
-        if not only:
+        if not only and not is_page:
             for row in follower.modes():
                 rows.append(row)
                 if not is_quiet:
@@ -71,12 +75,16 @@ def main() -> int:
     parser.add_argument("guides", nargs="*", metavar="GUIDE", type=Path, default=[DEFAULT])
     parser.add_argument("--section", default="", help="only sections whose title contains this")
     parser.add_argument("--free-ports", action="store_true", help="any ports instead of 7497 and 7496")
+    parser.add_argument("--page", action="store_true", help="pages to read after the quick start: .env is there")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     options = parser.parse_args()
     told: list[dict[str, Any]] = []
     for guide in options.guides:
         try:
-            rows = follow(guide, only=options.section, has_free_ports=options.free_ports, is_quiet=options.json)
+            rows = follow(
+                guide, only=options.section, has_free_ports=options.free_ports, is_quiet=options.json,
+                is_page=options.page,
+            )  # fmt: skip
         except OSError as e:
             sys.stderr.write(f"make guide: {e}\n")
             return 69
