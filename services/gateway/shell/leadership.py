@@ -273,8 +273,9 @@ class Gateway:
         )  # fmt: skip
         books = BooksDesk(bus, outbox, account, trading, account_id=settings.account, source=self._source, clock=clock)
         requests = Requests(
-            bus, self.contracts, source=self._source, epoch=token.epoch, session=lambda: self.watch.session,
-            pace=pace, what_if=WhatIf(trading, self.contracts, settings.account, clock=clock), clock=clock,
+            bus, outbox, self.contracts, source=self._source, instance=settings.instance, epoch=token.epoch,
+            session=lambda: self.watch.session, pace=pace,
+            what_if=WhatIf(trading, self.contracts, settings.account, clock=clock), clock=clock,
         )  # fmt: skip
         others = Others(
             self.watch, self.book, outbox, client_id=lambda: trading.client_id, every_s=settings.others_every_s,
