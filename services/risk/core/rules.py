@@ -3,7 +3,7 @@
 | group | rules |
 |---|---|
 | the order itself | incarnation, expiry, account, strategy, contract, modify target, type, group, tick, quantity |
-| the system's state | limits file, halt, readiness, pause, books; losses and rejections that tripped a breaker |
+| the system's state | limits file, arming, halt, readiness, pause, books; what tripped a breaker |
 | the market | data, quotes, hours, the broker's windows, expiry, money |
 | permission | restricted contracts, short sales, day trades, protection |
 | the worst case | order notional, collar, slippage, positions, exposures, concentration, buying power, cash |
@@ -65,6 +65,7 @@ from services.risk.core.rules_state import (
     NotArmed,
     NotReady,
     OrderRate,
+    PreflightMissing,
     ReduceOnly,
     StrategyPaused,
     WouldCrossZero,
@@ -83,6 +84,7 @@ RULES: tuple[Rule, ...] = (
     OrderQuantityMax(),
     LimitsBroken(),
     NotArmed(),
+    PreflightMissing(),
     Halted(),
     DailyLoss(),
     DrawdownMax(),

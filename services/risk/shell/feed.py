@@ -97,6 +97,7 @@ class Feed:
         book = Book(self._account, incarnation=incarnation, epoch=epoch, day=self._day)
         cursors = await load_book(self._bus, book)
         book.take_quotes(self.book)
+        book.readiness.unprepared = self.book.readiness.unprepared
         self.book = book
         self._generation += 1
         self._contract_bodies = {}
