@@ -29,7 +29,7 @@ class Readiness:
         self._unsafe = ""
         self._unprepared: tuple[str, ...] = ()
         self.settled_in = ""
-        """The incarnation in which there is no `complaint` and nothing unprepared, else "": what decisions ask first."""
+        """The incarnation in which there is no `complaint` and nothing missing, else "": what decisions ask first."""
 
     @property
     def unprepared(self) -> tuple[str, ...]:
