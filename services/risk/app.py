@@ -63,7 +63,7 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
     deciding = Deciding(
         bus, SYSTEM_CLOCK, feed, lambda: intents.limits, settings.instance, lambda: leadership.is_deciding
     )
-    watch, flatten = BreakerWatch(deciding), FlattenDesk(deciding)
+    watch, flatten = BreakerWatch(deciding, snapshots.write), FlattenDesk(deciding)
 
     def use(changed: Limits) -> None:
         intents.limits = changed

@@ -243,7 +243,9 @@ class Book(Orders):
     def _apply_control(self, control: Control, _: int) -> None:
         self.breakers.apply(control)
         if control.action in (ControlAction.RESUME, ControlAction.RESUME_STRATEGY):
-            self.activity.resume("" if control.scope == "account" else control.scope.rpartition(":")[2])
+            strategy = "" if control.scope == "account" else control.scope.rpartition(":")[2]
+            self.oddities.resume(strategy)
+            self.activity.resume(strategy)
 
     def _apply_halt(self, status: HaltStatus, _: int) -> None:
         self.breakers.set_stage(str(status.stage), status.reason)

@@ -54,7 +54,7 @@ from services.risk.core.rules_order import (
     TickSize,
     TypeAllowed,
 )
-from services.risk.core.rules_permission import ProtectionRequired, ShortSale
+from services.risk.core.rules_permission import ProtectionRequired, ShortSale, ShortUnavailable
 from services.risk.core.rules_state import DataStale, MoneyUnknown, OrderRate, WouldCrossZero
 from shared.messages.orders import Intent, OrderLeg, Side
 from shared.money import ZERO
@@ -64,9 +64,9 @@ if TYPE_CHECKING:
 
 COVERED: frozenset[type[Rule]] = frozenset({
     Incarnation, Expired, Account, TypeAllowed, TickSize, OrderQuantityMax, OrderNotionalMax, PriceCollar,
-    MarketSlippage, WouldCrossZero, ShortSale, ProtectionRequired, DataStale, MoneyUnknown, PositionMax,
-    StrategyPositionMax, ExposureGrossMax, ExposureNetMax, ExposureCurrencyMax, Concentration, BuyingPower, CashMin,
-    TurnoverDayMax, TradesDayMax, OpenOrdersMax, SelfCross, Duplicate, RepeatsMax, OrderEfficiency, OrderRate,
+    MarketSlippage, WouldCrossZero, ShortSale, ShortUnavailable, ProtectionRequired, DataStale, MoneyUnknown,
+    PositionMax, StrategyPositionMax, ExposureGrossMax, ExposureNetMax, ExposureCurrencyMax, Concentration, BuyingPower,
+    CashMin, TurnoverDayMax, TradesDayMax, OpenOrdersMax, SelfCross, Duplicate, RepeatsMax, OrderEfficiency, OrderRate,
 })  # fmt: skip
 """The rules whose silence the proof shows; those about terms, for trouble, for modifies or groups come apart."""
 MINUTE_NS = 60_000_000_000
@@ -265,7 +265,7 @@ def _fits(quantity: Decimal, money: Decimal, book: Book, contract: ContractExpos
         end, up, down = contract.top + quantity, own_buys + quantity, own_sells
     else:
         end, up, down = quantity - contract.bottom, own_buys, own_sells + quantity
-        if end > ZERO and not terms.short_selling:
+        if end > ZERO and not (terms.short_selling and (contract.lendable is None or end <= contract.lendable)):
             return False
     if own:
         up, down = up + own, down - own

@@ -32,7 +32,16 @@ from services.risk.core.rules_exposure import (
     PositionMax,
     StrategyPositionMax,
 )
-from services.risk.core.rules_loss import DailyLoss, DrawdownMax, RejectsMax, StrategyLossMax
+from services.risk.core.rules_loss import (
+    DailyLoss,
+    DrawdownMax,
+    ErrorsMax,
+    ExecutionAnomaly,
+    Liquidated,
+    ProtectionMissing,
+    RejectsMax,
+    StrategyLossMax,
+)
 from services.risk.core.rules_market import (
     BrokerWindow,
     DataFrozen,
@@ -55,7 +64,13 @@ from services.risk.core.rules_order import (
     TickSize,
     TypeAllowed,
 )
-from services.risk.core.rules_permission import ContractRestricted, DayTrades, ProtectionRequired, ShortSale
+from services.risk.core.rules_permission import (
+    ContractRestricted,
+    DayTrades,
+    ProtectionRequired,
+    ShortSale,
+    ShortUnavailable,
+)
 from services.risk.core.rules_state import (
     DataDelayed,
     DataStale,
@@ -93,10 +108,15 @@ RULES: tuple[Rule, ...] = (
     StrategyPaused(),
     StrategyLossMax(),
     RejectsMax(),
+    ErrorsMax(),
+    ExecutionAnomaly(),
+    Liquidated(),
+    ProtectionMissing(),
     WouldCrossZero(),
     ReduceOnly(),
     ContractRestricted(),
     ShortSale(),
+    ShortUnavailable(),
     DayTrades(),
     ProtectionRequired(),
     DataStale(),
