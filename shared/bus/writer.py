@@ -182,7 +182,7 @@ class FencedWriter:
         keys, args = self._fenced(token)
         names = self._keys
         ledger = names.ledger(request.intent_id)
-        keys += [names.cursor("commands"), ledger, names.halt, names.order_ids, names.orders, names.control]
+        keys += [names.cursor("commands"), ledger, names.halt, names.order_ids, names.orders]
         args += [request.cursor_entry, LEDGER_KEEP_S, request.legs, request.client_id, int(request.is_reducing)]
         is_late = request.now_ns > request.not_after_ns
         args += [request.made_in, 1 if is_late else 2 * request.is_in_window, mark, *request.order_ids]

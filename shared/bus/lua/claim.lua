@@ -1,5 +1,6 @@
 -- KEYS: lease, fence, cursor (string), ledger (hash leg -> "result|client id|order id|epoch"), halt (hash),
---       order ids (hash client id -> highest), orders (stream), control (stream).
+--       order ids (hash client id -> highest), orders (stream). It reads `control` too, whose name is made of that of
+--       `halt`: a key that is named to a script must be open for writing, and the gateway may only read it.
 -- ARGV: owner, epoch, incarnation, entry of `commands` ('' leaves the cursor), seconds to keep the ledger, legs, client id, is reducing (1/0),
 --       incarnation the command was made in, is expired (1), in a window of the broker (2) or in time (0), mark, the
 --       legs' order ids, then six times the legs' events (packed): claimed, refused:halted, refused:expired,
@@ -14,7 +15,8 @@
 local function halt_waits()
   local cursor = redis.call('HGET', KEYS[5], 'cursor')
   if not cursor then return false end
-  for _, entry in ipairs(redis.call('XRANGE', KEYS[8], '(' .. cursor, '+', 'COUNT', 100)) do
+  local control = string.gsub(KEYS[5], 'halt$', 'control')
+  for _, entry in ipairs(redis.call('XRANGE', control, '(' .. cursor, '+', 'COUNT', 100)) do
     local body
     for at = 1, #entry[2], 2 do
       if entry[2][at] == 'body' then body = entry[2][at + 1] end
