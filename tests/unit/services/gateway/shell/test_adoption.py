@@ -15,10 +15,10 @@ from services.gateway.ports import ClientIdInUse
 from services.gateway.shell import adoption
 from services.gateway.shell.adoption import Adoption
 from shared.clock import SYSTEM_CLOCK
-from shared.ids import order_ref
+from shared.ids import IntentId, order_ref
 from shared.messages.orders import OrderState, Side
 
-REFS = [order_ref("sim", f"{number:020d}", 0) for number in range(3)]
+REFS = [order_ref("sim", IntentId(20 * letter), 0) for letter in "abc"]
 
 
 def shown(number: int, *, client_id: int = 101, status: str = "Submitted") -> BrokerOrder:
@@ -42,6 +42,7 @@ class World:
         world: Any = self
         monkeypatch.setattr(adoption, "IbSession", lambda *args, **more: Session(world, *args, **more))
         monkeypatch.setattr(adoption, "APART_S", 0.0)
+        monkeypatch.setattr(adoption, "SETTLE_S", 0.1)
         self.adoption = Adoption(
             world, world, has_lease=lambda: True, is_halted=lambda: self.is_halted, check_accounts=lambda _: "",
         )  # fmt: skip

@@ -101,7 +101,7 @@ def test_a_position_without_its_stop_trips_after_its_time_and_a_stop_ends_the_wa
         trip_seen(book, limits, NOW + seconds * SECOND)
     (name,) = book.breakers.trips
     assert name == f"{UNPROTECTED}:s" and "10 of S1" in book.breakers.trips[name].text
-    later = {"valid_until_ns": NOW + 3600 * SECOND}
+    later: dict[str, Any] = {"valid_until_ns": NOW + 3600 * SECOND}
     assert decided(intent_of(2, **later), book, limits).decision.code == "RISK_PROTECTION_MISSING"
     assert decided(intent_of(3, strategy="t", **later), book, limits).decision.code != "RISK_PROTECTION_MISSING"
     assert decided(intent_of(4, "SELL", 10, **later), book, limits).decision.approved
