@@ -111,12 +111,8 @@ class Drills:
         async with aiohttp.ClientSession() as session:
             for number in range(BY_HAND):
                 contract = self.contracts[number % len(self.contracts)]
-                order = {
-                    "symbol": contract.symbol,
-                    "quantity": "3",
-                    "order_type": "LMT",
-                    "limit": str(self._far(contract)),
-                }
+                limit = str(self._far(contract))
+                order = {"symbol": contract.symbol, "quantity": "3", "order_type": "LMT", "limit": limit}
                 async with session.post(f"{self.system.simulator_http}/commands/manual_order", json=order) as reply:
                     if reply.status != 200:
                         raise AssertionError(await reply.text())
@@ -238,9 +234,8 @@ class Drills:
         ticket = OrderTicket(Side.BUY, Decimal(1), limit_price=self._far(contract), strategy=strategy)
         if number % len(self.contracts) == 0:
             for one in self.contracts:
-                await self.desk.bus.hash_set(
-                    self.desk.keys.watches, {str(one.con_id): str(time.time_ns() + 120 * 10**9)}
-                )
+                until_ns = str(time.time_ns() + 120 * 10**9)
+                await self.desk.bus.hash_set(self.desk.keys.watches, {str(one.con_id): until_ns})
         await self.desk.submit(contract, ticket)
 
     async def _flood(self) -> None:

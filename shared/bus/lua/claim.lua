@@ -9,14 +9,16 @@
 -- their order events in the same script. Returns rows "leg|result|client id|order id|epoch|is new (1/0)".
 -- With a mark, which is kept in the ledger's field `mark` for who could not hear the answer, it claims every leg anew or
 -- writes nothing and returns {}.
+local stop = fenced(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+if stop then return redis.error_reply(stop) end
 -- A halt counts from the moment its entry is in `control`: what the leader has not read yet (after `cursor` of the halt
 -- hash) is looked at here. The two pairs are searched for as msgpack has them; no text can hold these bytes, since they
 -- are no UTF-8. An entry without a body is taken for a halt, as the leader will take it.
 local function halt_waits()
   local cursor = redis.call('HGET', KEYS[5], 'cursor')
   if not cursor then return false end
-  local control = string.gsub(KEYS[5], 'halt$', 'control')
-  for _, entry in ipairs(redis.call('XRANGE', control, '(' .. cursor, '+', 'COUNT', 100)) do
+  local control_key = string.gsub(KEYS[5], 'halt$', 'control')
+  for _, entry in ipairs(redis.call('XRANGE', control_key, '(' .. cursor, '+', 'COUNT', 100)) do
     local body
     for at = 1, #entry[2], 2 do
       if entry[2][at] == 'body' then body = entry[2][at + 1] end
@@ -28,8 +30,6 @@ local function halt_waits()
   end
   return false
 end
-local stop = fenced(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
-if stop then return redis.error_reply(stop) end
 local legs = tonumber(ARGV[6])
 local rows, is_open = {}, true
 for leg = 0, legs - 1 do
