@@ -198,6 +198,20 @@ class PacingViolation(Message):
 
 
 @register
+class SharesToBorrow(Message):
+    """How many shares of a stock the broker shows to borrow for short sales (generic tick 236, tick type 89)."""
+
+    TYPE: ClassVar[str] = "shares_to_borrow"
+
+    con_id: int
+    shares: Decimal = Field(ge=0)
+
+    def envelope_key(self) -> str:
+        """Return the conId."""
+        return str(self.con_id)
+
+
+@register
 class Reconciled(Message):
     """The leader has read the predecessor's streams and the broker's evidence; risk approves nothing before it."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.tws import open_order, place_order
-from shared.tws.fields import Scalar, Writer
+from shared.tws.fields import TEXT, Scalar, Writer
 from shared.tws.order import OrderState, TwsOrder, wires_of
 from shared.tws.order_walk import Wires, WriteWalk
 
@@ -35,7 +35,7 @@ OTHER_VALUES: tuple[Any, ...] = (
 
 
 def plain_names(wires: Wires) -> tuple[str, ...]:
-    return tuple(name for name, wire in wires.items() if isinstance(wire, Scalar) or wire is open_order.TEXT)
+    return tuple(name for name, wire in wires.items() if isinstance(wire, Scalar) or wire is TEXT)
 
 
 def one_by_one(wires: Wires, obj: object, names: tuple[str, ...]) -> list[str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,6 @@ def test_the_page_has_a_row_for_every_message() -> None:
 def test_a_field_that_is_refused_is(name: str, code: int) -> None:
     exchange = Driver()
     exchange.connect(1)
-    value = "All" if name.startswith("fa_") else Decimal(1) if name == "nbbo_price_cap" else True
+    value: Any = "All" if name.startswith("fa_") else Decimal(1) if name == "nbbo_price_cap" else True
     exchange.place(1, 1, order("BUY", 1, **{name: value}))
     assert (1, code) in exchange.errors(1) and f"| `{name}` | refused: error {code} |" in support_page()
