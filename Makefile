@@ -69,8 +69,8 @@ drill: setup-dev ## halt a busy system with parts of it dead and measure until n
 fuzz: setup-dev ## feed bad bytes to the TWS codec and to a running exchange, and count [SECONDS=60]
 	$(BIN)/python -m tests.fuzz.codec $(if $(SECONDS),--seconds $(SECONDS))
 
-guide: setup-dev ## run every block and command of a guide at simulators on 7497 and 7496 [GUIDE=docs/guide.md] [JSON=1]
-	@$(BIN)/python -m tests.guide $(if $(GUIDE),"$(GUIDE)") $(if $(JSON),--json)
+guide: setup-dev ## run every block and command of our guide and of those in ../*/guide at simulators on 7497 and 7496 [GUIDE=file] [JSON=1]
+	@$(BIN)/python -m tests.guide $(or $(GUIDE),docs/guide.md $(wildcard ../*/guide/*.md)) $(if $(JSON),--json)
 
 bench: setup-dev ## measure this machine and write the report
 	$(BIN)/python -m bench

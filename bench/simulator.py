@@ -14,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -28,7 +29,9 @@ from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.connection import ClientConnection, ServerHello
 from shared.tws.contract import TwsContract
+from shared.tws.framing import encode_frame
 from shared.tws.order import TwsOrder
+from shared.tws.versions import DEFAULT_CAP
 
 TICK_RATE = 200_000
 """Market events per second that are asked for: more than can be made."""
@@ -40,13 +43,13 @@ _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def simulator(tick_rate: float) -> Iterator[tuple[int, int]]:
+def simulator(tick_rate: float, state_dir: str = "") -> Iterator[tuple[int, int]]:
     """Run a simulator without any limits of its own; yield its port and process id."""
     port, control_port = reserve_ports(2)
     settings = {
         "SIM_PORT": port, "SIM_HTTP_PORT": control_port, "SIM_TICK_RATE": tick_rate, "SIM_PACING": "off",
         "SIM_LATENCY_MS": 0, "SIM_FILL_LATENCY_MS": 0, "SIM_MAX_ORDERS_PER_SIDE": 1_000_000, "SIM_CASH": 10**12,
-        "CQ_ENV_FILE": "",
+        "SIM_STATE_DIR": state_dir, "CQ_ENV_FILE": "",
     }  # fmt: skip
     environment = {**os.environ, **{name: str(value) for name, value in settings.items()}}
     command = [sys.executable, "-m", "services.simulator"]
@@ -154,27 +157,58 @@ def _count(selector: selectors.BaseSelector, seconds: float) -> int:
     return total
 
 
-def orders_filled() -> tuple[float, float]:
-    """Return orders per second from placed to filled, and the simulator's CPU microseconds for each."""
-    with simulator(50.0) as (port, pid):
+def orders_filled(state_dir: str = "") -> tuple[float, float]:
+    """Return orders per second from placed to filled, and the simulator's CPU microseconds for each.
+
+    As with ticks the taking side does as little as it can: its orders are written before the clock starts, and of what
+    comes back it looks at the messages that say Filled.
+    """
+    placed = list(_orders())
+    with simulator(50.0, state_dir) as (port, pid):
         client = Client(port, 1)
         client.send(rq.ReqMktData(1, AAPL))
         client.until(rs.TickPrice)
         sent = filled = 0
+        rest = b""
         used, started = cpu_s(pid), time.perf_counter()
         while filled < ORDERS:
-            batch = []
-            while sent < ORDERS and sent - filled < IN_FLIGHT:
-                sent += 1
-                side = "BUY" if sent % 2 else "SELL"
-                order = TwsOrder(action=side, total_quantity=Decimal(1), order_type="MKT", order_ref=f"b{sent}")
-                batch.append(rq.PlaceOrder(sent, AAPL, order))
-            if batch:
-                client.send(*batch)
-            filled += sum(isinstance(each, rs.OrderStatus) and each.status == "Filled" for each in client.read())
+            more = min(ORDERS - sent, IN_FLIGHT - (sent - filled))
+            if more:
+                client.socket.sendall(b"".join(placed[sent : sent + more]))
+                sent += more
+            found, rest = _filled_in(rest + client.socket.recv(1 << 18))
+            filled += found
         took, used = time.perf_counter() - started, cpu_s(pid) - used
         client.socket.close()
     return ORDERS / took, used / ORDERS * 1e6
+
+
+def orders_kept() -> tuple[float, float]:
+    """Return the same where every order survives the simulator's end, as `cq simulator` keeps them."""
+    with tempfile.TemporaryDirectory() as directory:
+        return orders_filled(directory)
+
+
+def _orders() -> Iterator[bytes]:
+    """Write the orders' frames."""
+    for number in range(1, ORDERS + 1):
+        side = "BUY" if number % 2 else "SELL"
+        order = TwsOrder(action=side, total_quantity=Decimal(1), order_type="MKT", order_ref=f"b{number}")
+        yield encode_frame(rq.encode_request(rq.PlaceOrder(number, AAPL, order), DEFAULT_CAP))
+
+
+def _filled_in(data: bytes) -> tuple[int, bytes]:
+    """Return how many orders some bytes report as filled, and the bytes of the frame that is not whole yet."""
+    count = position = 0
+    while position + 4 <= len(data):
+        (length,) = struct.unpack_from(">I", data, position)
+        end = position + 4 + length
+        if end > len(data):
+            break
+        if data.startswith(b"3\0", position + 4) and data.find(b"\0Filled\0", position, end) > 0:
+            count += 1
+        position = end
+    return count, data[position:]
 
 
 def measure(rounds: int) -> list[Row]:
@@ -182,6 +216,8 @@ def measure(rounds: int) -> list[Row]:
     one, one_cpu = Row("simulator: to one client", "messages/s"), Row("simulator: to one client, CPU", "us/message")
     eight, eight_cpu = Row("simulator: to eight, together", "messages/s"), Row("simulator: to eight, CPU", "us/message")
     orders, orders_cpu = Row("simulator: placed to filled", "orders/s"), Row("simulator: an order, CPU", "us/order")
+    kept = Row("simulator: the same, books kept on disk", "orders/s")
+    kept_cpu = Row("simulator: an order kept on disk, CPU", "us/order")
     bare, bare_cpu = Row("bare ib_insync, empty handler", "messages/s"), Row("bare ib_insync, CPU", "us/message")
     with feed.blaster() as port:
         for _ in range(rounds):
@@ -190,7 +226,8 @@ def measure(rounds: int) -> list[Row]:
                 (bare, bare_cpu, feed.bare_rates(port)),
                 (eight, eight_cpu, served(8)),
                 (orders, orders_cpu, orders_filled()),
+                (kept, kept_cpu, orders_kept()),
             ):
                 rate.values.append(value)
                 cpu.values.append(spent)
-    return [one, one_cpu, eight, eight_cpu, orders, orders_cpu, bare, bare_cpu]
+    return [one, one_cpu, eight, eight_cpu, orders, orders_cpu, kept, kept_cpu, bare, bare_cpu]

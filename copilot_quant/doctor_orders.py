@@ -12,7 +12,7 @@ from typing import Any
 from copilot_quant.findings import Finding
 from shared.clock import NS_PER_S
 from shared.messages.base import Message
-from shared.messages.control import BrokerStatus, LinkState
+from shared.messages.control import BrokerStatus, LinkState, PacingViolation
 from shared.messages.orders import Decision, OrderEvent, OrderState
 
 CLIENT_ID_IN_USE = 326
@@ -38,6 +38,7 @@ RISK_CURES: Mapping[str, str] = {
     "RISK_HALTED": "`cq resume --reason …` when the cause is gone",
     "RISK_BROKER_WINDOW": "the broker is expected to be away: again after it, or change GATEWAY_BROKER_WINDOWS",
     "RISK_NOT_ARMED": "live opens nothing while LIVE_STAGE is observe: `cq preflight --live`, then limited",
+    "RISK_PREFLIGHT_MISSING": "`cq preflight --live` goes through what is missing; RISK_LIMITS_FILE names your limits",
     "RISK_NOT_READY": "a gateway has to lead and to have asked the broker: `cq status`",
     "RISK_BUYING_POWER": "`cq account` has BuyingPower: order less, or free some",
     "RISK_MARKET_CLOSED": "again when it is open, or with --outside-rth and a limit",
@@ -48,6 +49,10 @@ LINK_CURES: Mapping[int, str] = {
     326: "another program has the gateway's client id, or TWS has not noticed that it ended: end it, wait some "
     "seconds, restart TWS if it stays, or set another id (IB_…_CLIENT_ID, GATEWAY_TRADING_CLIENT_IDS)",
     502: "is TWS running and logged in? API → Settings: 'Enable ActiveX and Socket Clients', and the port",
+    162: "what goes through us is paced, so another program of this login asked for history too (together at most 60 "
+    "requests of small bars in ten minutes): end it, wait ten minutes, or ask for larger bars",
+    420: "what goes through us is paced, so another program of this login asked for live bars too, which count with "
+    "history: end it",
     1100: "IB's side or this machine's network: TWS reconnects by itself; nights and weekends have resets",
     1300: "TWS listens at another port now: put it into IB_…_PORT",
     2110: "IB's side or this machine's network: TWS reconnects by itself",
@@ -57,6 +62,7 @@ _NO_LINK = "is TWS running and logged in? `cq connect` looks at it alone"
 
 def link_findings(statuses: Iterable[Message], now_ns: int) -> list[Finding]:
     """Return what is wrong with the broker's link now, and whether it broke the pacing lately."""
+    statuses = list(statuses)
     told = [one for one in statuses if isinstance(one, BrokerStatus)]
     latest = {one.instance: one for one in told}
     found = [
@@ -69,6 +75,18 @@ def link_findings(statuses: Iterable[Message], now_ns: int) -> list[Finding]:
         found.append(
             Finding("pacing", "warn", f"the broker ended {len(paced)} session(s) for it (100)", LINK_CURES[100])
         )
+    return found + _refused_requests(statuses, now_ns)
+
+
+def _refused_requests(told: Iterable[Message], now_ns: int) -> list[Finding]:
+    """Return a finding per pacing code for which the broker refused requests lately."""
+    refused = [one for one in told if isinstance(one, PacingViolation) and _is_recent(one.ts_init_ns, now_ns)]
+    found = []
+    for code in sorted({one.code for one in refused}):
+        alike = [one for one in refused if one.code == code]
+        last = alike[-1]
+        text = f"{code}: {last.text} ({len(alike)} request(s) refused, the last for {last.request})"
+        found.append(Finding("pacing", "warn", text, LINK_CURES.get(code, LINK_CURES[100])))
     return found
 
 

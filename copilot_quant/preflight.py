@@ -27,7 +27,7 @@ class SystemFacts:
         not_ready: sentences of those that are not.
         dead_letters: entries that nobody could read.
         unexplained: contracts whose books do not add up.
-        pacing_errors: the broker's pacing codes that its last notices have.
+        pacing_errors: the broker's pacing codes of the last day.
         limits: what risk shows of its limits, in words; empty where it shows none.
         is_tiny: whether nothing is above the profile tiny-live.
         unprotected: contracts held without a working stop.
@@ -125,7 +125,7 @@ def _pacing(facts: Facts) -> Judgement:
         return "open", NEEDS_SYSTEM
     if facts.system.pacing_errors:
         codes = ", ".join(map(str, facts.system.pacing_errors))
-        return "bad", f"the broker complained of pacing ({codes}): which other program uses this login?"
+        return "bad", f"the broker complained of pacing within a day ({codes}): which other program uses this login?"
     if "gateway" not in facts.system.ready:
         return "open", "no gateway is ready"
     return "ok", "the gateway paces every message; the broker has not complained"

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeGuard
 
 from copilot_quant.desk import Desk
 from copilot_quant.local.run_file import RunningSystem
@@ -26,14 +27,15 @@ from services.risk.settings import RiskSettings
 from shared.clock import SYSTEM_CLOCK, parse_iso_utc
 from shared.errors import BadInput, ConfigError
 from shared.messages import decode_fields
-from shared.messages.control import Control, ControlAction
+from shared.messages.base import Message
+from shared.messages.control import BrokerStatus, Control, ControlAction, PacingViolation
 from shared.messages.market import DataStatus
 from shared.messages.orders import Decision, Side
-from shared.preflight import Entry, missing, read_result, result_file
+from shared.preflight import DAY_NS, Entry, missing, read_result, result_file
 from shared.settings import BrokerSettings, Mode, load_settings
 
 RECORDS = 5000
-PACING_CODES = frozenset({100, 162, 420})
+PACING_CODES = frozenset({100, 420})
 SECRET = re.compile(
     r"""^\s*\w*(?:password|passwd|secret|token|api_key)\w*\s*=\s*["'][^"'{$]{4,}["']""", re.IGNORECASE | re.MULTILINE
 )
@@ -49,9 +51,11 @@ def facts_of(
     answers: Mapping[str, Entry],
     system: SystemFacts | None,
     *,
+    running: RunningSystem | None,
     can_halt: bool,
 ) -> Facts:
-    """Return what files, settings and the machine show."""
+    """Return what files, settings and the machine show; `running` is the system of this directory."""
+    host, port = broker_address(settings, running)
     paper = result_file(directory, "paper")
     return Facts(
         mode=settings.mode.value,
@@ -59,7 +63,7 @@ def facts_of(
         now_ns=SYSTEM_CLOCK.wall_ns(),
         first_start_ns=first_start_ns(directory / ".cq" / "paper"),
         leaks=tuple(leaks(directory)),
-        api_is_open=api_is_open(settings.broker_host, settings.broker_port),
+        api_is_open=api_is_open(host, port),
         has_alerts=load_settings(MonitoringSettings).alert_urls is not None,
         can_halt=can_halt,
         system=system,
@@ -103,6 +107,12 @@ def _is_versioned(path: Path) -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
+
+
+def broker_address(settings: BrokerSettings, running: RunningSystem | None) -> tuple[str, int]:
+    """Return where TWS or IB Gateway itself is: beside a running system the settings lead to its guard."""
+    host, _, port = (running.broker if running is not None else "").rpartition(":")
+    return (host, int(port)) if host else (settings.broker_host, settings.broker_port)
 
 
 def api_is_open(host: str, port: int) -> bool | None:
@@ -213,9 +223,16 @@ async def _with_records(desk: Desk, facts: SystemFacts) -> SystemFacts:
                     resumed = max(resumed, message.ts_init_ns)
             elif isinstance(message, Decision):
                 refusals += not message.approved
-            elif isinstance(message, DataStatus) and message.code in PACING_CODES:
+            elif _is_pacing_complaint(message) and SYSTEM_CLOCK.wall_ns() - message.ts_init_ns < DAY_NS:
                 codes.add(message.code)
     return replace(facts, halted_ns=halted, resumed_ns=resumed, refusals=refusals, pacing_errors=tuple(sorted(codes)))
+
+
+def _is_pacing_complaint(message: Message) -> TypeGuard[PacingViolation | BrokerStatus | DataStatus]:
+    """Say whether the broker complained: of a request, by ending a session (100), of a subscription (420)."""
+    if isinstance(message, PacingViolation):
+        return True
+    return isinstance(message, BrokerStatus | DataStatus) and message.code in PACING_CODES
 
 
 def check_preflight(settings: BrokerSettings, directory: Path) -> None:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the clone, where `pip install -r` brought only packages
 
 from copilot_quant.brokers.live_market_data import IBKRLiveDataFeed
 from shared.errors import CqError

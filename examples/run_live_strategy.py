@@ -8,6 +8,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the clone, where `pip install -r` brought only packages
 
 from copilot_quant.backtest.live_engine import LiveStrategyEngine
 from copilot_quant.strategies.my_strategy import MyStrategy

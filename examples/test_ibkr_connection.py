@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the clone, where `pip install -r` brought only packages
 
 from copilot_quant.brokers.connection_manager import IBKRConnectionManager
 

@@ -124,6 +124,7 @@ def run(service: str, settings_class: type[S], main: Callable[[S], Awaitable[Non
     except ConfigError as e:
         for mistake in e.mistakes:
             log.error("service.refused_start", mistake=mistake)  # noqa: TRY400 - no trace for a setting
+            sys.stderr.write(f"{service}: {mistake}\n")  # for a person, like a wrong setting above
         sys.exit(ExitCode.CONFIG)
     except CqError as e:
         is_bug = isinstance(e, InvariantBroken)

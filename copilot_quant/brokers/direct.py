@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from copilot_quant.background import BACKGROUND, Background
+from services.gateway.shell.ib_library import loop_to_import
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import BadInput, BrokerUnavailable, Refused
 
-with warnings.catch_warnings():
-    # eventkit asks for the policy's loop at import, which 3.12 deprecates (ib-facts M13); ours is set on its thread.
-    warnings.simplefilter("ignore", DeprecationWarning)
+with loop_to_import():
     from ib_insync import IB, Event
 
 REQUEST_LIMIT_S = 60.0

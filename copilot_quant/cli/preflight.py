@@ -13,6 +13,7 @@ import typer
 from copilot_quant.cli.output import JsonOption, console, print_json, print_table
 from copilot_quant.cli.session import operator_settings, running_system
 from copilot_quant.desk import open_desk
+from copilot_quant.local.run_file import RunningSystem
 from copilot_quant.preflight import SystemFacts, judge
 from copilot_quant.preflight_facts import facts_of, guard_answers, system_facts
 from services.risk.settings import RiskSettings
@@ -97,13 +98,17 @@ def _ask(result: Result) -> dict[str, Entry]:
 
 
 def _judge(settings: BrokerSettings, answers: dict[str, Entry]) -> Result:
-    system, can_halt = asyncio.run(_look(settings))
-    return judge(facts_of(settings, Path.cwd(), answers, system, can_halt=can_halt), settings.account)
+    running = running_system()
+    if running is not None and running.mode != settings.mode.value:
+        running = None  # of the other account
+    system, can_halt = asyncio.run(_look(settings, running))
+    facts = facts_of(settings, Path.cwd(), answers, system, running=running, can_halt=can_halt)
+    return judge(facts, settings.account)
 
 
-async def _look(settings: BrokerSettings) -> tuple[SystemFacts | None, bool]:
+async def _look(settings: BrokerSettings, running: RunningSystem | None) -> tuple[SystemFacts | None, bool]:
     """Return what a running system shows, None where none answers, and whether its guard can be told to halt."""
-    can_halt = await guard_answers(running_system())
+    can_halt = await guard_answers(running)
     async with open_desk(settings, client_name="cq-preflight") as desk:
         try:
             return await system_facts(desk, load_settings(RiskSettings)), can_halt

@@ -18,6 +18,7 @@ from copilot_quant.local.demo import DemoOptions, run_demo
 from copilot_quant.local.failover_demo import run_failover_demo
 from copilot_quant.local.failover_story import render
 from copilot_quant.local.options import options_of
+from copilot_quant.local.run_file import refuse_second
 from copilot_quant.local.system import LocalOptions, LocalSystem
 from copilot_quant.preflight_facts import check_preflight
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
@@ -63,6 +64,7 @@ def demo(
     """
     if context.invoked_subcommand is not None:
         return
+    refuse_second(Path.cwd())
     files = tuple(Path(name.strip()) for name in replay.split(",") if name.strip())
     for file in files:
         if not file.is_file():
@@ -97,6 +99,7 @@ def failover(
         else:
             console.print(line, highlight=False)
 
+    refuse_second(Path.cwd())
     story = asyncio.run(run_failover_demo(_strategies_file(strategies), progress, keep_files=keep))
     if as_json:
         print_json(story.as_json())
@@ -120,6 +123,7 @@ def up(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask in live mode.")] = False,
 ) -> None:
     """Run the system against the TWS or IB Gateway that `.env` names (paper by default), Redis included."""
+    refuse_second(Path.cwd())
     settings = load_settings(BrokerSettings)
     console.print(
         f"{settings.mode.upper()}  account {settings.account}  broker {settings.broker_host}:{settings.broker_port}",

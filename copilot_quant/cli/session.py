@@ -18,8 +18,12 @@ T = TypeVar("T")
 
 
 def running_system() -> RunningSystem | None:
-    """Return the local system running in this directory, unless the environment names a Redis of its own."""
-    return None if os.environ.get("REDIS_URL") else read_run_file(Path.cwd())
+    """Return the local system running in this directory, unless the environment names the Redis of another one.
+
+    Once `operator_settings` was called the environment names this system's own Redis, which changes nothing here.
+    """
+    system, named = read_run_file(Path.cwd()), os.environ.get("REDIS_URL")
+    return system if system is not None and named in (None, "", system.env.get("REDIS_URL")) else None
 
 
 def operator_settings() -> BrokerSettings:

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from shared.errors import Refused
+
 RUN_FILE = Path(".cq") / "run.json"
+PROBE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class RunningSystem:
-    """Where a running local system is; `env` are the settings an operator's command needs."""
+    """Where a running local system is; `env` are the settings an operator's command needs.
+
+    These lead to the guard; `broker` is the address of TWS or IB Gateway behind it, as `host:port`.
+    """
 
     pid: int
     run_dir: str
@@ -26,6 +33,7 @@ class RunningSystem:
     simulator_http: str
     guard_http: str
     env: Mapping[str, str]
+    broker: str = ""
 
 
 def write_run_file(system: RunningSystem, directory: Path) -> Path:
@@ -50,6 +58,32 @@ def read_run_file(directory: Path) -> RunningSystem | None:
             continue
         return system
     return None
+
+
+def refuse_second(directory: Path) -> None:
+    """Let nobody start a system where commands lead to another one: they would lose sight of that.
+
+    Its guard has to answer: after a crash of the machine the number of its process may be another program's.
+
+    Raises:
+        Refused: a system runs in `directory` itself; one in a parent directory may.
+    """
+    system = read_run_file(directory) if (directory / RUN_FILE).is_file() else None
+    if system is not None and _answers(system.guard_http):
+        raise Refused(
+            "ANOTHER_SYSTEM",
+            f"a system in {system.mode} mode (process {system.pid}) runs in this directory, and `cq` leads to it: stop "
+            "it, or start this one in a directory of its own",
+        )
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition("//")[2].partition(":")
+    try:
+        socket.create_connection((host, int(port)), PROBE_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def remove_run_file(directory: Path, run_dir: Path) -> None:

@@ -81,6 +81,7 @@ class Supervisor:
                 stderr=output,
                 start_new_session=True,
                 cwd=self._directory,
+                env={**os.environ, "PYTHONPATH": _module_path()},
             )
         deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(limit_s * NS_PER_S)
         while SYSTEM_CLOCK.monotonic_ns() < deadline_ns:
@@ -162,6 +163,12 @@ class Supervisor:
         kill_session(child.pid)  # the keeper did; this is for one that was killed
         if child.stdin is not None:
             child.stdin.close()
+
+
+def _module_path() -> str:
+    """Return where the processes find this code, also where it was not installed and they work in another folder."""
+    code = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join([code, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _config_text(socket: Path, run_dir: Path, directory: Path, processes: Sequence[Process]) -> str:

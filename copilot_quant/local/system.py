@@ -197,6 +197,7 @@ class LocalSystem:
             simulator_http=self.simulator_http,
             guard_http=self.guard_http,
             env=self.operator_env(),
+            broker=f"{self.plan.broker_host}:{self.plan.broker_port}",
         )
         write_run_file(system, self._directory)
 

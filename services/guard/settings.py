@@ -53,7 +53,7 @@ class GuardSettings(CommonSettings):
         description="what resume must carry; empty: resume works in sim only",
     )
     health_client_id: int = Field(
-        default=999,
+        default=28_514,  # the guide has people try 999 and 99
         ge=1,
         le=2**31 - 1,
         validation_alias="GUARD_HEALTH_CLIENT_ID",

@@ -7,7 +7,9 @@ from contextlib import AsyncExitStack
 
 from services.risk.core.limits import RULES_VERSION, Limits
 from services.risk.settings import RiskSettings
+from services.risk.shell.arming import Arming
 from services.risk.shell.deciding import Deciding
+from services.risk.shell.exits import ExitDesk
 from services.risk.shell.feed import Feed
 from services.risk.shell.flatten import FlattenDesk
 from services.risk.shell.intents import CancelReader, IntentReader
@@ -49,6 +51,8 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
     elector = Elector(bus, Role.RISK, settings.instance, LeaseTiming.of_ttl(settings.lease_ttl_s))
     day = limits.base.trading_day
     feed = Feed(bus, settings.account, SYSTEM_CLOCK, instance=settings.instance, is_leading=elector.has_lease, day=day)
+    arming = Arming(settings, SYSTEM_CLOCK, feed)
+    arming.take(arming.look())
     intents = IntentReader(
         bus, SYSTEM_CLOCK, feed, limits, instance=settings.instance, has_lease=elector.has_lease, rules=rules
     )
@@ -60,7 +64,7 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
     deciding = Deciding(
         bus, SYSTEM_CLOCK, feed, lambda: intents.limits, settings.instance, lambda: leadership.is_deciding
     )
-    watch, flatten = BreakerWatch(deciding), FlattenDesk(deciding)
+    watch, flatten, exits = BreakerWatch(deciding, snapshots.write), FlattenDesk(deciding), ExitDesk(deciding)
 
     def use(changed: Limits) -> None:
         intents.limits = changed
@@ -93,6 +97,7 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
             "profile": intents.limits.profile,
             "stage": str(intents.limits.stage),
             "limits_mistakes": list(intents.limits.mistakes),
+            "unprepared": list(feed.book.readiness.unprepared),
             "breakers": {name: trip.text for name, trip in feed.book.breakers.trips.items()},
             "open_orders": feed.book.open_orders,
             "not_ready": feed.book.readiness.complaint(feed.book.incarnation) or "",
@@ -114,9 +119,11 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
             "ticks": feed.run_ticks,
             "snapshots": feed.run_snapshots,
             "leadership": lead,
+            "arming": arming.run,
             "book": snapshots.run,
             "breakers": watch.run,
             "flatten": flatten.run,
+            "exits": exits.run,
             "limits": keeper.run,
         },
         health=health,

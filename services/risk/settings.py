@@ -12,6 +12,7 @@ from services.risk.core.limits import Limits, Stage
 from services.risk.core.limits_file import parse_limits
 from services.risk.core.profiles import broken_limits, staged
 from shared.errors import ConfigError
+from shared.preflight import result_file
 from shared.settings import BrokerSettings, Mode
 
 
@@ -32,6 +33,11 @@ class RiskSettings(BrokerSettings):
         default=Stage.OBSERVE,
         validation_alias="LIVE_STAGE",
         description="live mode only: observe (open nothing), limited (at most the profile tiny-live) or armed",
+    )
+    preflight_file: Path | None = Field(
+        default=None,
+        validation_alias="RISK_PREFLIGHT_FILE",
+        description="live mode only: what cq preflight stored; default: .cq/preflight-<deployment>.json",
     )
     max_position_size: Decimal | None = Field(
         default=None,
@@ -58,6 +64,11 @@ class RiskSettings(BrokerSettings):
     def stage(self) -> Stage:
         """Return how far this deployment may go; only live mode is held back."""
         return self.live_stage if self.mode is Mode.LIVE else Stage.ARMED
+
+    @property
+    def preflight_path(self) -> Path:
+        """Return where the result of the checklist before real money is."""
+        return self.preflight_file or result_file(Path.cwd(), self.deployment)
 
     def limits_text(self) -> str:
         """Return the content of the limits file, "" where there is none or it cannot be read."""

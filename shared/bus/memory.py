@@ -26,10 +26,10 @@ from shared.bus.ports import (
     UnitRecord,
     entry_order,
 )
-from shared.errors import BusUnavailable, Fenced, Refused
+from shared.errors import BadInput, BusUnavailable, Fenced, Refused
 from shared.messages.base import Message
-from shared.messages.codec import encode_fields
-from shared.messages.control import GapEvent
+from shared.messages.codec import decode_fields, encode_fields
+from shared.messages.control import Control, ControlAction, GapEvent
 from shared.messages.market import TICKS_TYPE
 from shared.messages.orders import CancelCommand, Command, Commission, Decision, Fill, OrderEvent
 
@@ -324,8 +324,23 @@ class MemoryBus(MemoryGroups):
         self._check(token)
         self._move(stream_name, entry_id)
 
+    def _halt_waits(self, cursor: bytes | None) -> bool:
+        """Return whether a halt is in `control` that the leader has not read yet."""
+        if cursor is None:
+            return False
+        stream = self._keys.control
+        for entry in self._after({stream: cursor.decode()}, 100).get(stream, []):
+            try:
+                message = decode_fields(entry.fields).message
+            except BadInput:
+                return True
+            if isinstance(message, Control) and message.action is ControlAction.HALT and message.scope == "account":
+                return True
+        return False
+
     async def _judge(self, token: LeaseToken, request: ClaimRequest) -> ClaimResult:
-        stage = (await self.hash_get_all(self._keys.halt)).get("stage")
+        halt = await self.hash_get_all(self._keys.halt)
+        is_halted = halt.get("stage") != b"none" or self._halt_waits(halt.get("cursor"))
         stored = self._server.ledgers.get(request.intent_id, {})
         if any(leg in stored for leg in range(request.legs)):
             return ClaimResult.REFUSED_CANCELLED_FIRST
@@ -335,7 +350,7 @@ class MemoryBus(MemoryGroups):
             return ClaimResult.REFUSED_EXPIRED
         if request.is_in_window and not request.is_reducing:
             return ClaimResult.REFUSED_WINDOW
-        return ClaimResult.CLAIMED if request.is_reducing or stage == b"none" else ClaimResult.REFUSED_HALTED
+        return ClaimResult.CLAIMED if request.is_reducing or not is_halted else ClaimResult.REFUSED_HALTED
 
     async def claim(self, token: LeaseToken, request: ClaimRequest, *, source: str) -> list[LedgerRow]:
         """Write the one final result per leg with its order events and move the cursor of `commands`."""

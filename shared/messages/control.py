@@ -178,6 +178,40 @@ class BrokerWindow(Message):
 
 
 @register
+class PacingViolation(Message):
+    """The broker refused a request for coming too soon or too often (162, 420); what was asked for, and its words.
+
+    A gateway paces its own requests, so this says that another program of the same login used up the allowance.
+    """
+
+    TYPE: ClassVar[str] = "pacing_violation"
+
+    instance: str
+    code: int
+    text: str
+    request: str = ""
+    con_id: int = 0
+
+    def envelope_key(self) -> str:
+        """Return the gateway's instance name."""
+        return self.instance
+
+
+@register
+class SharesToBorrow(Message):
+    """How many shares of a stock the broker shows to borrow for short sales (generic tick 236, tick type 89)."""
+
+    TYPE: ClassVar[str] = "shares_to_borrow"
+
+    con_id: int
+    shares: Decimal = Field(ge=0)
+
+    def envelope_key(self) -> str:
+        """Return the conId."""
+        return str(self.con_id)
+
+
+@register
 class Reconciled(Message):
     """The leader has read the predecessor's streams and the broker's evidence; risk approves nothing before it."""
 

@@ -369,6 +369,8 @@ class Fill(Message):
     average_price: Decimal = Decimal(0)
     liquidity: int = 0
     is_late: bool = False
+    is_liquidation: bool = False
+    """The broker closed it by itself, for want of margin."""
     origin: str = ""
     ts_event_ns: int = 0
 

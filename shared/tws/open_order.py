@@ -50,9 +50,28 @@ ORDER_WIRES = Wires(
         "volatility_type": OPT_INT,
         "reference_price_type": OPT_INT,
         "adjustable_trailing_unit": OPT_INT,
-    }
+    },
+    wires_of(TwsOrder).defaults,
 )
 _STATE_WIRES = wires_of(OrderState)
+
+
+class _Mark(WriteWalk):
+    """Write nothing, and note where in the output it would have begun."""
+
+    __slots__ = ("at",)
+
+    def __init__(self, out: Writer, obj: object, wires: Wires) -> None:
+        super().__init__(out, obj, wires)
+        self.at = 0
+
+    def field(self, name: str, wire: Wire[Any] | None = None) -> Any:  # noqa: ARG002 -- as those that write
+        """Leave a field out."""
+        self.fields(name)
+
+    def fields(self, *names: str) -> None:  # noqa: ARG002 -- as those that write
+        """Leave fields out."""
+        self.at = self.at or len(self._out.parts)
 
 
 @message(RESPONSES, 5)
@@ -74,11 +93,29 @@ class OpenOrder(Response):
 
     def write_fields(self, out: Writer) -> None:
         """Append the fields."""
+        self._write(out, WriteWalk(out, self.state, _STATE_WIRES))
+
+    def around_state(self, version: int) -> tuple[str, str]:
+        """Return what of the payload stands before the state and what after it: the same for all states of an order."""
+        out = Writer(version, ascii7=True)
+        out.raw("5")
+        mark = _Mark(out, self.state, _STATE_WIRES)
+        self._write(out, mark)
+        before, after = out.parts[: mark.at], out.parts[mark.at :]
+        return "\0".join(before) + "\0", "\0".join(after) + "\0"
+
+    def state_text(self, version: int) -> str:
+        """Return what of the payload tells the state."""
+        out = Writer(version, ascii7=True)
+        _state_fields(WriteWalk(out, self.state, _STATE_WIRES))
+        return "\0".join(out.parts) + "\0"
+
+    def _write(self, out: Writer, state: Walk) -> None:
         _open_layout(
             WriteWalk(out, self, _OPEN_WIRES),
             WriteWalk(out, self.contract, CONTRACT_WIRES),
             WriteWalk(out, self.order, ORDER_WIRES),
-            WriteWalk(out, self.state, _STATE_WIRES),
+            state,
         )
 
     @classmethod
@@ -190,13 +227,7 @@ def _open_layout(head: Walk, contract: Walk, order: Walk, state: Walk) -> None:
     order.field("opt_out_smart_routing")
     _clearing_to_algo(order, contract)
     order.fields("solicited", "what_if")
-    state.fields("status", "init_margin_before", "maint_margin_before", "equity_with_loan_before")
-    state.fields("init_margin_change", "maint_margin_change", "equity_with_loan_change")
-    state.fields("init_margin_after", "maint_margin_after", "equity_with_loan_after")
-    state.fields("commission", "min_commission", "max_commission", "commission_currency")
-    if state.version >= versions.ORDER_PREVIEW:
-        state.fields(*_PREVIEW)
-    state.field("warning_text")
+    _state_fields(state)
     order.fields("randomize_size", "randomize_price")
     sections.peg_bench(order, order_type)
     sections.conditions(order)
@@ -217,6 +248,16 @@ def _open_layout(head: Walk, contract: Walk, order: Walk, state: Walk) -> None:
     for gate, name in _TAIL:
         if order.version >= gate:
             order.field(name)
+
+
+def _state_fields(state: Walk) -> None:
+    state.fields("status", "init_margin_before", "maint_margin_before", "equity_with_loan_before")
+    state.fields("init_margin_change", "maint_margin_change", "equity_with_loan_change")
+    state.fields("init_margin_after", "maint_margin_after", "equity_with_loan_after")
+    state.fields("commission", "min_commission", "max_commission", "commission_currency")
+    if state.version >= versions.ORDER_PREVIEW:
+        state.fields(*_PREVIEW)
+    state.field("warning_text")
 
 
 def _completed_layout(head: Walk, contract: Walk, order: Walk, state: Walk) -> None:

@@ -9,8 +9,9 @@ Source: ib-facts A.13, B.6, B.8.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
+from operator import attrgetter
 from typing import Annotated, Any, get_args, get_type_hints
 
 from shared.errors import DecodeError
@@ -341,4 +342,18 @@ class OrderState:
 def wires_of(cls: type) -> Wires:
     """Return the wire that each attribute of a class is annotated with; attributes without one are left out."""
     hints = get_type_hints(cls, include_extras=True)
-    return Wires({name: get_args(hint)[-1] for name, hint in hints.items() if hasattr(hint, "__metadata__")})
+    wires = {name: get_args(hint)[-1] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+    return Wires(wires, {field.name: field.default for field in fields(cls)})
+
+
+_ORDER_NAMES = tuple(field.name for field in fields(TwsOrder))
+_ORDER_PLACES = {name: place for place, name in enumerate(_ORDER_NAMES)}
+_ORDER_VALUES = attrgetter(*_ORDER_NAMES)
+
+
+def revised(order: TwsOrder, **changes: object) -> TwsOrder:
+    """Return an order with some fields changed; `dataclasses.replace` takes four times as long for its 150 fields."""
+    values = list(_ORDER_VALUES(order))
+    for name, value in changes.items():
+        values[_ORDER_PLACES[name]] = value
+    return TwsOrder(*values)

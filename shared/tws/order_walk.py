@@ -8,18 +8,52 @@ Written once, it cannot differ between the directions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from operator import attrgetter
+from typing import Any, NamedTuple, Protocol
 
-from shared.tws.fields import Reader, Wire, Writer, short_values
+from shared.tws.fields import TEXT, Reader, Scalar, Wire, Writer, short_values
+
+
+class Plan(NamedTuple):
+    """How to write several attributes at once: most of them have their default, whose text is known."""
+
+    values: attrgetter[Any]
+    defaults: tuple[Any, ...]
+    texts: tuple[str, ...]
+
+
+_NO_DEFAULT = object()
 
 
 class Wires(dict[str, Wire[Any]]):
     """The wire of each attribute of a class by name."""
 
-    def __init__(self, wires: Mapping[str, Wire[Any]]) -> None:
-        """Look up what a reader will make of short texts, where an attribute is one field."""
+    def __init__(self, wires: Mapping[str, Wire[Any]], defaults: Mapping[str, Any] | None = None) -> None:
+        """Look up what a reader will make of short texts, where an attribute is one field; `defaults` by name."""
         super().__init__(wires)
         self.short = {name: values for name, wire in wires.items() if (values := short_values(wire)) is not None}
+        self.defaults = dict(defaults or {})
+        self.plans: dict[tuple[str, ...], Plan] = {}
+
+    def plan(self, names: tuple[str, ...]) -> Plan:
+        """Return how to write these attributes; only names that the code has are asked for."""
+        defaults, texts = [], []
+        for name in names:
+            wire, value = self[name], self.defaults.get(name, _NO_DEFAULT)
+            # Numbers that can be equal and look different (0 and 0.00) are not recognised by being equal.
+            is_plain = value is None or isinstance(value, str | int)
+            if is_plain and (wire is TEXT or isinstance(wire, Scalar)):
+                out = Writer(0)
+                wire.write(out, value)
+                texts.append(out.parts[0])
+                defaults.append(value)
+            else:
+                texts.append("")
+                defaults.append(_NO_DEFAULT)
+        # `attrgetter` of one name returns no tuple, so that it is asked for twice.
+        getter = attrgetter(*names) if len(names) > 1 else attrgetter(names[0], names[0])
+        plan = self.plans[names] = Plan(getter, tuple(defaults), tuple(texts))
+        return plan
 
 
 class Walk(Protocol):
@@ -42,7 +76,7 @@ class WriteWalk:
 
     __slots__ = ("_obj", "_out", "_wires", "version")
 
-    def __init__(self, out: Writer, obj: object, wires: Mapping[str, Wire[Any]]) -> None:
+    def __init__(self, out: Writer, obj: object, wires: Wires) -> None:
         self._out = out
         self._obj = obj
         self._wires = wires
@@ -56,9 +90,17 @@ class WriteWalk:
 
     def fields(self, *names: str) -> None:
         """Write several attributes."""
-        out, obj, wires = self._out, self._obj, self._wires
-        for name in names:
-            wires[name].write(out, getattr(obj, name))
+        out, wires = self._out, self._wires
+        plan = wires.plans.get(names) or wires.plan(names)
+        values = plan.values(self._obj)
+        if values == plan.defaults:
+            out.parts.extend(plan.texts)
+            return
+        for name, value, default, text in zip(names, values, plan.defaults, plan.texts, strict=False):
+            if value is default:
+                out.parts.append(text)
+            else:
+                wires[name].write(out, value)
 
     def filler(self, text: str) -> None:
         """Write a field that means nothing."""

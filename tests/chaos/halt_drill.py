@@ -9,7 +9,7 @@ that the broker accepted, until `holding` is confirmed, until the broker shows t
 
 The four kinds of drill take turns: everything alive, risk dead, the leading gateway killed in the middle, Redis killed
 (and started again by its supervisor) in the middle. At the end a flatten closes what the strategies own. Exit status 0
-only if nothing is wrong.
+only if nothing is wrong. What every run showed is added to `.cache/halt-drill.json`.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ NAMES = (
 )  # fmt: skip
 ENTRIES, STOPS, BY_HAND, OTHERS = 130, 20, 20, 30
 OTHER_CLIENT = 55
+TOTALS = Path.cwd() / ".cache" / "halt-drill.json"
 FLOOD_EVERY_S = 0.02
 LIMITS = """
 profile = "small-paper"
@@ -82,6 +83,7 @@ class Drill:
     cancelled_ms: float = 0.0
     due: int = 0
     accepted_after: int = 0
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
     wrong: list[str] = field(default_factory=list)
 
 
@@ -109,12 +111,8 @@ class Drills:
         async with aiohttp.ClientSession() as session:
             for number in range(BY_HAND):
                 contract = self.contracts[number % len(self.contracts)]
-                order = {
-                    "symbol": contract.symbol,
-                    "quantity": "3",
-                    "order_type": "LMT",
-                    "limit": str(self._far(contract)),
-                }
+                limit = str(self._far(contract))
+                order = {"symbol": contract.symbol, "quantity": "3", "order_type": "LMT", "limit": limit}
                 async with session.post(f"{self.system.simulator_http}/commands/manual_order", json=order) as reply:
                     if reply.status != 200:
                         raise AssertionError(await reply.text())
@@ -236,9 +234,8 @@ class Drills:
         ticket = OrderTicket(Side.BUY, Decimal(1), limit_price=self._far(contract), strategy=strategy)
         if number % len(self.contracts) == 0:
             for one in self.contracts:
-                await self.desk.bus.hash_set(
-                    self.desk.keys.watches, {str(one.con_id): str(time.time_ns() + 120 * 10**9)}
-                )
+                until_ns = str(time.time_ns() + 120 * 10**9)
+                await self.desk.bus.hash_set(self.desk.keys.watches, {str(one.con_id): until_ns})
         await self.desk.submit(contract, ticket)
 
     async def _flood(self) -> None:
@@ -282,8 +279,8 @@ class Drills:
         return not any(_is_entry(row) for row in await self._open())
 
     async def _judge(self, drill: Drill, stay: set[int], asked_ns: int) -> None:
+        offset_ns = await self._offset_ns()
         truth = await fetch_truth(self.system.simulator_http)
-        offset_ns = time.time_ns() - truth["now_ns"]
         late = [
             row["received_ns"] + offset_ns - asked_ns
             for row in truth["orders"]
@@ -345,6 +342,7 @@ async def run(drills: int, *, keep: bool) -> list[Drill]:
             for number in range(drills):
                 drill = await scene.one(KINDS[number % len(KINDS)])
                 done.append(drill)
+                add_to_totals([drill])
                 said = f"last accepted {drill.last_accepted_ms:.0f} ms, holding {drill.holding_ms:.0f} ms"
                 print(
                     f"drill {number + 1} of {drills}, {drill.kind}: {said}, {drill.due} cancelled after "
@@ -352,6 +350,7 @@ async def run(drills: int, *, keep: bool) -> list[Drill]:
                     file=sys.stderr, flush=True,
                 )  # fmt: skip
             done.append(await scene.flatten())
+            add_to_totals(done[-1:])
             scene.close()
         is_clean = not any(drill.wrong for drill in done)
     finally:
@@ -359,6 +358,13 @@ async def run(drills: int, *, keep: bool) -> list[Drill]:
         if not is_clean:
             print(f"logs are kept in {system.run_dir}", file=sys.stderr)
     return done
+
+
+def add_to_totals(done: list[Drill]) -> None:
+    """Keep what every run showed, with the machine's load."""
+    known = json.loads(TOTALS.read_text()) if TOTALS.is_file() else []
+    rows = [{**asdict(drill), "load": round(drill.load, 1)} for drill in done]
+    TOTALS.write_text(json.dumps([*known, *rows], indent=1) + "\n")
 
 
 def main() -> int:

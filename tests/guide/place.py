@@ -80,7 +80,11 @@ class Place:
                 "SIM_TICK_RATE": "3",
             }
             exchange = self._spawner("services.simulator", env=env, name=f"tws-{account}")
-            exchange.wait_for_output("exchange.opened", 60)
+            exchange.wait_for_output("exchange.opened", 120)
+
+    def write_settings(self) -> None:
+        """Write the `.env` that the quick start ends with."""
+        (self.work / ".env").write_text(f"IB_PAPER_ACCOUNT={PAPER}\nIB_LIVE_ACCOUNT={LIVE}\n")
 
     def close(self) -> None:
         """Stop the exchanges and remove the folder."""

@@ -353,6 +353,7 @@ class OrderBook:
             currency=execution.currency, order_id=execution.order_id, client_id=execution.client_id,
             perm_id=execution.perm_id, cumulative_quantity=execution.cumulative_quantity,
             average_price=execution.average_price, liquidity=execution.liquidity, is_late=is_late,
+            is_liquidation=execution.is_liquidation,
         )  # fmt: skip
 
     def told(

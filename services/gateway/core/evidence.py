@@ -79,6 +79,7 @@ class BrokerExecution:
     cumulative_quantity: Decimal = Decimal(0)
     average_price: Decimal = Decimal(0)
     liquidity: int = 0
+    is_liquidation: bool = False
 
 
 @dataclass(frozen=True, slots=True)

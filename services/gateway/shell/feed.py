@@ -7,7 +7,9 @@ are coalesced in the core and what is lost is counted.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
+from decimal import Decimal
 
 from services.gateway import metrics
 from services.gateway.core.evidence import BrokerError
@@ -23,8 +25,11 @@ from shared.bus.ports import Bus, Entry, LeaseToken
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.errors import BrokerUnavailable, CqError, Fenced, OutcomeUnknown, TransientError
 from shared.logs import get_logger
+from shared.messages.control import SharesToBorrow
 from shared.messages.market import DataStatus, SubscriptionRequest, Tick, pack_ticks
 
+SHARES_TO_BORROW = 89
+"""The tickSize type of shares to borrow, which generic tick 236 brings (ib-facts E.3)."""
 RESUBSCRIBE_S = 15.0
 """How long after a refused subscription it is tried again."""
 
@@ -47,6 +52,7 @@ class FeedDesk:
         self._wanted: tuple[int, ...] = ()
         self._req_of: dict[int, int] = {}
         self._retry_ns: dict[int, int] = {}
+        self._lendable: dict[int, float] = {}
         self._more = asyncio.Event()
         self._renew = asyncio.Event()
         self._pace = pace
@@ -66,7 +72,17 @@ class FeedDesk:
 
     def size_tick(self, req_id: int, tick_type: int, size: float) -> None:
         """Take a tickSize."""
+        if tick_type == SHARES_TO_BORROW:
+            self._take_lendable(self.feed.con_id_of(req_id), size)
+            return
         self.feed.size(req_id, tick_type, size, self._now_ns)
+
+    def _take_lendable(self, con_id: int, shares: float) -> None:
+        """Say on the bus how many shares there are to borrow, where that has changed."""
+        if con_id and math.isfinite(shares) and shares >= 0 and self._lendable.get(con_id) != shares:
+            self._lendable[con_id] = shares
+            message = SharesToBorrow(ts_init_ns=self._clock.wall_ns(), con_id=con_id, shares=Decimal(int(shares)))
+            self._outbox.put(self._bus.keys.broker_status, message)
 
     def read_ended(self) -> None:
         """Let the ticks of this read go."""
@@ -101,6 +117,7 @@ class FeedDesk:
         return True
 
     def _drop(self, con_id: int) -> None:
+        self._lendable.pop(con_id, None)
         req_id = self._req_of.pop(con_id, None)
         if req_id is not None:
             self.feed.unsubscribe(req_id)

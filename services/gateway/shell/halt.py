@@ -75,6 +75,13 @@ class HaltDesk:
         self._cursor = "0-0"
         self.on_other: Callable[[Control], None] = lambda _control: None
         """Takes every control that is no halt or resume; `control` has one reader here, and one cursor."""
+        self.on_foreign: Callable[[list[OrderTrack]], None] = lambda _tracks: None
+        """Takes the orders of ours that live under another client id and must go (`adoption.py`)."""
+        self.ask_list: Callable[[], None] = lambda: None
+        """Has the broker's list of everybody's open orders asked for, at once."""
+        self.listed_ns: Callable[[], int] = lambda: 1 << 62
+        """Returns when the last complete list was asked for, monotonic; `clean` needs one newer than the halt."""
+        self._began_ns = 0
 
     async def restore(self, *, redis_epoch: int = 0, at_guard: HaltMemory | None = None) -> None:
         """Read the stored states before any command is consumed; a missing one is set up.
@@ -178,7 +185,8 @@ class HaltDesk:
         async with self._commands.sending:  # what was claimed is written; what comes next meets the new stage
             self.stage = HaltStage.REQUESTED
             await self._store()  # the claim script refuses from here on; HOLDING is said once the guard holds, too
-        self._cancel_ns = 0
+        self._cancel_ns, self._began_ns = 0, self._clock.monotonic_ns()
+        self.ask_list()
         if not await self._hold():
             self._show()
 
@@ -209,7 +217,7 @@ class HaltDesk:
             return
         left = self.must_go()
         if not left:
-            if self.stage is not HaltStage.CLEAN and self._trading.can_send:
+            if self.stage is not HaltStage.CLEAN and self._trading.can_send and self.listed_ns() > self._began_ns:
                 self.stage = HaltStage.CLEAN
                 await self._store()
                 get_logger().warning("halt.clean")
@@ -229,9 +237,13 @@ class HaltDesk:
         if self._everything and session is not None and session.is_open and self._has_lease():
             session.cancel_everything()
             return
+        ids = (0, self._trading.client_id)
+        foreign = [track for track in left if track.client_id not in ids]
+        if foreign:
+            self.on_foreign(foreign)
         try:
             async with asyncio.timeout(5.0):
-                for track in left:
+                for track in [track for track in left if track.client_id in ids]:
                     await self._commands.cancel(track, f"halt by {self._who}")
         except TimeoutError:
             get_logger().warning("halt.cancels_waiting", orders=len(left))

@@ -6,8 +6,11 @@ two ship the same `eventkit` module in different packages, so that only one of t
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -56,6 +59,28 @@ def chosen_library() -> Library:
     return load_library(_chosen)
 
 
+@contextmanager
+def loop_to_import() -> Iterator[None]:
+    """Give eventkit the current event loop that it asks for when it is imported; nothing here uses it.
+
+    To ask is deprecated since Python 3.12, and an error in a thread without one: the main one after `asyncio.run`, too.
+    """
+    loop: asyncio.AbstractEventLoop | None = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            asyncio.get_event_loop_policy().get_event_loop()
+        except RuntimeError:
+            loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+        try:
+            yield
+        finally:
+            if loop is not None:
+                asyncio.set_event_loop(None)
+                loop.close()
+
+
 @lru_cache(maxsize=len(LIBRARIES))
 def load_library(name: str = LIBRARIES[0]) -> Library:
     """Return a library's classes.
@@ -66,9 +91,7 @@ def load_library(name: str = LIBRARIES[0]) -> Library:
     if name not in LIBRARIES:
         raise ConfigError(f"IB_LIBRARY: {name!r} is no broker library: choose {' or '.join(LIBRARIES)}")
     try:
-        with warnings.catch_warnings():
-            # eventkit asks for the policy's loop at import, which 3.12 deprecates (ib-facts M13); nothing here uses it.
-            warnings.simplefilter("ignore", DeprecationWarning)
+        with loop_to_import():
             parts = {part: importlib.import_module(f"{name}.{part}") for part in _PARTS}
     except ImportError as e:
         raise ConfigError(f"IB_LIBRARY: {name} cannot be imported here ({e}): {_CURES[name]}") from e

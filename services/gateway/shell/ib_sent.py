@@ -88,3 +88,8 @@ def name_to_send(library: Library, name: ContractName) -> Any:
         strike=float(name.strike or 0),
         right=name.right,
     )
+
+
+def generic_ticks(contract: ContractInfo) -> str:
+    """Return the generic ticks to ask for with a contract's prices: of stocks, the shares to borrow (236)."""
+    return "236" if contract.sec_type == "STK" else ""

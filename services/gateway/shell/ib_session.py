@@ -15,13 +15,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerPosition, BrokerWhatIf
 from services.gateway.core.ledger import ClaimedOrder
 from services.gateway.ports import ClientIdInUse, QueryFailed, SessionListener
 from services.gateway.shell.ib_heard import ENDINGS, Heard
 from services.gateway.shell.ib_library import Library, chosen_library
-from services.gateway.shell.ib_sent import contract_to_send, name_to_send, order_to_send, what_if_to_send
+from services.gateway.shell.ib_sent import contract_to_send, generic_ticks, name_to_send, order_to_send, what_if_to_send
 from services.gateway.shell.ib_wire import HEAD, Answers, Socket, open_wire
 from services.gateway.shell.translate import bar_of, info_of, rule_of
 from shared.clock import NS_PER_S
@@ -243,12 +244,8 @@ class IbSession:
 
     async def completed_orders(self, *, limit_s: float) -> list[BrokerOrder]:
         """Return today's completed orders."""
-        return await self._heard.ask(
-            "completed_orders",
-            lambda: self._wire.reqCompletedOrders(False),
-            limit_s=limit_s,
-            what="the completed orders",
-        )
+        ask = partial(self._wire.reqCompletedOrders, False)
+        return await self._heard.ask("completed_orders", ask, limit_s=limit_s, what="the completed orders")
 
     async def executions(self, *, limit_s: float) -> list[BrokerExecution]:
         """Return the executions since midnight of the broker's zone."""
@@ -348,7 +345,8 @@ class IbSession:
     def subscribe(self, contract: ContractInfo) -> int:
         """Begin market data; return the request id."""
         req_id = self._request_id()
-        self._wire.reqMktData(req_id, contract_to_send(self._library, contract), "", False, False, [])
+        where = contract_to_send(self._library, contract)
+        self._wire.reqMktData(req_id, where, generic_ticks(contract), False, False, [])
         return req_id
 
     def unsubscribe(self, req_id: int) -> None:

@@ -18,6 +18,7 @@ from services.gateway.core.takeover import Step, Takeover
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.account import AccountDesk
+from services.gateway.shell.adoption import Adoption
 from services.gateway.shell.books import BooksDesk
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.contracts import Contracts
@@ -273,13 +274,19 @@ class Gateway:
         )  # fmt: skip
         books = BooksDesk(bus, outbox, account, trading, account_id=settings.account, source=self._source, clock=clock)
         requests = Requests(
-            bus, self.contracts, source=self._source, epoch=token.epoch, session=lambda: self.watch.session,
-            pace=pace, what_if=WhatIf(trading, self.contracts, settings.account, clock=clock), clock=clock,
+            bus, outbox, self.contracts, source=self._source, instance=settings.instance, epoch=token.epoch,
+            session=lambda: self.watch.session, pace=pace,
+            what_if=WhatIf(trading, self.contracts, settings.account, clock=clock), clock=clock,
         )  # fmt: skip
         others = Others(
             self.watch, self.book, outbox, client_id=lambda: trading.client_id, every_s=settings.others_every_s,
             limit_s=settings.answer_limit_s, clock=clock,
         )  # fmt: skip
+        adoption = Adoption(
+            settings, trading, has_lease=has_lease, is_halted=lambda: halt.stage is not HaltStage.NONE,
+            check_accounts=self.accounts.check, clock=clock,
+        )  # fmt: skip
+        halt.on_foreign, halt.ask_list, halt.listed_ns = adoption.want, others.ask, lambda: others.listed_ns
         handover = Handover(bus, settings.instance, began_wall_ns=clock.wall_ns(), clock=clock)
         halt.on_other = lambda control: _controlled(control, books, handover)
         await halt.restore(redis_epoch=self._epoch_before, at_guard=await self.guard.halt_memory())
@@ -301,6 +308,7 @@ class Gateway:
             "books": books.run,
             "requests": requests.run,
             "others": others.run,
+            "adoption": adoption.run,
             "grace": self._resign_without_link,
             "gauges": self._gauges,
             "windows": self.windows.show,

@@ -1,7 +1,8 @@
 """Answer queries: contract resolution, search, historical bars, what-if; bounded in number and time.
 
 A query is answered before its deadline or never. One that failed gets an error, never an empty answer. Many may run at
-once, up to `CONCURRENT`; above `WAITING` a query is refused at once with a clear error.
+once, up to `CONCURRENT`; above `WAITING` a query is refused at once with a clear error. That the broker refused one for
+pacing stands in `broker-status` as well: who asked is told at once, `cq doctor` an hour later.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from services.gateway.core.pacing import HistoryPacer, Lane
 from services.gateway.ports import QueryFailed
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.ib_session import IbSession
+from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.pace import Pace
 from services.gateway.shell.what_if import WhatIf
 from shared.bus.dead_letter import decode_or_keep
@@ -30,6 +32,7 @@ from shared.errors import (
     UnknownContract,
 )
 from shared.logs import get_logger
+from shared.messages.control import PacingViolation
 from shared.messages.market import ContractInfo
 from shared.messages.requests import (
     NO_DATA,
@@ -54,10 +57,12 @@ class Requests:
     """The leader's answering desk."""
 
     def __init__(
-        self, bus: Bus, contracts: Contracts, *, source: str, epoch: int, session: Callable[[], IbSession | None],
-        pace: Pace, what_if: WhatIf, clock: Clock = SYSTEM_CLOCK,
+        self, bus: Bus, outbox: Outbox, contracts: Contracts, *, source: str, instance: str, epoch: int,
+        session: Callable[[], IbSession | None], pace: Pace, what_if: WhatIf, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._bus = bus
+        self._outbox = outbox
+        self._instance = instance
         self._contracts = contracts
         self._source = source
         self._epoch = epoch
@@ -124,12 +129,24 @@ class Requests:
             answer = _failed(query, "TIMED_OUT", str(e))
         except BrokerUnavailable as e:
             answer = _failed(query, _code_of(e), str(e))
+            if isinstance(e, QueryFailed) and _is_pacing(e):
+                self._note_pacing(query, e)
         except (CqError, ValueError) as e:
             answer = _failed(query, "BAD_QUERY", str(e))
         finally:
             self._running -= 1
         metrics.QUERIES.labels("failed" if answer.error else "answered").inc()
         await self._reply(query, answer)
+
+    def _note_pacing(self, query: Query, e: QueryFailed) -> None:
+        asked = f"{query.bar_size} bars of {query.duration}" if isinstance(query, HistoryQuery) else query.TYPE
+        con_id = query.con_id if isinstance(query, HistoryQuery) else 0
+        get_logger().warning("broker.pacing_violated", code=e.code, text=e.text, request=asked, con_id=con_id)
+        said = PacingViolation(
+            ts_init_ns=self._clock.wall_ns(), instance=self._instance, code=e.code, text=e.text, request=asked,
+            con_id=con_id,
+        )  # fmt: skip
+        self._outbox.put(self._bus.keys.broker_status, said)
 
     async def _reply(self, query: Query, answer: Answer) -> None:
         while self._clock.wall_ns() < query.deadline_ns + NS_PER_S:
@@ -219,6 +236,10 @@ def _code_of(e: BrokerUnavailable) -> str:
     if code == 162 and "query returned no data" in str(e):
         return NO_DATA
     return "BROKER_AWAY" if code is None else f"IB_{code}"
+
+
+def _is_pacing(e: QueryFailed) -> bool:
+    return e.code in (100, 420) or (e.code == 162 and "pacing violation" in e.text)
 
 
 def _candidates(found: list[ContractInfo]) -> list[str]:

@@ -221,7 +221,7 @@ class Trading:
         host, port = settings.endpoint
         while True:
             self._show()
-            session = IbSession(self.client_id, self.desk, options=self._claim(), time_zone=settings.tws_time_zone)
+            session = IbSession(self.client_id, self.desk, options=self.claim(), time_zone=settings.tws_time_zone)
             try:
                 self.session_number += 1
                 self.desk.session_number, self.desk.client_id = self.session_number, self.client_id
@@ -247,7 +247,8 @@ class Trading:
             self._show()
             return session
 
-    def _claim(self) -> str:
+    def claim(self) -> str:
+        """Return the option of a hello by which a guard knows the leader, nothing without a guard."""
         if not self._settings.guard:
             return ""
         return TradingClaim(self._token.epoch, self._token.owner, self._token.incarnation).as_option()

@@ -121,7 +121,7 @@ def execution_of(contract: Any, execution: Any) -> BrokerExecution:
         perm_id=execution.permId, client_id=execution.clientId, order_id=order_id, order_ref=execution.orderRef or "",
         contract=name_of(contract), exchange=execution.exchange, currency=contract.currency or "USD",
         cumulative_quantity=number(execution.cumQty) or ZERO, average_price=number(execution.avgPrice) or ZERO,
-        liquidity=execution.lastLiquidity or 0,
+        liquidity=execution.lastLiquidity or 0, is_liquidation=bool(execution.liquidation),
     )  # fmt: skip
 
 

@@ -217,25 +217,39 @@ class Others:
         self._every_s = every_s
         self._limit_s = limit_s
         self._clock = clock
+        self._wake = asyncio.Event()
+        self.listed_ns = 0
+        """When the last list that was answered was asked for; monotonic."""
+
+    def ask(self) -> None:
+        """Look now."""
+        self._wake.set()
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
+            self._wake.clear()
             session = self._watch.session
             if session is not None and session.is_open:
                 try:
                     await self.look(session)
                 except TransientError as e:
                     get_logger().warning("others.not_answered", error=str(e))
-            await self._clock.sleep(self._every_s)
+            try:
+                async with asyncio.timeout(self._every_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
 
     async def look(self, session: IbSession) -> None:
         """Take the complete list of open orders of everybody; ours come on the trading session only."""
+        asked_ns = self._clock.monotonic_ns()
         orders = await session.open_orders(limit_s=self._limit_s, of_everybody=True)
         foreign = [order for order in orders if order.client_id != self._client_id()]
         for order in foreign:
             self._take(order)
         gone = missing_external(self._book, {order.perm_id for order in orders}, self._client_id())
+        self.listed_ns = asked_ns
         if not gone:
             return
         done = {order.perm_id: order for order in await session.completed_orders(limit_s=self._limit_s)}

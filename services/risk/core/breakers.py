@@ -7,8 +7,9 @@ A breaker trips by itself and stays tripped until `cq resume` (of the account, o
 follows, each with what those before it do: "warn" only says so; "no_entries" refuses orders that open, while those that
 work may still be changed where nothing is added; "reduce_only" lets reductions pass only; "cancel_entries" cancels the
 working orders that add exposure; "halt" asks for a halt of the whole account, which the gateway and the guard hold;
-"flatten" closes what the strategy owns (of an account's breaker: what all own, halted). Only losses, drawdowns and
-rejections have rungs: lost heartbeats, stale data and books that do not add up go no further than reduce-only.
+"flatten" closes what the strategy owns (of an account's breaker: what all own, halted). Losses, drawdowns,
+rejections, errors, odd executions, liquidations and missing stops have rungs: lost heartbeats, stale data and books
+that do not add up go no further than reduce-only.
 """
 
 from __future__ import annotations

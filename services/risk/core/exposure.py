@@ -35,7 +35,7 @@ from shared.messages.account import (
     Unexplained,
 )
 from shared.messages.base import Message
-from shared.messages.control import BrokerStatus, Control, ControlAction, HaltStatus, Reconciled
+from shared.messages.control import BrokerStatus, Control, ControlAction, HaltStatus, Reconciled, SharesToBorrow
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Command, Commission, Fill, OrderEvent
 from shared.money import ZERO
@@ -88,6 +88,7 @@ class Book(Orders):
             HaltStatus: self._apply_halt,
             BrokerStatus: self._apply_status,
             Reconciled: self._apply_reconciled,
+            SharesToBorrow: self._apply_shares,
         }
 
     # -- taking what happened
@@ -243,13 +244,18 @@ class Book(Orders):
     def _apply_control(self, control: Control, _: int) -> None:
         self.breakers.apply(control)
         if control.action in (ControlAction.RESUME, ControlAction.RESUME_STRATEGY):
-            self.activity.resume("" if control.scope == "account" else control.scope.rpartition(":")[2])
+            strategy = "" if control.scope == "account" else control.scope.rpartition(":")[2]
+            self.oddities.resume(strategy)
+            self.activity.resume(strategy)
 
     def _apply_halt(self, status: HaltStatus, _: int) -> None:
         self.breakers.set_stage(str(status.stage), status.reason)
 
     def _apply_status(self, status: BrokerStatus, _: int) -> None:
         self.readiness.apply_status(status)
+
+    def _apply_shares(self, message: SharesToBorrow, _: int) -> None:
+        self.contract(message.con_id).lendable = message.shares
 
     def _apply_reconciled(self, message: Reconciled, now_ns: int) -> None:
         before = self.readiness.reconciled_in

@@ -30,7 +30,7 @@ class Stage(StrEnum):
 
 
 UNLIMITED = "unlimited"
-RULES_VERSION = 2
+RULES_VERSION = 3
 """The set of rules of this release; a limits file names the set it was checked against."""
 _NS_PER_S = 1_000_000_000
 Bound = Decimal | None
@@ -78,6 +78,15 @@ class LimitSet:
     strategy_loss_rung: str
     rejects_max: Bound
     rejects_rung: str
+    errors_max: Bound
+    errors_window_s: Bound
+    errors_rung: str
+    fill_away_percent: Bound
+    executions_rate_max: Bound
+    anomaly_rung: str
+    liquidation_rung: str
+    unprotected_max_s: Bound
+    unprotected_rung: str
     data_age_max_s: Bound
     delayed_data: str
     frozen_data: str
@@ -85,6 +94,7 @@ class LimitSet:
     market_closed: str
     expiry_days_min: Bound
     short_selling: str
+    short_unavailable: str
     protection: str
     day_trades: str
     trading_day: TradingDay

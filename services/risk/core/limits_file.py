@@ -2,7 +2,7 @@
 
 ```toml
 profile = "small-paper"            # sets every limit; what follows are differences only
-rules = 2                          # the set of rules this file was checked against; newer ones only warn
+rules = 3                          # the set of rules this file was checked against; newer ones only warn
 
 [limits]
 position_quantity_max = 500        # shares
@@ -42,11 +42,17 @@ CHOICES = {
     **dict.fromkeys(
         (
             "crossed_quotes", "day_trades", "delayed_data", "duplicates", "frozen_data", "market_closed", "protection",
-            "repeats", "self_cross", "short_selling",
+            "repeats", "self_cross", "short_selling", "short_unavailable",
         ),
         _CHOICE,
     ),
-    **dict.fromkeys(("daily_loss_rung", "drawdown_rung", "strategy_loss_rung", "rejects_rung"), _RUNG),
+    **dict.fromkeys(
+        (
+            "daily_loss_rung", "drawdown_rung", "strategy_loss_rung", "rejects_rung", "errors_rung", "anomaly_rung",
+            "liquidation_rung", "unprotected_rung",
+        ),
+        _RUNG,
+    ),
 }  # fmt: skip
 _LISTS = {
     "order_types": tuple(str(one) for one in OrderType),
@@ -61,11 +67,13 @@ _PER_STRATEGY = (
     "strategy_position_quantity_max", "strategy_position_notional_max", "strategy_rate_per_s", "strategy_rate_burst",
     "order_types", "tifs", "short_selling", "protection", "self_cross", "duplicates", "duplicate_window_s",
     "repeats", "repeats_max", "orders_per_fill_max", "strategy_loss_max", "rejects_max", "market_closed",
+    "unprotected_max_s", "unprotected_rung", "short_unavailable",
 )  # fmt: skip
 _PER_CONTRACT = (
     "order_quantity_max", "order_notional_max", "price_collar_percent", "price_collar_ticks", "market_slippage_percent",
     "position_quantity_max", "position_notional_max", "concentration_percent", "data_age_max_s", "delayed_data",
     "frozen_data", "crossed_quotes", "market_closed", "open_orders_side_max", "expiry_days_min", "short_selling",
+    "short_unavailable",
 )  # fmt: skip
 TABLES = {"strategies": _PER_STRATEGY, "contracts": _PER_CONTRACT, "asset_classes": _PER_CONTRACT}
 GUIDE_NAMES = {"MAX_POSITION_SIZE": "position_quantity_max", "MAX_TOTAL_EXPOSURE": "exposure_gross_max"}

@@ -12,6 +12,7 @@ from services.risk.core.activity import Activity
 from services.risk.core.days import TradingDay
 from services.risk.core.ended import Ended
 from services.risk.core.legs import Leg, OrderGroup
+from services.risk.core.oddities import ERRORS, Oddities
 from services.risk.core.positions import ContractExposure
 from services.risk.core.profits import Profits
 from services.risk.core.rates import TokenBucket
@@ -50,6 +51,7 @@ class Orders:
         self.profits = Profits(day)
         self.profits_due_ns: dict[str, int] = {}
         """Strategy → when its profit is looked at again."""
+        self.oddities = Oddities()
         self.account_bucket = TokenBucket()
         self.strategy_buckets: dict[str, TokenBucket] = {}
 
@@ -137,6 +139,8 @@ class Orders:
             self.activity.rejected(group.strategy)
         elif event.state is OrderState.WORKING or event.state is OrderState.FILLED:
             self.activity.accepted(group.strategy)
+        if event.state in ERRORS and leg.state is not event.state and event.intent_id:
+            self.oddities.erred(now_ns)
         leg.apply_event(event)
         self._moved(group, leg, leg.filled - before, now_ns)
 
@@ -155,10 +159,12 @@ class Orders:
         if fill.account != self.account:
             return
         key = fill.intent_id or _foreign_key(fill.perm_id, fill.order_ref) or f"exec:{fill.exec_stem}"
+        is_known = key in self.groups or key in self.ended
         group = self._group(key, fill.con_id, fill.strategy, Group.SINGLE, is_external=not fill.intent_id)
         leg = group.leg(fill.leg, fill.side.sign)
         before, executed, is_new = leg.filled, leg.executed, fill.exec_stem not in leg.executions
         if leg.apply_fill(fill):
+            self.oddities.executed(fill, leg, self.contract(fill.con_id).quote, now_ns, is_known=is_known)
             self._note_execution(group, fill, (leg.executed - executed) * leg.sign, now_ns, is_new=is_new)
             self._moved(group, leg, leg.filled - before, now_ns)
 

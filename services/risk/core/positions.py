@@ -33,8 +33,8 @@ class ContractExposure:
     __slots__ = (
         "average_cost", "best_own", "bottom", "broker", "buys", "by_strategy", "con_id", "currency", "differs_since_ns",
         "groups", "held_quantity", "info", "is_ahead", "is_doubted", "is_mismatched", "is_price_old", "is_used",
-        "market_price", "open_buys", "open_sells", "point", "quote", "sells", "share", "steps", "strategy_work",
-        "terms", "top", "total", "totals",
+        "lendable", "market_price", "open_buys", "open_sells", "point", "quote", "sells", "share", "steps",
+        "strategy_work", "terms", "top", "total", "totals",
         "unexplained", "value", "worst_quantity", "worst_value",
     )  # fmt: skip
 
@@ -55,6 +55,8 @@ class ContractExposure:
         self.unexplained = ""
         self.average_cost = ZERO
         self.market_price: Decimal | None = None
+        self.lendable: Decimal | None = None
+        """Shares that the broker shows to borrow for a short sale, None where it shows nothing."""
         self.groups: dict[str, OrderGroup] = {}
         self.strategy_work: dict[str, list[Decimal]] = {}
         self.buys = ZERO

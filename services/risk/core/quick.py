@@ -54,7 +54,7 @@ from services.risk.core.rules_order import (
     TickSize,
     TypeAllowed,
 )
-from services.risk.core.rules_permission import ProtectionRequired, ShortSale
+from services.risk.core.rules_permission import ProtectionRequired, ShortSale, ShortUnavailable
 from services.risk.core.rules_state import DataStale, MoneyUnknown, OrderRate, WouldCrossZero
 from shared.messages.orders import Intent, RuleResult, Side
 from shared.money import ZERO
@@ -64,9 +64,9 @@ if TYPE_CHECKING:
 
 COVERED: frozenset[type[Rule]] = frozenset({
     Incarnation, Expired, Account, TypeAllowed, TickSize, OrderQuantityMax, OrderNotionalMax, PriceCollar,
-    MarketSlippage, WouldCrossZero, ShortSale, ProtectionRequired, DataStale, MoneyUnknown, PositionMax,
-    StrategyPositionMax, ExposureGrossMax, ExposureNetMax, ExposureCurrencyMax, Concentration, BuyingPower, CashMin,
-    TurnoverDayMax, TradesDayMax, OpenOrdersMax, SelfCross, Duplicate, RepeatsMax, OrderEfficiency, OrderRate,
+    MarketSlippage, WouldCrossZero, ShortSale, ShortUnavailable, ProtectionRequired, DataStale, MoneyUnknown,
+    PositionMax, StrategyPositionMax, ExposureGrossMax, ExposureNetMax, ExposureCurrencyMax, Concentration, BuyingPower,
+    CashMin, TurnoverDayMax, TradesDayMax, OpenOrdersMax, SelfCross, Duplicate, RepeatsMax, OrderEfficiency, OrderRate,
 })  # fmt: skip
 """The rules whose silence the proof shows; those about terms, for trouble, for modifies or groups come apart."""
 MINUTE_NS = 60_000_000_000
@@ -303,7 +303,9 @@ def _fits(
         end, up, high = contract.top + quantity, up + quantity, high + money
     else:
         end, down, low = quantity - contract.bottom, down + quantity, low - money
-    if high > terms.net_max or low < terms.net_min or (not is_buy and not terms.short_selling and end > ZERO):
+        if end > ZERO and not (terms.short_selling and (contract.lendable is None or end <= contract.lendable)):
+            return False
+    if high > terms.net_max or low < terms.net_min:
         return False
     if own:
         if (own < ZERO) is is_buy and quantity > only_reduced(contract, 1 if is_buy else -1):

@@ -1,4 +1,7 @@
-"""Know whether the gateway's leader has reconciled in the present incarnation; before it nothing is approved."""
+"""Know whether the gateway's leader has reconciled in the present incarnation; before it nothing is approved.
+
+And whether a live deployment may open positions at all: what is missing for that stands in `unprepared`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ class Readiness:
     """What the gateways said last. `epoch` is the highest gateway epoch seen on any of its streams."""
 
     __slots__ = (
-        "_unsafe", "epoch", "leader", "reconciled_epoch", "reconciled_in", "settled_in", "state", "was_reconciled",
+        "_unprepared", "_unsafe", "epoch", "leader", "reconciled_epoch", "reconciled_in", "settled_in", "state",
+        "was_reconciled",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -23,8 +27,19 @@ class Readiness:
         self.reconciled_in = ""
         self.was_reconciled = False
         self._unsafe = ""
+        self._unprepared: tuple[str, ...] = ()
         self.settled_in = ""
-        """The incarnation in which `complaint` has none, "" while it has one: what each decision asks first."""
+        """The incarnation in which there is no `complaint` and nothing missing, else "": what decisions ask first."""
+
+    @property
+    def unprepared(self) -> tuple[str, ...]:
+        """What stands between a live deployment and its first entry, a sentence each (P8); not of any stream."""
+        return self._unprepared
+
+    @unprepared.setter
+    def unprepared(self, what: tuple[str, ...]) -> None:
+        self._unprepared = what
+        self._note()
 
     @property
     def unsafe(self) -> str:
@@ -57,7 +72,8 @@ class Readiness:
         self._note()
 
     def _note(self) -> None:
-        self.settled_in = self.reconciled_in if self.complaint(self.reconciled_in) is None else ""
+        is_settled = not self._unprepared and self.complaint(self.reconciled_in) is None
+        self.settled_in = self.reconciled_in if is_settled else ""
 
     def saw_epoch(self, epoch: int) -> None:
         """Note the epoch of an entry a gateway leader published."""

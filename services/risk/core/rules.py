@@ -3,7 +3,7 @@
 | group | rules |
 |---|---|
 | the order itself | incarnation, expiry, account, strategy, contract, modify target, type, group, tick, quantity |
-| the system's state | limits file, halt, readiness, pause, books; losses and rejections that tripped a breaker |
+| the system's state | limits file, arming, halt, readiness, pause, books; what tripped a breaker |
 | the market | data, quotes, hours, the broker's windows, expiry, money |
 | permission | restricted contracts, short sales, day trades, protection |
 | the worst case | order notional, collar, slippage, positions, exposures, concentration, buying power, cash |
@@ -32,7 +32,16 @@ from services.risk.core.rules_exposure import (
     PositionMax,
     StrategyPositionMax,
 )
-from services.risk.core.rules_loss import DailyLoss, DrawdownMax, RejectsMax, StrategyLossMax
+from services.risk.core.rules_loss import (
+    DailyLoss,
+    DrawdownMax,
+    ErrorsMax,
+    ExecutionAnomaly,
+    Liquidated,
+    ProtectionMissing,
+    RejectsMax,
+    StrategyLossMax,
+)
 from services.risk.core.rules_market import (
     BrokerWindow,
     DataFrozen,
@@ -55,7 +64,13 @@ from services.risk.core.rules_order import (
     TickSize,
     TypeAllowed,
 )
-from services.risk.core.rules_permission import ContractRestricted, DayTrades, ProtectionRequired, ShortSale
+from services.risk.core.rules_permission import (
+    ContractRestricted,
+    DayTrades,
+    ProtectionRequired,
+    ShortSale,
+    ShortUnavailable,
+)
 from services.risk.core.rules_state import (
     DataDelayed,
     DataStale,
@@ -65,6 +80,7 @@ from services.risk.core.rules_state import (
     NotArmed,
     NotReady,
     OrderRate,
+    PreflightMissing,
     ReduceOnly,
     StrategyPaused,
     WouldCrossZero,
@@ -83,6 +99,7 @@ RULES: tuple[Rule, ...] = (
     OrderQuantityMax(),
     LimitsBroken(),
     NotArmed(),
+    PreflightMissing(),
     Halted(),
     DailyLoss(),
     DrawdownMax(),
@@ -91,10 +108,15 @@ RULES: tuple[Rule, ...] = (
     StrategyPaused(),
     StrategyLossMax(),
     RejectsMax(),
+    ErrorsMax(),
+    ExecutionAnomaly(),
+    Liquidated(),
+    ProtectionMissing(),
     WouldCrossZero(),
     ReduceOnly(),
     ContractRestricted(),
     ShortSale(),
+    ShortUnavailable(),
     DayTrades(),
     ProtectionRequired(),
     DataStale(),

@@ -1,4 +1,4 @@
-"""Rules of the breakers: losses, drawdown and rejections that tripped hold back new exposure until a person resumes."""
+"""Rules of the breakers: what tripped holds back new exposure until a person resumes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from services.risk.core.breakers import Trip
 from services.risk.core.case import Case
 from services.risk.core.rule import Finding, Rule, Scope
 from services.risk.core.tripping import DAILY_LOSS, DRAWDOWN, REJECTS, STRATEGY_LOSS
+from services.risk.core.tripping_seen import ANOMALY, ERRORS, LIQUIDATION, UNPROTECTED
 from shared.money import ZERO
 
 
@@ -68,6 +69,67 @@ class RejectsMax(Rule):
     def check(self, case: Case) -> Finding | None:
         """Ask the breakers, which latch the rejections."""
         return _finding(case, case.book.breakers.trips.get(f"{REJECTS}:{case.intent.strategy}"))
+
+
+class ErrorsMax(Rule):
+    """After too many failed orders and unreadable entries in a window nothing new passes until a person resumes."""
+
+    code = "RISK_ERRORS_MAX"
+    scope = Scope.ACCOUNT
+    limit_name = "errors_max, errors_window_s, errors_rung"
+    citation = "RTS 6 article 16; FIA: abnormal message rejection"
+    is_for_trouble = True
+    since = 3
+
+    def check(self, case: Case) -> Finding | None:
+        """Ask the breakers, which latch the errors."""
+        return _finding(case, case.book.breakers.trips.get(ERRORS))
+
+
+class ExecutionAnomaly(Rule):
+    """After an execution far from the market, beyond its order, of no known order, or too many, nothing new passes."""
+
+    code = "RISK_EXECUTION_ANOMALY"
+    scope = Scope.ACCOUNT
+    limit_name = "fill_away_percent, executions_rate_max, anomaly_rung"
+    citation = "RTS 6 article 17 (post-trade controls); FIA: repeated automated execution"
+    is_for_trouble = True
+    since = 3
+
+    def check(self, case: Case) -> Finding | None:
+        """Ask the breakers, which latch the anomaly."""
+        return _finding(case, case.book.breakers.trips.get(ANOMALY))
+
+
+class Liquidated(Rule):
+    """After the broker closed something for want of margin nothing new passes until a person resumes."""
+
+    code = "RISK_LIQUIDATION"
+    scope = Scope.ACCOUNT
+    limit_name = "liquidation_rung"
+    citation = "RTS 6 article 17; IB liquidates without asking"
+    is_for_trouble = True
+    since = 3
+
+    def check(self, case: Case) -> Finding | None:
+        """Ask the breakers, which latch the liquidation."""
+        return _finding(case, case.book.breakers.trips.get(LIQUIDATION))
+
+
+class ProtectionMissing(Rule):
+    """A strategy that needs protection and has held a position without its stops for too long opens nothing more."""
+
+    code = "RISK_PROTECTION_MISSING"
+    scope = Scope.STRATEGY
+    limit_name = "protection, unprotected_max_s, unprotected_rung"
+    citation = "P6; RTS 6 article 15(4)"
+    is_for_trouble = True
+    is_strategy_scoped = True
+    since = 3
+
+    def check(self, case: Case) -> Finding | None:
+        """Ask the breakers, which latch the missing stops."""
+        return _finding(case, case.book.breakers.trips.get(f"{UNPROTECTED}:{case.intent.strategy}"))
 
 
 def _finding(case: Case, trip: Trip | None) -> Finding | None:

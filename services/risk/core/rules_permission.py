@@ -7,6 +7,7 @@ from decimal import Decimal
 from services.risk.core.case import Case
 from services.risk.core.legs import Leg
 from services.risk.core.limits import LimitSet
+from services.risk.core.positions import ContractExposure
 from services.risk.core.rule import Finding, Rule, Scope, plain
 from shared.ids import MANUAL
 from shared.messages.market import ContractInfo
@@ -75,6 +76,37 @@ class ShortSale(Rule):
         )
 
 
+class ShortUnavailable(Rule):
+    """An order that could leave the account short of a stock of which the broker shows too few shares to borrow.
+
+    What the broker does not tell is no reason: it holds such an order by itself (ib-facts, order status "locating").
+    """
+
+    code = "RISK_SHORT_UNAVAILABLE"
+    scope = Scope.CONTRACT
+    limit_name = "short_unavailable"
+    citation = "Regulation SHO rule 203(b)(1), locate; the broker's generic tick 236"
+    since = 3
+
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether it matters."""
+        return limits.short_unavailable != "allow"
+
+    def check(self, case: Case) -> Finding | None:
+        """Compare the short position, if every sell fills, with the shares there are to borrow."""
+        contract = case.contract
+        lendable, info = contract.lendable, contract.info
+        if case.sells <= ZERO or lendable is None or (info is not None and info.sec_type != "STK"):
+            return None
+        short = case.sells - contract.bottom
+        adds = short - max(ZERO, -contract.total)  # what is short already has been lent
+        if short <= ZERO or adds <= lendable:
+            return None
+        choice = case.limits.short_unavailable
+        text = f"{plain(adds)} more shares would be sold short, and the broker shows {plain(lendable)} to borrow"
+        return Finding(text, plain(lendable), plain(adds), choice == "warn")
+
+
 class DayTrades(Rule):
     """With no day trade left by the broker's count, an order that opens may not be closed today without a breach."""
 
@@ -136,13 +168,20 @@ class ProtectionRequired(Rule):
 
 def _stops(case: Case, sign: int) -> Decimal:
     """Return how much stops of a strategy close on one side (-1: sells), those of the intent's bracket included."""
-    intent, total = case.intent, ZERO
-    for group in case.contract.groups.values():
-        if group.strategy == intent.strategy and not group.is_external:
-            total += max([_stop_left(leg) for leg in group.legs.values() if leg.sign == sign], default=ZERO)
+    intent = case.intent
+    total = resting_stops(case.contract, intent.strategy, sign)
     if intent.group is Group.BRACKET:
         own = [leg.quantity for leg in intent.legs[1:] if leg.stop_price is not None and leg.side.sign == sign]
         total += max(own, default=ZERO)
+    return total
+
+
+def resting_stops(contract: ContractExposure, strategy: str, sign: int) -> Decimal:
+    """Return how much the working stops of a strategy close on one side (-1: sells)."""
+    total = ZERO
+    for group in contract.groups.values():
+        if group.strategy == strategy and not group.is_external:
+            total += max([_stop_left(leg) for leg in group.legs.values() if leg.sign == sign], default=ZERO)
     return total
 
 

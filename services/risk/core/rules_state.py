@@ -45,6 +45,22 @@ class NotArmed(Rule):
         return Finding(text, "limited or armed", stage)
 
 
+class PreflightMissing(Rule):
+    """A live deployment opens nothing without a limits file of its own and a complete checklist before real money."""
+
+    code = "RISK_PREFLIGHT_MISSING"
+    scope = Scope.SYSTEM
+    citation = "P8; RTS 6 articles 5 to 8 (testing and deployment)"
+    is_for_trouble = True
+
+    def check(self, case: Case) -> Finding | None:
+        """Look at what is missing."""
+        left = case.book.readiness.unprepared
+        if not left:
+            return None
+        return Finding(f"live opens nothing while something is missing: {'; '.join(left)}", "0", str(len(left)))
+
+
 class Halted(Rule):
     """While halted no order that adds exposure passes."""
 

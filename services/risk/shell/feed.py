@@ -68,6 +68,7 @@ class Feed:
     ) -> None:
         self._day = day
         self.book = Book(account, day=day)
+        self.book.oddities.since_ns = clock.wall_ns()
         self.cursors: dict[str, str] = {}
         self.gaps: dict[str, None] = {}
         """Streams of which entries were trimmed that this book did not read; a take-over makes up for them."""
@@ -97,6 +98,8 @@ class Feed:
         book = Book(self._account, incarnation=incarnation, epoch=epoch, day=self._day)
         cursors = await load_book(self._bus, book)
         book.take_quotes(self.book)
+        book.oddities.since_ns = self._clock.wall_ns()
+        book.readiness.unprepared = self.book.readiness.unprepared
         self.book = book
         self._generation += 1
         self._contract_bodies = {}
@@ -227,6 +230,7 @@ class Feed:
     def _note_unreadable(self, entry: Entry, error: Exception) -> None:
         name = entry.stream.rpartition(":")[2]
         MALFORMED.labels(name).inc()
+        self.book.oddities.erred(self._clock.wall_ns())
         get_logger().error("entry.unreadable", stream=entry.stream, entry_id=entry.entry_id, error=str(error))
         if entry.stream in self._vital:
             self.book.readiness.unsafe = f"entry {entry.entry_id} of {name}"

@@ -7,7 +7,10 @@ finds the same trip does not ask again.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from services.risk.core.tripping import note_own_profit, trip_account, trip_strategy
+from services.risk.core.tripping_seen import trip_seen
 from services.risk.shell.deciding import Deciding
 from shared.logs import get_logger
 from shared.messages.control import Control, ControlAction
@@ -15,11 +18,20 @@ from shared.messages.control import Control, ControlAction
 PERIOD_S = 0.25
 
 
-class BreakerWatch:
-    """Looks at every breaker four times a second."""
+async def _nothing() -> None:
+    """Keep nothing."""
 
-    def __init__(self, deciding: Deciding) -> None:
+
+class BreakerWatch:
+    """Looks at every breaker four times a second.
+
+    Args:
+        keep: stores the book, so that what has tripped is not lost with this process.
+    """
+
+    def __init__(self, deciding: Deciding, keep: Callable[[], Awaitable[object]] = _nothing) -> None:
         self._deciding = deciding
+        self._keep = keep
         self._said: set[str] = set()
         self._asked: set[str] = set()
 
@@ -35,7 +47,10 @@ class BreakerWatch:
         trip_account(book, limits.base)
         for strategy in dict.fromkeys((*book.profits.strategies, *book.activity.rejects)):
             trip_strategy(book, strategy, limits.for_order(strategy, 0, None), now_ns)
+        trip_seen(book, limits, now_ns)
         trips = dict(book.breakers.trips)
+        if not self._said.issuperset(trips):
+            await self._keep()  # a successor that reads the streams again judges nothing of the past
         self._said &= set(trips)
         self._asked &= set(trips)
         for name, trip in trips.items():

@@ -4,11 +4,12 @@ Invariants:
 1. Every event is in the ledger with its amounts, and subscribers are told as after a fill, but no execution is made:
    IB shows such changes in positions and cash only.
 2. cash + cost of positions changes by what the event says: a split, a rename and an exercise change nothing in sum.
-
 3. A dividend that is accrued is stored until it is paid: one that falls due while the exchange is stopped is paid
    when it opens again.
 
-Known limits: options are not adjusted when their underlying splits; a recording does not know of splits.
+4. Options follow their underlying's split and new symbol (`splits.py`), after a restart too.
+
+Known limit: a recording does not know of splits.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from services.simulator.core.market import NS_PER_S
 from services.simulator.core.matching import price_of
 from services.simulator.core.message_faults import amount
 from services.simulator.core.order_desk import OrderDesk
+from services.simulator.core.splits import adjusted, delivery, renamed
 from shared.tws.order import TwsOrder
 
 ZERO = Decimal(0)
@@ -40,6 +42,8 @@ class AccountEvents:
         self._accounts = accounts
         self._accrued: set[str] = set()
         """The keys under which accrued dividends are stored."""
+        self._splits: dict[int, list[tuple[int, int]]] = {}
+        """The splits of each stock, new shares for old ones, oldest first."""
 
     def acts(self) -> list[Callable[..., None]]:
         """Return the commands."""
@@ -115,7 +119,7 @@ class AccountEvents:
         self._floor.later(max(0, stored["due_ns"] - self._floor.now_ns), pay)
 
     def split(self, *, symbol: str, new: int, old: int = 1) -> None:
-        """Split a stock, `new` shares for `old` ones; open orders are cancelled, fractions paid in cash."""
+        """Split a stock, `new` shares for `old` ones, and adjust its options; orders end, fractions become cash."""
         instrument = self._instrument(symbol)
         if not (0 < new <= 10_000 and 0 < old <= 10_000) or instrument.sec_type != "STK":
             raise ValueError("a stock is needed, and both numbers from 1 to 10000")
@@ -131,7 +135,24 @@ class AccountEvents:
             self._moved(account, instrument, "split", f"{new}:{old}")
         self._floor.prices.scale(instrument.con_id, old / new)
         self._floor.books.pop(instrument.con_id, None)
+        for option in self._floor.universe.derivatives(instrument.con_id):
+            self._cancel_orders(option, "Corporate action: split.")
+        for changed, factor in self.adjust_options(instrument.con_id, new, old):
+            self._floor.books.pop(changed.con_id, None)
+            for account, holding in self._holders(changed):
+                holding.quantity *= factor
+                self._moved(account, changed, "split", f"{new}:{old}")
         self._store_listing(instrument)
+
+    def adjust_options(self, con_id: int, new: int, old: int) -> list[tuple[Instrument, int]]:
+        """List the options of a stock as a split leaves them; return each, and how many contracts one has become."""
+        if new == old:
+            return []
+        self._splits.setdefault(con_id, []).append((new, old))
+        found = [adjusted(option, new, old) for option in self._floor.universe.derivatives(con_id)]
+        for option, _ in found:
+            self._relist(option)
+        return found
 
     def symbol_change(self, *, symbol: str, to: str) -> None:
         """Give a stock another symbol; its conId, orders and positions stay."""
@@ -150,18 +171,35 @@ class AccountEvents:
         if old is None:
             return
         new = replace(old, symbol=to, local_symbol="", trading_class=to if old.trading_class == old.symbol else "")
-        universe.replace(new)
+        self._relist(new)
+        for option in universe.derivatives(con_id):
+            self._relist(renamed(option, to))
+
+    def _relist(self, new: Instrument) -> None:
+        """Put an instrument's new description wherever the old one is."""
+        self._floor.universe.replace(new)
         for account in self._accounts.values():
-            if con_id in account.holdings:
-                account.holdings[con_id].instrument = new
+            if new.con_id in account.holdings:
+                account.holdings[new.con_id].instrument = new
         for order in self._orders.book.open_orders():
-            if order.instrument.con_id == con_id:
+            if order.instrument.con_id == new.con_id:
                 order.instrument, order.contract = new, new.contract(order.contract.exchange)
+
+    def restore_listing(self, con_id: int, stored: dict[str, Any]) -> None:
+        """Take back a stored listing: its prices' factor, its symbol and its splits."""
+        self._floor.prices.scale(con_id, stored["price_factor"])
+        self.rename(con_id, stored["symbol"])
+        for new, old in stored.get("splits", []):  # those of earlier releases have none
+            self.adjust_options(con_id, new, old)
 
     def _store_listing(self, instrument: Instrument) -> None:
         now = self._floor.universe.by_id(instrument.con_id) or instrument
         factor = self._floor.prices.factor(instrument.con_id)
-        self._floor.effect(Save("listing", str(instrument.con_id), {"symbol": now.symbol, "price_factor": factor}))
+        listing = {
+            "symbol": now.symbol, "price_factor": factor,
+            "splits": [list(each) for each in self._splits.get(instrument.con_id, [])],
+        }  # fmt: skip
+        self._floor.effect(Save("listing", str(instrument.con_id), listing))
 
     # -------------------------------------------------------------------------------------------- derivatives
     def exercise(self, *, contract: str, quantity: str = "", account: str = "") -> None:
@@ -204,7 +242,14 @@ class AccountEvents:
         account.apply_fill(option, -1 if is_long else 1, quantity, ZERO, ZERO)
         # The holder of a call buys, of a put sells; who is assigned does the opposite.
         side = (1 if option.right == "C" else -1) * (1 if is_long else -1)
-        account.apply_fill(under, side, quantity * option.multiplier, price_of(option.strike), ZERO)
+        shares, price = delivery(option, quantity)
+        account.apply_fill(under, side, shares, price, ZERO)
+        fraction = shares - shares.to_integral_value(ROUND_DOWN)
+        if fraction:  # of an adjusted option: paid in cash
+            account.apply_fill(under, -side, fraction, price_of(self._floor.mark(under)), ZERO)
+            held = account.holdings[under.con_id]
+            whole = held.quantity.quantize(Decimal(1))
+            held.quantity = whole if held.quantity == whole else held.quantity  # not 28.0000
         self._moved(account, option, "exercise" if is_long else "assignment", str(quantity))
         self._floor.watch(under)
         self._floor.position_changed(account.name, under.con_id)
@@ -228,7 +273,7 @@ class AccountEvents:
         self._cancel_orders(instrument, "The contract has expired.")
         mark = price_of(self._floor.mark(instrument)) if instrument.sec_type == "FUT" else ZERO
         under = self._floor.universe.by_id(instrument.under_con_id)
-        level = self._floor.mark(under) if under is not None else 0.0
+        level = self._floor.mark(under) * float(instrument.deliverable / instrument.multiplier) if under else 0.0
         is_in_the_money = level > instrument.strike if instrument.right == "C" else level < instrument.strike
         for account, holding in self._holders(instrument):
             if instrument.sec_type == "OPT" and under is not None and is_in_the_money:
@@ -273,7 +318,8 @@ class AccountEvents:
 
     def _cancel_orders(self, instrument: Instrument, reason: str) -> None:
         for order in self._orders.book.open_orders():
-            if order.instrument.con_id == instrument.con_id:
+            legs = order.instrument.legs or ((order.instrument, 1),)
+            if any(leg.con_id == instrument.con_id for leg, _ in legs):
                 self._orders.life.cancel_by_broker(order, reason)
 
     def _moved(self, account: Account, instrument: Instrument, reason: str, text: str) -> None:

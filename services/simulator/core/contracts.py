@@ -93,6 +93,8 @@ class Instrument:
     initial_margin: Decimal = Decimal(0)
     """Per contract, for futures."""
     maintenance_margin: Decimal = Decimal(0)
+    shares: Decimal = Decimal(0)
+    """What one contract of an option delivers that a split has adjusted, 0 for its multiplier (`splits.py`)."""
     bond: BondTerms | None = None
     legs: tuple[tuple[Instrument, int], ...] = ()
     """Of a combination: each leg, and how many of it one combination buys (below 0: sells)."""
@@ -101,6 +103,11 @@ class Instrument:
     def min_tick(self) -> Decimal:
         """Return the smallest increment anywhere."""
         return min(increment for _, increment in self.rule.increments)
+
+    @property
+    def deliverable(self) -> Decimal:
+        """Return how many shares one contract of an option delivers."""
+        return self.shares or self.multiplier
 
     @property
     def route(self) -> str:
@@ -248,12 +255,15 @@ class Universe:
         return found
 
     def replace(self, instrument: Instrument) -> None:
-        """List an instrument under a new description; its conId stays."""
+        """List an instrument under a new description; its conId stays. Combinations of it must be asked for anew."""
         old = self._by_id[instrument.con_id]
         self._by_symbol[old.symbol].remove(old)
         self._by_kind[(old.symbol, old.sec_type)].remove(old)
         self._by_id[instrument.con_id] = instrument
         self._index(instrument)
+        for combo in list(self._combos.values()):
+            if any(leg.con_id == instrument.con_id for leg, _ in combo.legs):
+                del self._combos[combo.con_id]
 
     def _index(self, instrument: Instrument) -> None:
         self._by_symbol.setdefault(instrument.symbol, []).append(instrument)

@@ -76,8 +76,7 @@ class Keeper:
         """Take back a stored piece of state; for all of them before the first session opens."""
         floor, universe = self._floor, self._floor.universe
         if kind == "listing":
-            floor.prices.scale(int(key), value["price_factor"])
-            self._events.rename(int(key), value["symbol"])
+            self._events.restore_listing(int(key), value)
         elif kind == "order":
             order = order_from_dict(value, universe)
             if order is not None:

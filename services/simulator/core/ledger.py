@@ -16,6 +16,8 @@ from collections import deque
 from typing import Any
 
 MAX_IN_MEMORY = 500_000
+_write = json.JSONEncoder(default=str).encode
+"""One encoder for all lines: `json.dumps` with a `default` makes a new one for each."""
 
 
 class Ledger:
@@ -30,7 +32,7 @@ class Ledger:
 
     def append(self, now_ns: int, kind: str, **facts: Any) -> None:
         """Append one entry."""
-        line = json.dumps({"seq": self._seq, "ts_ns": now_ns, "kind": kind, **facts}, default=str)
+        line = _write({"seq": self._seq, "ts_ns": now_ns, "kind": kind, **facts})
         self._note(kind, facts)
         self._seq += 1
         self.lines.append(line)

@@ -163,13 +163,14 @@ def _send_greeks(floor: Floor, line: Line, now_ns: int) -> None:
     if second == line.greeks_second or under is None:
         return
     line.greeks_second = second
-    option, types = line.instrument, line.types
-    at, years = floor.mark(under), years_left(option, now_ns)
+    option, types = floor.universe.by_id(line.instrument.con_id) or line.instrument, line.types
+    level = floor.mark(under) * float(option.deliverable / option.multiplier)
+    years = years_left(option, now_ns)
     for name, price in (("bid_greeks", line.bid), ("ask_greeks", line.ask), ("last_greeks", line.last)):
         if price > 0:
-            volatility = implied_volatility(price, at, option.strike, years, option.right)
-            floor.send(line.session, computation(line.req_id, types[name], option, at, years, volatility, price))
-    floor.send(line.session, computation(line.req_id, types["model"], option, at, years, option.volatility, None))
+            volatility = implied_volatility(price, level, option.strike, years, option.right)
+            floor.send(line.session, computation(line.req_id, types[name], option, level, years, volatility, price))
+    floor.send(line.session, computation(line.req_id, types["model"], option, level, years, option.volatility, None))
 
 
 def computation(

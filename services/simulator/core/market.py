@@ -188,12 +188,11 @@ class Prices:
             under = self._universe.by_id(instrument.under_con_id)
             if under is None:
                 return 0.0
+            instrument = self._universe.by_id(instrument.con_id) or instrument  # as a split has left it
             expiry_s = datetime.strptime(instrument.expiry, "%Y%m%d").replace(tzinfo=UTC).timestamp() + 75_600
             years = (expiry_s - at_ns / NS_PER_S) / _YEAR_S
-            return max(
-                0.01,
-                option_price(self.mid(under, at_ns), instrument.strike, years, instrument.volatility, instrument.right),
-            )
+            level = self.mid(under, at_ns) * float(instrument.deliverable / instrument.multiplier)
+            return max(0.01, option_price(level, instrument.strike, years, instrument.volatility, instrument.right))
         if instrument.legs:
             total = sum(self.mid(leg, at_ns) * ratio * float(leg.multiplier) for leg, ratio in instrument.legs)
             return total / float(instrument.multiplier)

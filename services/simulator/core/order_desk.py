@@ -31,7 +31,7 @@ from services.simulator.core.order_book import OrderBook
 from services.simulator.core.order_life import OrderLife
 from services.simulator.core.orders import BrokerOrder, open_order
 from services.simulator.core.sessions import Session
-from shared.tws.order import OrderState, TwsOrder
+from shared.tws.order import OrderState, TwsOrder, revised
 from shared.tws.requests import CancelOrder, PlaceOrder
 
 READ_ONLY = "Error validating request.-'bW' : cause - The API interface is currently in Read-Only mode."
@@ -181,7 +181,7 @@ class OrderDesk:
         instrument = found.instrument
         account = request.order.account or self._floor.config.accounts[0]
         kind = order_rules.normalised_type(request.order.order_type)
-        order = replace(request.order, order_type=kind, account=account)
+        order = revised(request.order, order_type=kind, account=account)
         is_trail = order.order_type.startswith("TRAIL")
         has_percent = is_trail and (order.trailing_percent or ZERO) > 0
         working = Working(
@@ -293,7 +293,7 @@ class OrderDesk:
 
     # -------------------------------------------------------------------------------------------- changes
     def _modify(self, session: Session, order: BrokerOrder, request: PlaceOrder) -> None:
-        new = replace(request.order, order_type=order_rules.normalised_type(request.order.order_type))
+        new = revised(request.order, order_type=order_rules.normalised_type(request.order.order_type))
         if order.status == "Filled":
             self._refuse(session, request, 104, "Cannot modify a filled order.")
             return
@@ -303,7 +303,7 @@ class OrderDesk:
         if order.cancel_requested:
             self._refuse(session, request, 2102, "Unable to modify this order as it is still being processed.")
             return
-        new = replace(new, account=new.account or order.account, what_if=False)
+        new = revised(new, account=new.account or order.account, what_if=False)
         complaint = order_rules.check_change(order.order, new, order.filled) or order_rules.check_changed(
             new, self._context(order.instrument, session.version)
         )
@@ -326,7 +326,7 @@ class OrderDesk:
         if self._floor.faults.is_link_lost and self._floor.faults.double_changes > 0:
             self._double(order, new)
             return
-        order.change = replace(new, parent_id=order.order.parent_id)
+        order.change = revised(new, parent_id=order.order.parent_id)
         self.life.voice.log(order, "Modified")
         self.life.voice.save(order)
         self._floor.later(self._floor.config.ack_delay_ns, lambda: self.life.apply_change(order))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 from services.simulator.core.order_rules import discretion_of
@@ -100,8 +101,15 @@ def is_asked(name: str, value: Any) -> bool:
     return bool(value)
 
 
+_asked_of = attrgetter(*sorted({name for names in WITHOUT_EFFECT.values() for name in names}), "discretionary_amt")
+_ASKED_OF_NONE = _asked_of(TwsOrder())
+"""What most orders have there."""
+
+
 def without_effect(order: TwsOrder) -> tuple[str, ...]:
     """Return what an order asks for that is not simulated, with the name of an algorithm or the kind of a hedge."""
+    if _asked_of(order) == _ASKED_OF_NONE:
+        return ()
     found = []
     for what, names in WITHOUT_EFFECT.items():
         if any(is_asked(name, getattr(order, name)) for name in names):

@@ -16,7 +16,7 @@ from services.simulator.core.contracts import Instrument
 from services.simulator.core.matching import Working
 from services.simulator.core.times import zoned_text
 from shared.tws.contract import TwsContract
-from shared.tws.order import OrderState, TwsOrder
+from shared.tws.order import OrderState, TwsOrder, revised
 from shared.tws.responses import CompletedOrder, OpenOrder, OrderStatus
 
 ACTIVE = frozenset({"PreSubmitted", "Submitted", "PendingSubmit", "PendingCancel"})
@@ -65,6 +65,8 @@ class BrokerOrder:
     """A modify on its way to the exchange."""
     shown: tuple[TwsOrder, Decimal | None, TwsOrder] | None = None
     """The order as TWS shows it, with what it was made from: an order has 150 fields and is shown many times."""
+    sent_contract: tuple[TwsContract, TwsContract] | None = None
+    """The contract as TWS shows it, with what it was made from."""
     frame: tuple[TwsOrder, str] | None = None
     """The order as it is stored, with what it was made from."""
 
@@ -138,7 +140,7 @@ def open_order(order: BrokerOrder, *, none_text: bool, with_commission: bool = F
         order_id=order.order_id,
         client_id=order.client_id,
         perm_id=order.perm_id,
-        contract=_as_sent(order.contract),
+        contract=_as_sent(order),
         order=as_tws_fills_in(order, none_text=none_text),
         state=state,
         shares_allocation=f"{order.perm_id}.0/{order.account}/{order.order.total_quantity}",
@@ -149,10 +151,10 @@ def completed_order(order: BrokerOrder, zone: str, *, none_text: bool) -> Comple
     """Return message 101; it has neither order id nor client id."""
     filled = as_tws_fills_in(order, none_text=none_text)
     if order.status == "Filled":
-        filled = replace(filled, total_quantity=ZERO)  # as in recorded traffic: the amount is in filledQuantity
+        filled = revised(filled, total_quantity=ZERO)  # as in recorded traffic: the amount is in filledQuantity
     return CompletedOrder(
         perm_id=order.perm_id,
-        contract=_as_sent(order.contract),
+        contract=_as_sent(order),
         order=filled,
         state=OrderState(
             status=order.status, completed_time=zoned_text(order.done_ns, zone), completed_status=order.done_text
@@ -162,8 +164,12 @@ def completed_order(order: BrokerOrder, zone: str, *, none_text: bool) -> Comple
     )
 
 
-def _as_sent(contract: TwsContract) -> TwsContract:
-    return replace(contract, right=contract.right or "?", combo_legs_description="")
+def _as_sent(order: BrokerOrder) -> TwsContract:
+    contract, sent = order.contract, order.sent_contract
+    if sent is None or sent[0] is not contract:
+        shown = replace(contract, right=contract.right or "?", combo_legs_description="")
+        sent = order.sent_contract = (contract, shown)
+    return sent[1]
 
 
 def as_tws_fills_in(order: BrokerOrder, *, none_text: bool) -> TwsOrder:
@@ -171,7 +177,7 @@ def as_tws_fills_in(order: BrokerOrder, *, none_text: bool) -> TwsOrder:
     own, stop = order.order, order.working.stop
     if order.shown is not None and order.shown[0] is own and order.shown[1] == stop:
         return order.shown[2]
-    filled_in = replace(
+    filled_in = revised(
         own,
         account=order.account,
         tif=own.tif or "DAY",

@@ -122,12 +122,13 @@ class ReferenceDesk:
     def option_parameters(self, session: Session, request: rq.ReqSecDefOptParams) -> None:
         """Send the expirations and strikes of an underlying."""
         options = self._floor.universe.derivatives(request.con_id)
-        expirations = tuple(sorted({each.expiry for each in options}))
-        strikes = tuple(sorted({each.strike for each in options}))
-        if options:
-            for exchange in options[0].exchanges:
+        for name in dict.fromkeys(each.trading_class for each in options):
+            chain = [each for each in options if each.trading_class == name]
+            expirations = tuple(sorted({each.expiry for each in chain}))
+            strikes = tuple(sorted({each.strike for each in chain}))
+            for exchange in chain[0].exchanges:
                 message = rs.SecDefOptParams(
-                    request.req_id, exchange, request.con_id, options[0].trading_class, "100", expirations, strikes
+                    request.req_id, exchange, request.con_id, name, "100", expirations, strikes
                 )
                 self._floor.send(session.session, message)
         self._floor.send(session.session, rs.SecDefOptParamsEnd(request.req_id))

@@ -1,7 +1,7 @@
 """Say what of TWS' protocol this exchange serves: in full, with limits, or not; the reference page is made from it.
 
-A request is refused if `REFUSED` has it, limited if `LIMITS` has it, and served otherwise; a response that is never
-sent stands in `NEVER_SENT`. Tests hold these against the routes and against what the code sends.
+A request is refused if `REFUSED` has it, limited if `LIMITS` has it, and served otherwise (`NOTES`); a response that is
+never sent stands in `NEVER_SENT`. Tests hold these against the routes and against what the code sends.
 """
 
 from __future__ import annotations
@@ -11,43 +11,50 @@ from shared.tws import requests as rq
 from shared.tws import responses as rs
 from shared.tws.versions import MAX_SUPPORTED, MIN_SUPPORTED, NEVER_SPOKEN
 
-_NOTHING_RUNS = "taken; there is nothing that it could stop"
+_NOTHING_RUNS = "what was asked for was answered at once: nothing is left to stop"
 REFUSED: dict[type, str] = dict.fromkeys(
     (rq.VerifyRequest, rq.VerifyMessage, rq.VerifyAndAuthRequest, rq.VerifyAndAuthMessage),
     "answered that it has failed: API verification is not offered",
 )
+NOTES: dict[type, str] = {
+    rq.ReqSecDefOptParams: "for the underlyings whose options are listed here",
+    rq.ReqScannerParameters: "names what is served, in TWS' form",
+    rq.ReqFamilyCodes: "the accounts without a code, as for a customer of no family",
+    rq.ReqSoftDollarTiers: "none, as for a customer without them",
+    rq.ReqUserInfo: "no white branding, as for a customer of IB itself",
+    rq.CancelFundamentalData: _NOTHING_RUNS,
+    rq.CancelHeadTimestamp: _NOTHING_RUNS,
+    rq.CancelHistogramData: _NOTHING_RUNS,
+    rq.CancelCalculateImpliedVolatility: _NOTHING_RUNS,
+    rq.CancelCalculateOptionPrice: _NOTHING_RUNS,
+}
+"""Served in full, and still worth knowing."""
 LIMITS: dict[type, str] = {
     rq.ReqMktData: "no auction ticks, no exchanges for physicals; regulatory snapshots are plain and free",
-    rq.PlaceOrder: "some fields have no effect, and 399 says which (below); no advisors' groups (321)",
+    rq.PlaceOrder: "some fields have no effect, and 399 says which (below); by an advisor's group: 321",
     rq.CancelAccountSummary: "an unknown id is taken in silence: what TWS does then is not documented",
     rq.ReqMktDepth: "rows below the best quote are made up around it; not for options, indices and combinations",
     rq.ReqTickByTick: "not for options and combinations, as at IB; past ticks first (numberOfTicks) are one a second",
     rq.ReqHistoricalData: "no yields, no trades of combinations; regular hours without a calendar: 09:30 to 16:00",
     rq.ReqHistoricalTicks: "not for combinations; one tick a second, forward from the start or up to the end",
     rq.ReqHeadTimestamp: "the same for every kind of data",
-    rq.ReqSecDefOptParams: "for the underlyings whose options are listed here",
     rq.ReqContractDetails: "finds what is listed here; no funds or warrants; combinations have none, as at IB",
     rq.ReqScannerSubscription: "27 scan codes and 7 named filters over the listed contracts; others are refused (162)",
-    rq.ReqScannerParameters: "names what is served, in TWS' form",
     rq.ReqNewsProviders: "two providers with canned headlines",
     rq.ReqHistoricalNews: "one canned headline per contract and weekday",
     rq.ReqNewsArticle: "a canned sentence",
     rq.ReqNewsBulletins: "one canned bulletin, and those of the command bulletin",
-    rq.ReqFamilyCodes: "the accounts, without codes",
-    rq.ReqSoftDollarTiers: "an empty list",
-    rq.ReqUserInfo: "no white branding",
     rq.ReqFundamentalData: "six canned reports on common stocks, made up",
-    rq.CancelFundamentalData: _NOTHING_RUNS,
     rq.ReqWshMetaData: "two kinds of canned events",
     rq.ReqWshEventData: "canned quarterly results and dividends; the watch list and portfolio are all companies listed",
     rq.RequestFA: "with SIM_ADVISOR: one group of all accounts, no profiles; else error 321, as for non-advisors",
     rq.ReplaceFA: "with SIM_ADVISOR: taken and given back; orders by group or profile are refused (321)",
     rq.SetServerLogLevel: "taken, without effect",
-    rq.CancelHeadTimestamp: _NOTHING_RUNS,
-    rq.CancelHistogramData: _NOTHING_RUNS,
-    rq.CancelCalculateImpliedVolatility: _NOTHING_RUNS,
-    rq.CancelCalculateOptionPrice: _NOTHING_RUNS,
 }
+REFUSED_FIELDS = {
+    "fa_group": 321, "fa_profile": 321, "e_trade_only": 10268, "firm_quote_only": 10269, "nbbo_price_cap": 10270,
+}  # fmt: skip
+"""Fields whose use is refused, with the error."""
 NEVER_SENT: dict[type, str] = {
     rs.TickEFP: "no exchanges for physicals",
     rs.RerouteMktData: "no contracts for difference",
@@ -61,7 +68,7 @@ def request_support(cls: type) -> tuple[str, str]:
     """Return "yes", "with limits" or "no" for a request, and what to know."""
     if cls in REFUSED:
         return "no", REFUSED[cls]
-    return ("with limits", LIMITS[cls]) if cls in LIMITS else ("yes", "")
+    return ("with limits", LIMITS[cls]) if cls in LIMITS else ("yes", NOTES.get(cls, ""))
 
 
 def response_support(cls: type) -> tuple[str, str]:
@@ -97,5 +104,6 @@ def support_page() -> str:
     ]
     places = {name: "carried out" for name in CARRIED_OUT} | {name: "kept and shown again" for name in FOR_THE_RECORD}
     places |= {name: f"no effect: 399 says *{what}*" for what, names in WITHOUT_EFFECT.items() for name in names}
+    places |= {name: f"refused: error {code}" for name, code in REFUSED_FIELDS.items()}
     parts += [f"| `{name}` | {places[name]} |" for name in sorted(places)]
     return "\n".join(parts) + "\n"

@@ -20,6 +20,7 @@ from services.simulator.core.engine import Engine
 from services.simulator.core.floor import AbandonSession, CloseSession, Save, SetListening, Turn
 from services.simulator.core.times import zoned_text
 from services.simulator.shell.metrics import LATE, MESSAGES_SENT, MOST_LATE, REQUESTS_RECEIVED, SESSIONS_CUT
+from services.simulator.shell.quick_orders import OrderFrames
 from services.simulator.shell.quick_ticks import quick_frames
 from services.simulator.shell.store import Store
 from shared.clock import NS_PER_S, Clock
@@ -27,6 +28,7 @@ from shared.errors import ConfigError, InvariantBroken
 from shared.logs import get_logger
 from shared.tws.connection import BadRequest, Hello, ProtocolError, ServerConnection, SessionState
 from shared.tws.requests import Request
+from shared.tws.responses import OpenOrder
 
 MAX_UNSENT = 16 << 20
 MAX_INBOX = 1000
@@ -244,6 +246,7 @@ class SessionProtocol(asyncio.Protocol):
         engine = exchange.engine
         config = engine.floor.config
         self._codec = ServerConnection(zoned_text(exchange.now_ns(), "UTC"), cap=config.max_version)
+        self._order_frames: OrderFrames | None = None
         self._out = bytearray()
         self._transport: asyncio.Transport | None = None
         self._session = 0
@@ -329,6 +332,10 @@ class SessionProtocol(asyncio.Protocol):
         MESSAGES_SENT.inc(len(responses))
 
     def _encode(self, response: Any) -> bytes:
+        if isinstance(response, OpenOrder):
+            if self._order_frames is None:
+                self._order_frames = OrderFrames(self._codec.version)
+            return self._order_frames.frame(response)
         self._codec.send(response)
         return self._codec.data_to_send()
 

@@ -1,5 +1,6 @@
 -- KEYS: lease, fence, cursor (string), ledger (hash leg -> "result|client id|order id|epoch"), halt (hash),
---       order ids (hash client id -> highest), orders (stream).
+--       order ids (hash client id -> highest), orders (stream). It reads `control` too, whose name is made of that of
+--       `halt`: a key that is named to a script must be open for writing, and the gateway may only read it.
 -- ARGV: owner, epoch, incarnation, entry of `commands` ('' leaves the cursor), seconds to keep the ledger, legs, client id, is reducing (1/0),
 --       incarnation the command was made in, is expired (1), in a window of the broker (2) or in time (0), mark, the
 --       legs' order ids, then six times the legs' events (packed): claimed, refused:halted, refused:expired,
@@ -10,6 +11,25 @@
 -- writes nothing and returns {}.
 local stop = fenced(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 if stop then return redis.error_reply(stop) end
+-- A halt counts from the moment its entry is in `control`: what the leader has not read yet (after `cursor` of the halt
+-- hash) is looked at here. The two pairs are searched for as msgpack has them; no text can hold these bytes, since they
+-- are no UTF-8. An entry without a body is taken for a halt, as the leader will take it.
+local function halt_waits()
+  local cursor = redis.call('HGET', KEYS[5], 'cursor')
+  if not cursor then return false end
+  local control_key = string.gsub(KEYS[5], 'halt$', 'control')
+  for _, entry in ipairs(redis.call('XRANGE', control_key, '(' .. cursor, '+', 'COUNT', 100)) do
+    local body
+    for at = 1, #entry[2], 2 do
+      if entry[2][at] == 'body' then body = entry[2][at + 1] end
+    end
+    if not body then return true end
+    if string.find(body, '\166action\164halt', 1, true) and string.find(body, '\165scope\167account', 1, true) then
+      return true
+    end
+  end
+  return false
+end
 local legs = tonumber(ARGV[6])
 local rows, is_open = {}, true
 for leg = 0, legs - 1 do
@@ -24,7 +44,7 @@ elseif ARGV[10] == '1' then
   chosen = 3
 elseif ARGV[8] ~= '1' and ARGV[10] == '2' then
   chosen = 6
-elseif ARGV[8] ~= '1' and redis.call('HGET', KEYS[5], 'stage') ~= 'none' then
+elseif ARGV[8] ~= '1' and (redis.call('HGET', KEYS[5], 'stage') ~= 'none' or halt_waits()) then
   chosen = 2
 end
 if not is_open then

@@ -11,6 +11,7 @@ import pytest
 
 from shared.bus.ports import Bus, ClaimResult, LeaseView, UnitCommit
 from shared.errors import BusUnavailable, Fenced, OutcomeUnknown
+from shared.messages.control import Control, ControlAction
 from shared.messages.market import pack_ticks, quote_tick
 from shared.messages.orders import CancelRequest, Command, Commission, Decision, Fill, OrderState, Side
 from tests.conformance.bus.bench import SOURCE, Bench, a_claim, an_event, an_intent, lead, states_of
@@ -102,6 +103,31 @@ async def test_what_a_claim_refuses(
     assert {row.result for row in rows} == {expected}
     refused = expected is not ClaimResult.CLAIMED
     assert await states_of(bus) == (["refused", "refused"] if refused else ["claimed", "claimed"])
+
+
+def act_of(action: ControlAction, scope: str = "account") -> Control:
+    return Control(control_id=f"{action}-{scope}", action=action, scope=scope, who="test", reason="a test")
+
+
+@pytest.mark.parametrize(
+    "action, scope, is_reducing, expected",
+    [
+        (ControlAction.HALT, "account", False, ClaimResult.REFUSED_HALTED),
+        (ControlAction.HALT, "account", True, ClaimResult.CLAIMED),
+        (ControlAction.HALT, "strategy:s", False, ClaimResult.CLAIMED),
+        (ControlAction.PAUSE_STRATEGY, "account", False, ClaimResult.CLAIMED),
+    ],
+)
+async def test_a_halt_counts_before_the_leader_has_read_it(
+    bus: Bus, action: ControlAction, scope: str, is_reducing: bool, expected: ClaimResult
+) -> None:
+    token = await lead(bus)
+    read = await bus.append(bus.keys.control, act_of(ControlAction.HALT, "account"), source=SOURCE)
+    await bus.hash_set(bus.keys.halt, {"stage": "none", "cursor": read})
+    await bus.append(bus.keys.control, act_of(ControlAction.RESUME), source=SOURCE)
+    await bus.append(bus.keys.control, act_of(action, scope), source=SOURCE)
+    rows = await bus.claim(token, replace(a_claim(token), is_reducing=is_reducing), source=SOURCE)
+    assert {row.result for row in rows} == {expected}
 
 
 async def test_a_cancel_that_comes_first_closes_the_order_for_good(bus: Bus) -> None:

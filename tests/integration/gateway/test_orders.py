@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState, Reconciled
+from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState, Reconciled, SharesToBorrow
 from shared.messages.market import TICKS_TYPE, DataStatus, TickKind, unpack_ticks
 from shared.messages.orders import Group, OrderLeg, OrderState, OrderType, Side
 from tests.support import eventually
@@ -173,6 +173,12 @@ async def test_ticks_account_and_status_are_published(gateway: Any, desk: Any) -
         )
 
     await eventually(status)
+
+    async def lendable() -> bool:
+        found = [each for each in await desk.messages(keys.broker_status) if isinstance(each, SharesToBorrow)]
+        return bool(found) and found[0].con_id == AAPL and found[0].shares > 1000
+
+    await eventually(lendable)
 
     async def values() -> bool:
         return (await desk.bus.hash_get_all(keys.account_values)).get("NetLiquidation:USD", b"") != b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class Exchange:
             "SIM_TICK_RATE": "3",
         }
         self._process = self._spawn("services.simulator", env=env, name=f"tws-{self._mode}")
-        self._process.wait_for_output("exchange.opened", 40)
+        self._process.wait_for_output("exchange.opened", 90)
 
     def kill(self) -> None:
         """End without a word."""
@@ -65,3 +66,20 @@ def live(module_spawn: Spawner) -> Exchange:
     exchange = Exchange(module_spawn, "U1234567", "live")
     exchange.start()
     return exchange
+
+
+@pytest.fixture(scope="module")
+def system(module_spawn: Spawner, folder: Path, paper: Exchange) -> None:
+    """A system on the paper account in `folder`."""
+    (folder / "none.toml").write_text("")
+    words = ["up", "--gateways", "1", "--workers", "1", "--strategies", str(folder / "none.toml")]
+    up = module_spawn.command([sys.executable, "-m", "copilot_quant.cli", *words], env=paper.env, name="up")
+    up.wait_for_output("status page", 150)
+
+
+@pytest.fixture
+def here(system: None, paper: Exchange, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in the folder of the system, as a person would."""
+    for name, value in paper.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(folder)

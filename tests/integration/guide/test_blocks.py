@@ -45,7 +45,7 @@ def test_the_guide_runs_as_written(tmp_path: Path) -> None:
         status = run.wait(580)
     finally:
         spawner.close()
-    told = json.loads(run.output[run.output.index("{\n") :])
+    (told,) = json.loads(run.output[run.output.index("[\n") :])
     failed = [row for row in told["rows"] if not row["is_ok"]]
     assert status == 0 and not failed, failed
     assert told["counts"]["block"] == 21 and told["counts"]["P8"] == 4, told["counts"]
@@ -55,3 +55,16 @@ def test_the_guide_runs_as_written(tmp_path: Path) -> None:
         assert re.search(pattern, done[title]["output"], re.DOTALL), (title, done[title]["output"])
     for title, outcome in OUTCOMES.items():
         assert done[title]["outcome"] == outcome
+
+
+@pytest.mark.parametrize("page", ["how-to/market-data.md", "how-to/live-integration.md", "reference/python-api.md"])
+def test_the_pages_beside_the_guide_run_as_written(page: str, tmp_path: Path) -> None:
+    spawner = Spawner(tmp_path)
+    words = [sys.executable, "-m", "tests.guide", str(ROOT / "docs" / page), "--page", "--free-ports", "--json"]
+    try:
+        run = spawner.command(words, name="page")
+        status = run.wait(300)
+    finally:
+        spawner.close()
+    (told,) = json.loads(run.output[run.output.index("[\n") :])
+    assert status == 0 and told["counts"] == {"failed": 0, "block": 1}, told["rows"]

@@ -6,7 +6,9 @@ import asyncio
 import os
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +141,23 @@ def test_the_example_prints_what_the_guide_promises(tws: Exchange, tmp_path_fact
         "✓ Connected successfully!\n✓ Account Balance: $1,000,000.00 (paper money)\n✓ Connection test passed\n"
     )
     assert (folder / "ibkr.log").read_text()
+
+
+def test_the_examples_run_where_only_the_packages_were_installed(
+    tws: Exchange, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As after `pip install -r requirements.txt`, which does not install this project: also what they start."""
+    folder = tmp_path_factory.mktemp("packages-only")
+    env = {**clean_environment(tws.env), "PYTHONPATH": sysconfig.get_path("purelib")}
+    python = str(Path(sys.executable).resolve())
+    for words, expected in (
+        (["-c", "import copilot_quant"], "No module named 'copilot_quant'"),
+        ([str(ROOT / "examples" / "test_ibkr_connection.py")], "✓ Connection test passed"),
+        ([str(ROOT / "examples" / "ibkr_live_data_example.py"), "AAPL"], "AAPL"),
+    ):
+        done = subprocess.run([python, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=110)
+        assert expected in done.stdout + done.stderr, (words, done.stdout, done.stderr)
+        assert (done.returncode == 0) == words[0].endswith(".py"), done.stderr
 
 
 def test_the_example_says_what_is_wrong(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -18,8 +18,22 @@ import pytest
 from tests.support import SpawnedProcess, Spawner, clean_environment, eventually_sync, free_port
 
 pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(240)]
-UNAVAILABLE, REFUSED, CONFIG = 69, 77, 78
+UNAVAILABLE, REFUSED = 69, 77
 LIMIT_S = 60.0
+GREEDY = """
+from ib_insync import IB, Stock
+
+ib = IB()
+ib.connect("127.0.0.1", {port}, clientId=77)
+asked = 0
+for symbol in ("AAPL", "MSFT", "SPY"):
+    for what in ("TRADES", "MIDPOINT", "BID", "ASK"):
+        for minutes in range(1, 6):
+            stock = Stock(symbol, "SMART", "USD")
+            asked += bool(ib.reqHistoricalData(stock, "", f"{{minutes * 60}} S", "5 secs", what, False))
+print(asked, "requests", flush=True)
+"""
+"""Another program of the same login: five requests of each kind and contract, which is what IB lets through at once."""
 
 
 class Desk:
@@ -74,6 +88,10 @@ class Desk:
         rows = json.loads(done.stdout)
         wrong = sorted(rows, key=lambda row: {"ok": 0, "warn": 1, "bad": 2}[row["state"]])
         return done.returncode, {row["name"]: row for row in wrong}
+
+    def preflight(self) -> tuple[int, dict[str, dict[str, str]]]:
+        done = self.cq("preflight", "--no-ask", "--json")
+        return done.returncode, {row["item"]: row for row in json.loads(done.stdout)["items"]}
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +226,20 @@ def test_lost_connectivity_between_tws_and_ib(desk: Desk) -> None:
     row = eventually_sync(told, 20)
     assert "1100" in row["text"] and "reconnects by itself" in row["cure"]
     eventually_sync(lambda: told() is None, 40)
+
+
+def test_another_program_that_uses_up_the_allowance_of_history(desk: Desk, spawner: Spawner) -> None:
+    """Sixty requests of small bars in ten minutes are for the whole login."""
+    greedy = spawner.command([sys.executable, "-c", GREEDY.format(port=desk.port)], name="greedy")
+    greedy.wait_for_output("60 requests", 60)
+    done = desk.cq("history", "AAPL", "1800 S", "5 secs")
+    assert done.returncode != 0 and "162" in done.stderr and "Traceback" not in done.stderr, (done.stdout, done.stderr)
+    _, found = desk.findings()
+    row = found["pacing"]
+    assert row["state"] == "warn" and "162" in row["text"] and "5 secs" in row["text"], row
+    assert "another program" in row["cure"] and "ten minutes" in row["cure"], row
+    _, checklist = desk.preflight()
+    assert (checklist["pacing"]["state"], "162" in checklist["pacing"]["text"]) == ("bad", True), checklist["pacing"]
 
 
 def test_a_read_only_tws_says_what_to_untick(tmp_path: Path) -> None:

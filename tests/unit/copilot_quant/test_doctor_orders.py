@@ -6,7 +6,7 @@ import pytest
 
 from copilot_quant.doctor_orders import LINK_CURES, MOST, ORDER_CURES, RISK_CURES, link_findings, order_findings
 from services.risk.core.rules import RULES
-from shared.messages.control import BrokerStatus, LinkState
+from shared.messages.control import BrokerStatus, LinkState, PacingViolation
 from shared.messages.orders import Decision, OrderEvent, OrderState
 from tests.unit.copilot_quant.cli.conftest import an_order
 
@@ -46,6 +46,19 @@ def test_sessions_ended_for_pacing_are_counted_for_an_hour() -> None:
     (found,) = link_findings(broken, NOW)
     assert found.name == "pacing" and "50 messages" in found.cure
     assert link_findings(broken, NOW + 61 * MINUTE) == []
+
+
+def test_requests_refused_for_pacing_are_counted_for_an_hour_and_explained() -> None:
+    def refused(code: int, request: str) -> PacingViolation:
+        return PacingViolation(
+            ts_init_ns=NOW - MINUTE, instance="gateway-1", code=code, text="pacing violation", request=request
+        )
+
+    told = [refused(162, "5 secs bars of 1800 S"), refused(420, "live bars"), refused(162, "30 secs bars of 1 D")]
+    history, live = link_findings(told, NOW)
+    assert history.name == "pacing" and "162" in history.text and "2 request(s)" in history.text
+    assert "30 secs bars of 1 D" in history.text and history.cure == LINK_CURES[162] and live.cure == LINK_CURES[420]
+    assert link_findings(told, NOW + 61 * MINUTE) == []
 
 
 @pytest.mark.parametrize("code", list(ORDER_CURES))

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from copilot_quant.desk import Desk
+from copilot_quant.local.run_file import RunningSystem
 from copilot_quant.local.system import note_first_start
 from copilot_quant.preflight_facts import (
     api_is_open,
+    broker_address,
     check_preflight,
     first_start_ns,
     is_tiny,
@@ -26,11 +28,12 @@ from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import ConfigError
+from shared.messages.base import Message
 from shared.messages.codec import encode_body
-from shared.messages.control import Control, ControlAction
+from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState, PacingViolation
 from shared.messages.market import DataStatus
 from shared.messages.orders import Side
-from shared.preflight import ITEMS, Entry, Result, result_file, write_result
+from shared.preflight import DAY_NS, ITEMS, Entry, Result, result_file, write_result
 from shared.settings import BrokerSettings, load_settings
 from tests.unit.copilot_quant.cli.conftest import a_position, an_order
 
@@ -128,10 +131,30 @@ async def test_halts_by_people_count_and_those_of_machines_do_not(desk: Desk) ->
     assert (found.halted_ns, found.resumed_ns) == (halt.ts_init_ns, resume.ts_init_ns)
 
 
-async def test_pacing_complaints_of_the_broker_are_seen(desk: Desk) -> None:
-    for code in (162, 354):
-        await desk.bus.append(desk.keys.broker_status, DataStatus(ts_init_ns=1, con_id=1, code=code), source="test")
-    assert (await system_facts(desk, load_settings(RiskSettings, CQ_MODE="sim"))).pacing_errors == (162,)
+def test_beside_a_system_the_broker_itself_is_looked_at_not_the_guard() -> None:
+    settings = load_settings(BrokerSettings, CQ_MODE="paper", IB_PAPER_ACCOUNT="DU1", IB_PAPER_PORT="4100")
+    running = RunningSystem(1, "/run", "paper", "", "", "", {}, broker="192.0.2.7:7497")
+    assert broker_address(settings, running) == ("192.0.2.7", 7497)
+    assert broker_address(settings, None) == ("127.0.0.1", 4100)
+
+
+async def test_pacing_complaints_of_the_broker_are_seen_for_a_day(desk: Desk) -> None:
+    now_ns = SYSTEM_CLOCK.wall_ns()
+
+    async def say(message: Message) -> None:
+        await desk.bus.append(desk.keys.broker_status, message, source="test")
+
+    async def seen() -> tuple[int, ...]:
+        return (await system_facts(desk, load_settings(RiskSettings, CQ_MODE="sim"))).pacing_errors
+
+    await say(PacingViolation(ts_init_ns=now_ns - DAY_NS, instance="a", code=162, text="of yesterday"))
+    await say(DataStatus(ts_init_ns=now_ns, con_id=1, code=354))
+    await say(BrokerStatus(ts_init_ns=now_ns, instance="a", state=LinkState.DOWN, code=1100))
+    assert await seen() == ()
+    await say(PacingViolation(ts_init_ns=now_ns, instance="a", code=162, text="pacing violation"))
+    await say(DataStatus(ts_init_ns=now_ns, con_id=1, code=420))
+    await say(BrokerStatus(ts_init_ns=now_ns, instance="a", state=LinkState.DOWN, code=100))
+    assert await seen() == (100, 162, 420)
 
 
 async def test_limits_in_force_are_put_in_words(desk: Desk) -> None:

@@ -77,3 +77,16 @@ def test_wrong_settings_refuse_the_start_and_name_each_variable(
     assert ended.value.code == ExitCode.CONFIG
     said = capsys.readouterr().err
     assert "CQ_MODE" in said and "CQ_LEASE_TTL_S" in said
+
+
+def test_a_mistake_found_at_the_start_is_a_sentence_for_a_person_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CQ_MODE", "sim")
+
+    async def main(_: CommonSettings) -> None:
+        raise ConfigError("SIM_REPLAY: day.csv, line 20, column 15: kind must be Q or T")
+
+    with pytest.raises(SystemExit):
+        run("toy", CommonSettings, main)
+    assert "toy: SIM_REPLAY: day.csv, line 20, column 15: kind must be Q or T" in capsys.readouterr().err.splitlines()

@@ -21,7 +21,7 @@ from services.risk.core.rule import Finding, Rule, Scope
 from services.risk.core.rules import RULES
 from shared.ids import MANUAL
 from shared.messages.account import AccountSnapshot, AccountTag, BookMove, ExchangeRate, PositionReport
-from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState
+from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState, SharesToBorrow
 from shared.messages.market import PriceIncrement, TickKind
 from shared.messages.orders import Intent, OrderState
 from tests.risk_desk import (
@@ -75,7 +75,8 @@ limit_sets = st.builds(
     orders_per_fill_max=_one_of(1), repeats=choices, repeats_max=_one_of(3), duplicates=choices,
     duplicate_window_s=_one_of(1), self_cross=choices, strategy_loss_max=_one_of(50), rejects_max=_one_of(1),
     data_age_max_s=_one_of(30), frozen_data=choices, crossed_quotes=choices, market_closed=choices,
-    expiry_days_min=_one_of(3), short_selling=choices, protection=st.sampled_from(["allow", "allow", "refuse"]),
+    expiry_days_min=_one_of(3), short_selling=choices, short_unavailable=choices,
+    protection=st.sampled_from(["allow", "allow", "refuse"]),
     broker_windows=st.sampled_from([(), (Window.of("22:14-22:15 UTC"),)]),
     order_types=st.sampled_from([("LMT", "MKT", "STP", "STP LMT"), ("LMT",)]), tifs=st.just(("DAY", "GTC")),
     strategies=st.sampled_from([("any",), ("a",)]), contracts_restricted=st.sampled_from([(), ("S1",)]),
@@ -104,6 +105,7 @@ steps = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from([1, 20 * SECOND, 61 * SECOND, 86_400 * SECOND, -2 * SECOND])),
     st.tuples(st.just("limits"), limit_sets),
     st.tuples(st.just("define"), st.sampled_from(CON_IDS), st.sampled_from(["0.01", "0.05"])),
+    st.tuples(st.just("lend"), st.sampled_from(CON_IDS), st.sampled_from([0, 10, 30])),
     st.tuples(st.just("worth"), st.sampled_from(["0", "3000", "1000000"])),
 )  # fmt: skip
 
@@ -140,6 +142,9 @@ class Desk:
     def _hold(self, con_id: int, quantity: int, strategy: str) -> None:
         if quantity:
             hold(self.book, con_id, quantity, strategy=strategy)
+
+    def _lend(self, con_id: int, shares: int) -> None:
+        self.book.apply(SharesToBorrow(con_id=con_id, shares=D(shares)), self.now_ns)
 
     def _price(self, con_id: int, price: float, quality: int) -> None:
         set_price(self.book, con_id, price, ts_ns=self.now_ns, quality=quality)

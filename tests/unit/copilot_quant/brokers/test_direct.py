@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
 from copilot_quant.background import BACKGROUND
 from copilot_quant.brokers.direct import ORDERING, ClientIdInUse, DirectIB, InspectionIB, _Watch
 from shared.errors import BadInput, BrokerUnavailable, Refused
+from tests.support import ROOT
 
 
 @pytest.mark.parametrize("name", ORDERING)
@@ -60,3 +63,22 @@ def test_other_errors_end_nothing() -> None:
     watch = _Watch(None)
     watch.on_error(-1, 2104, "farm is OK", None)
     assert isinstance(watch.reason_or_cancel(), asyncio.CancelledError)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import copilot_quant.brokers.connection_manager",
+        "from services.gateway.shell.ib_library import load_library; load_library()",
+        "import threading; t = threading.Thread(target=lambda: __import__('copilot_quant.brokers.direct')); t.start(); "
+        "t.join(); import copilot_quant.brokers.direct",
+    ],
+)
+def test_it_is_imported_where_there_is_no_event_loop_any_more(line: str) -> None:
+    """As in a script that has run `asyncio.run` before, or in a thread; the caller's loops are left as they were."""
+    code = (
+        f"import asyncio, sys; asyncio.run(asyncio.sleep(0)); {line}; assert 'ib_insync' in sys.modules; "
+        "asyncio.run(asyncio.sleep(0)); print('imported')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("imported\n", "")

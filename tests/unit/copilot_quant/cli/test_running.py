@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from copilot_quant.local.books import Verdict
 from copilot_quant.local.demo import DemoOptions
 from copilot_quant.local.failover_story import Story
+from copilot_quant.local.run_file import RunningSystem, write_run_file
 from copilot_quant.local.system import LocalOptions
 from shared.errors import CqError
 from shared.settings import Mode
@@ -107,6 +109,17 @@ def test_up_gives_the_services_the_settings_it_has_read(
     monkeypatch.setenv("CQ_ENV_FILE", "")
     cq("up", "--strategies", STRATEGIES)
     assert [options.env_file for options in systems] == [file, None]
+
+
+@pytest.mark.parametrize("words", [("up",), ("demo", "--for", "1"), ("demo", "failover")])
+def test_no_second_system_is_started_where_one_runs(
+    words: tuple[str, ...], cq: Cq, systems: list[LocalOptions], demos: list[DemoOptions], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as guard:
+        address = f"http://127.0.0.1:{guard.getsockname()[1]}"
+        write_run_file(RunningSystem(os.getpid(), "/run", "live", "", "", address, {}), tmp_path)
+        done = cq(*words, "--strategies", STRATEGIES)
+    assert done.status == 77 and "live mode" in done.err and not systems and not demos
 
 
 @pytest.mark.parametrize("answer", ["y\n", "U0000000\n", ""])

@@ -30,6 +30,7 @@ def test_a_system_that_runs_in_this_folder_is_used(folder: Path) -> None:
     write_run_file(a_system(CQ_MODE="sim", REDIS_URL="redis://operator@here/0"), folder)
     settings = operator_settings()
     assert settings.mode is Mode.SIM and "here" in settings.redis_url.get_secret_value()
+    assert running_system() == a_system(CQ_MODE="sim", REDIS_URL="redis://operator@here/0")  # also afterwards
 
 
 def test_a_redis_in_the_environment_wins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

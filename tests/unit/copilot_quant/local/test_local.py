@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import socket
 import stat
 import zipfile
 from decimal import Decimal
@@ -16,12 +17,12 @@ from copilot_quant.local.bootstrap import GROUPS, guard_env
 from copilot_quant.local.bootstrap import main as bootstrap
 from copilot_quant.local.processes import LocalPlan, Process, services_of
 from copilot_quant.local.redis_process import find_redis, write_redis_config
-from copilot_quant.local.run_file import RunningSystem, read_run_file, remove_run_file, write_run_file
+from copilot_quant.local.run_file import RunningSystem, read_run_file, refuse_second, remove_run_file, write_run_file
 from copilot_quant.local.supervision import ProcessInfo, Supervisor
 from copilot_quant.local.system import LocalOptions, LocalSystem, lock_directory
 from copilot_quant.local.view import Frame, render
 from shared.bus.acl import ROLES
-from shared.errors import ConfigError, CqError
+from shared.errors import ConfigError, CqError, Refused
 from shared.settings import Mode
 
 
@@ -122,6 +123,18 @@ def test_a_running_system_is_found_from_below_and_forgotten_when_it_is_gone(tmp_
     assert read_run_file(below) is None
     remove_run_file(tmp_path, Path())
     assert not (tmp_path / ".cq").exists()
+
+
+def test_a_second_system_is_refused_where_commands_lead_to_the_first(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as guard:
+        address = f"http://127.0.0.1:{guard.getsockname()[1]}"
+        write_run_file(RunningSystem(os.getpid(), "/run", "paper", "", "", address, {}), tmp_path)
+        with pytest.raises(Refused, match=f"paper mode \\(process {os.getpid()}\\) runs in this directory"):
+            refuse_second(tmp_path)
+        below = tmp_path / "below"
+        below.mkdir()
+        refuse_second(below)
+    refuse_second(tmp_path)  # the number of a process that is gone was given to another program
 
 
 def test_a_value_that_supervisord_would_misread_is_refused(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_trading_client_ids_are_numbers(monkeypatch):
         ({"GUARD_TRADING_CLIENT_IDS": "x"}, "GUARD_TRADING_CLIENT_IDS"),
         ({"GUARD_TRADING_CLIENT_IDS": "0"}, "GUARD_TRADING_CLIENT_IDS"),
         ({"GUARD_TRADING_CLIENT_IDS": " , "}, "GUARD_TRADING_CLIENT_IDS"),
-        ({"GUARD_TRADING_CLIENT_IDS": "999"}, "GUARD_HEALTH_CLIENT_ID"),
+        ({"GUARD_TRADING_CLIENT_IDS": "28514"}, "GUARD_HEALTH_CLIENT_ID"),
         ({"GUARD_LISTEN_PORT": "99999"}, "GUARD_LISTEN_PORT"),
         ({"GUARD_HTTP_HOST": "10.0.0.5"}, "GUARD_TOKEN"),
     ],

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from services.risk.core.decide import decide
+from services.risk.core.exposure import Book
+from services.risk.core.snapshot import load_snapshot, snapshot_of
 from shared.messages.account import AccountSnapshot, AccountTag
+from shared.messages.control import SharesToBorrow
 from shared.messages.orders import Decision, Intent, OrderState, OrderType
 from tests.risk_desk import (
     ACCOUNT,
@@ -48,6 +51,33 @@ def test_short_sales_count_all_sells_that_may_fill() -> None:
     assert decide(intent_of(5, "SELL", 5, con_id=2), book, limits, NOW).decision.approved
     warned = decide(intent_of(6, "SELL", 5), book, limits_with(short_selling="warn"), NOW).decision
     assert warned.approved and warned.warned[0].code == "RISK_SHORT_SALE"
+
+
+def test_short_sales_need_shares_to_borrow_where_the_broker_says_how_many_there_are() -> None:
+    book, limits = ready_book(), limits_with(short_unavailable="refuse")
+    assert decide(intent_of(1, "SELL", 500), book, limits, NOW).decision.approved, "the broker has said nothing"
+    book.apply(SharesToBorrow(con_id=1, shares=D(20)), NOW)
+    hold(book, 1, 10)
+    assert decided(intent_of(2, "SELL", 25), book, limits).decision.approved
+    refused = decide(intent_of(3, "SELL", 6), book, limits, NOW).decision
+    assert refused.code == "RISK_SHORT_UNAVAILABLE" and (refused.failed[0].measured, refused.failed[0].limit) == (
+        "21", "20",
+    )  # fmt: skip
+    assert decide(intent_of(4, "SELL", 5), book, limits, NOW).decision.approved
+    warned = decide(intent_of(5, "SELL", 6), book, limits_with(short_unavailable="warn"), NOW).decision
+    assert warned.approved and warned.warned[0].code == "RISK_SHORT_UNAVAILABLE"
+    again = Book(ACCOUNT)
+    load_snapshot(again, snapshot_of(book))
+    assert again.contract(1).lendable == 20
+
+
+def test_what_is_short_already_has_been_lent() -> None:
+    book, limits = ready_book(), limits_with(short_unavailable="refuse")
+    hold(book, 1, -50)
+    book.apply(SharesToBorrow(con_id=1, shares=D(10)), NOW)
+    assert decided(intent_of(1, "SELL", 10), book, limits).decision.approved
+    assert decide(intent_of(2, "SELL", 1), book, limits, NOW).decision.code == "RISK_SHORT_UNAVAILABLE"
+    assert decide(intent_of(3, "BUY", 50), book, limits, NOW).decision.approved
 
 
 @pytest.mark.parametrize(("left", "approved"), [("0", False), ("3", True), ("-1", True), ("nonsense", True)])

@@ -22,10 +22,15 @@ class Scene:
         self.feed = Feed(self.bus, ACCOUNT, SYSTEM_CLOCK, instance="r1")
         self.feed.book = ready_book()
         self.limits = limits_with(**limits)
+        self.kept: list[list[str]] = []
         self.watch = self.another()
 
     def another(self) -> BreakerWatch:
-        return BreakerWatch(Deciding(self.bus, SYSTEM_CLOCK, self.feed, lambda: self.limits, "r1", lambda: True))
+        deciding = Deciding(self.bus, SYSTEM_CLOCK, self.feed, lambda: self.limits, "r1", lambda: True)
+        return BreakerWatch(deciding, self.keep)
+
+    async def keep(self) -> None:
+        self.kept.append(list(self.feed.book.breakers.trips))
 
     async def controls(self) -> list[Control]:
         entries = await self.bus.read_range(self.bus.keys.control)
@@ -45,6 +50,7 @@ async def test_a_loss_without_an_order_asks_for_one_halt() -> None:
 
 async def test_a_lower_rung_only_trips() -> None:
     scene = Scene(strategy_loss_max=50)
+    scene.feed.book.oddities.since_ns = 1 << 62  # no approval came before the execution
     fill_of(scene.feed.book, 1, 1, "BUY", 10, exec_id="a.01.01", now_ns=SYSTEM_CLOCK.wall_ns())
     set_price(scene.feed.book, 1, 90.0)
     await scene.watch.look()
@@ -61,3 +67,13 @@ async def test_after_a_resume_a_new_trip_asks_again_on_a_new_day_only() -> None:
     scene.feed.book.breakers.trip("drawdown", Trip("fell", "1", "2", "halt"))
     await scene.watch.look()
     assert len(await scene.controls()) == 2
+
+
+async def test_an_execution_without_an_approval_trips_and_is_kept_at_once() -> None:
+    scene = Scene(anomaly_rung="halt")
+    fill_of(scene.feed.book, 1, 1, "BUY", 10, exec_id="a.01.01", now_ns=SYSTEM_CLOCK.wall_ns())
+    for _ in range(2):
+        await scene.watch.look()
+    assert scene.kept == [["execution_anomaly"]]
+    (control,) = await scene.controls()
+    assert control.action is ControlAction.HALT and "never approved" in control.reason

@@ -1,12 +1,24 @@
 from __future__ import annotations
 
 import ast
+from decimal import Decimal
+from typing import Any
 
-from services.simulator.core.support import LIMITS, NEVER_SENT, REFUSED, request_support, support_page
+import pytest
+
+from services.simulator.core.support import (
+    LIMITS,
+    NEVER_SENT,
+    NOTES,
+    REFUSED,
+    REFUSED_FIELDS,
+    request_support,
+    support_page,
+)
 from shared.tws import requests as rq
 from shared.tws import responses as rs
 from tests.support import ROOT
-from tests.unit.services.simulator.exchange_support import Driver
+from tests.unit.services.simulator.exchange_support import Driver, order
 
 
 def made_in_the_simulator() -> set[str]:
@@ -33,8 +45,8 @@ def test_what_is_never_sent_is_made_nowhere_and_everything_else_somewhere() -> N
 def test_every_request_has_a_route_and_one_word_about_it() -> None:
     routed = set(Driver().engine._routes) | {rq.StartApi}
     assert routed == set(rq.REQUESTS.classes)
-    assert not set(LIMITS) & set(REFUSED)
-    assert set(LIMITS) | set(REFUSED) <= set(rq.REQUESTS.classes)
+    assert len({*LIMITS, *REFUSED, *NOTES}) == len(LIMITS) + len(REFUSED) + len(NOTES)
+    assert {*LIMITS, *REFUSED, *NOTES} <= set(rq.REQUESTS.classes)
     assert {request_support(cls)[0] for cls in rq.REQUESTS.classes} == {"yes", "with limits", "no"}
 
 
@@ -43,3 +55,12 @@ def test_the_page_has_a_row_for_every_message() -> None:
     assert len(rows) == len(rq.REQUESTS.classes) + len(rs.RESPONSES.classes)
     assert "| 4 | CancelOrder |  | yes |  |" in rows
     assert all(row.count("|") == 6 for row in rows)
+
+
+@pytest.mark.parametrize(("name", "code"), REFUSED_FIELDS.items())
+def test_a_field_that_is_refused_is(name: str, code: int) -> None:
+    exchange = Driver()
+    exchange.connect(1)
+    value: Any = "All" if name.startswith("fa_") else Decimal(1) if name == "nbbo_price_cap" else True
+    exchange.place(1, 1, order("BUY", 1, **{name: value}))
+    assert (1, code) in exchange.errors(1) and f"| `{name}` | refused: error {code} |" in support_page()

@@ -1,0 +1,157 @@
+"""Cancel orders of ours that live under another client id than the one in use, by a session of that id, while halted.
+
+IB lets only the client id that placed an order cancel it by itself (ib-facts A.3). Orders of ours come under another id
+where a trading id stayed refused and the next of the pool was taken, or where the pool was changed. The session is
+opened with the leader's claim, so a guard lets it in (and cuts whatever of an older epoch still holds the id); it sends
+cancels and nothing else, one by one, and is closed again.
+
+Invariants:
+1. Cancelled is what was asked for, is ours, and what this session was shown as its own.
+2. Nothing is sent without the lease, nor once the halt is over.
+3. An id that is refused (326: in use, or not of the guard's pool) is said and tried again while it is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from services.gateway.core.evidence import (
+    BrokerCommission,
+    BrokerError,
+    BrokerExecution,
+    BrokerOrder,
+    BrokerOrderStatus,
+)
+from services.gateway.core.order_machine import OrderTrack
+from services.gateway.ports import SessionListener
+from services.gateway.settings import GatewaySettings
+from services.gateway.shell.executions import OrderDesk
+from services.gateway.shell.ib_session import IbSession
+from services.gateway.shell.trading import Trading
+from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
+from shared.errors import BrokerUnavailable, TransientError
+from shared.logs import get_logger
+
+APART_S = 1 / 45
+"""Between two cancels: the session has a budget of its own, of which a margin is kept (`core/pacing.py`)."""
+SETTLE_S = 2.0
+"""How long the broker may take to say that the last ones are cancelled."""
+PAUSE_S = 5.0
+"""After a refusal: an id that is in use is not asked for in a tight loop."""
+
+
+class AdoptedDesk(SessionListener):
+    """What an adopted session hears goes the way of the trading session, but marks nothing as shown by that one."""
+
+    def __init__(self, desk: OrderDesk, clock: Clock) -> None:
+        self._desk = desk
+        self._clock = clock
+
+    def order_shown(self, order: BrokerOrder) -> None:
+        """Take an openOrder."""
+        self._desk.publish(self._desk.book.shown(order, self._clock.wall_ns(), session=0))
+
+    def order_status(self, line: BrokerOrderStatus) -> None:
+        """Take an orderStatus."""
+        self._desk.order_status(line)
+
+    def executed(self, execution: BrokerExecution) -> None:
+        """Take a live execution."""
+        self._desk.executed(execution)
+
+    def commission(self, report: BrokerCommission) -> None:
+        """Take a commission."""
+        self._desk.commission(report)
+
+    def unreadable(self, message_id: int, fields: Sequence[str], error: str) -> None:
+        """Have the broker asked where it could have been an order or a fill."""
+        self._desk.unreadable(message_id, fields, error)
+
+    def error(self, error: BrokerError) -> None:
+        """Note what the broker says; what became of an order comes as its status."""
+        get_logger().info("broker.notice", req_id=error.req_id, code=error.code, text=error.text)
+
+
+class Adoption:
+    """The leader's sessions under other client ids, one at a time.
+
+    Args:
+        trading: whose id is left to it, and whose desk takes what is heard.
+        claim: returns the option of the hello that a guard reads.
+        is_halted: whether the halt that asked for this still stands.
+        check_accounts: returns what is wrong with the accounts of a login.
+    """
+
+    def __init__(
+        self, settings: GatewaySettings, trading: Trading, *, has_lease: Callable[[], bool],
+        is_halted: Callable[[], bool], check_accounts: Callable[[tuple[str, ...]], str], clock: Clock = SYSTEM_CLOCK,
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._trading = trading
+        self._has_lease = has_lease
+        self._is_halted = is_halted
+        self._check_accounts = check_accounts
+        self._clock = clock
+        self._asked: dict[int, dict[str, OrderTrack]] = {}
+        self._not_before_ns: dict[int, int] = {}
+        self._wake = asyncio.Event()
+
+    def want(self, tracks: Sequence[OrderTrack]) -> None:
+        """Ask for orders to be cancelled; what was asked for before and has not been begun is asked for anew."""
+        self._asked = {}
+        for track in tracks:
+            self._asked.setdefault(track.client_id, {})[track.key] = track
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Cancel what is asked for until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            asked, self._asked = self._asked, {}
+            for client_id, tracks in asked.items():
+                if self._may_send() and self._clock.monotonic_ns() >= self._not_before_ns.get(client_id, 0):
+                    await self._adopt(client_id, tracks)
+
+    def _may_send(self) -> bool:
+        return self._has_lease() and self._is_halted()
+
+    async def _adopt(self, client_id: int, tracks: dict[str, OrderTrack]) -> None:
+        settings = self._settings
+        listener = AdoptedDesk(self._trading.desk, self._clock)
+        session = IbSession(client_id, listener, options=self._trading.claim(), time_zone=settings.tws_time_zone)
+        try:
+            await session.open(*settings.endpoint, limit_s=settings.connect_limit_s)
+            complaint = self._check_accounts(session.accounts)
+            if complaint:
+                raise BrokerUnavailable(complaint)
+            shown = await session.open_orders(limit_s=settings.answer_limit_s)
+            sent = await self._cancel(session, shown, tracks)
+            get_logger().warning("orders.adopted", client_id=client_id, orders=len(shown), cancelled=sent)
+        except TransientError as e:
+            self._not_before_ns[client_id] = self._clock.monotonic_ns() + int(PAUSE_S * NS_PER_S)
+            get_logger().error("adoption.failed", client_id=client_id, orders=len(tracks), error=str(e))
+        finally:
+            await session.close()
+
+    async def _cancel(self, session: IbSession, shown: list[BrokerOrder], tracks: dict[str, OrderTrack]) -> int:
+        sent = 0
+        listener = session.listener
+        for order in shown:
+            listener.order_shown(order)
+            track = tracks.get(order.order_ref[:32])
+            if track is None or not track.is_open or order.client_id != session.client_id:
+                continue
+            if not session.is_open or not self._may_send():
+                return sent
+            session.cancel(order.order_id)
+            get_logger().info("cancel.sent", order_ref=track.order_ref, order_id=order.order_id, reason="halt")
+            sent += 1
+            await self._clock.sleep(APART_S)
+        deadline_ns = self._clock.monotonic_ns() + int(SETTLE_S * NS_PER_S)
+        while session.is_open and self._clock.monotonic_ns() < deadline_ns:
+            if not any(track.is_open for track in tracks.values()):
+                break
+            await self._clock.sleep(0.02)
+        return sent

@@ -1,0 +1,128 @@
+"""An adopted session cancels what is asked for, ours and shown as its own, under the lease and while halted only."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.gateway.core.book import Change, OrderBook
+from services.gateway.core.evidence import BrokerOrder
+from services.gateway.core.order_machine import OrderTrack
+from services.gateway.ports import ClientIdInUse
+from services.gateway.shell import adoption
+from services.gateway.shell.adoption import Adoption
+from shared.clock import SYSTEM_CLOCK
+from shared.ids import IntentId, order_ref
+from shared.messages.orders import OrderState, Side
+
+REFS = [order_ref("sim", IntentId(20 * letter), 0) for letter in "abc"]
+
+
+def shown(number: int, *, client_id: int = 101, status: str = "Submitted") -> BrokerOrder:
+    return BrokerOrder(
+        perm_id=900 + number, client_id=client_id, order_id=10 + number, account="DU1", con_id=1, side=Side.BUY,
+        quantity=Decimal(1), order_type="LMT", status=status, order_ref=REFS[number], is_listed=True,
+    )  # fmt: skip
+
+
+class World:
+    """The leader around an adoption, and the broker it talks to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.book = OrderBook("sim", "DU1")
+        self.desk = self.trading = self
+        self.is_halted, self.refusal = True, False
+        self.lists: list[BrokerOrder] = []
+        self.opened: list[tuple[int, str]] = []
+        self.cancelled: list[int] = []
+        self.closed = 0
+        world: Any = self
+        monkeypatch.setattr(adoption, "IbSession", lambda *args, **more: Session(world, *args, **more))
+        monkeypatch.setattr(adoption, "APART_S", 0.0)
+        monkeypatch.setattr(adoption, "SETTLE_S", 0.1)
+        self.adoption = Adoption(
+            world, world, has_lease=lambda: True, is_halted=lambda: self.is_halted, check_accounts=lambda _: "",
+        )  # fmt: skip
+
+    endpoint, connect_limit_s, answer_limit_s, tws_time_zone = ("127.0.0.1", 1), 1.0, 1.0, ""
+
+    def claim(self) -> str:
+        return "claim"
+
+    def publish(self, _change: Change) -> None:
+        """Publish nothing: the book is what is looked at."""
+
+    async def ask(self, *numbers: int) -> None:
+        """Ask for orders to be cancelled, and wait until the session is over."""
+        known = [self.book.get(REFS[number]) for number in numbers]
+        before = self.closed
+        self.adoption.want([track for track in known if track is not None])
+        task = asyncio.create_task(self.adoption.run())
+        async with asyncio.timeout(5.0):
+            while self.closed == before and self.is_halted and not (self.refusal and self.opened):
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    def know(self, *numbers: int) -> list[OrderTrack]:
+        for number in numbers:
+            self.book.shown(shown(number), SYSTEM_CLOCK.wall_ns(), session=0)
+        return [track for number in numbers if (track := self.book.get(REFS[number])) is not None]
+
+
+class Session:
+    """A session of another client id."""
+
+    def __init__(self, world: World, client_id: int, listener: Any, *, options: str, time_zone: str) -> None:
+        self.client_id, self.listener, self._world = client_id, listener, world
+        self.accounts, self.is_open = ("DU1",), True
+        world.opened.append((client_id, options + time_zone))
+
+    async def open(self, _host: str, _port: int, *, limit_s: float) -> None:
+        if self._world.refusal:
+            raise ClientIdInUse(f"326 within {limit_s}")
+
+    async def open_orders(self, *, limit_s: float) -> list[BrokerOrder]:
+        assert limit_s
+        return self._world.lists
+
+    def cancel(self, order_id: int) -> None:
+        self._world.cancelled.append(order_id)
+        self.listener.order_shown(shown(order_id - 10, status="Cancelled"))
+
+    async def close(self) -> None:
+        self._world.closed += 1
+
+
+async def test_what_is_asked_for_and_shown_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    first, second, third = world.know(0, 1, 2)
+    world.lists = [shown(0), shown(1), shown(2, client_id=102)]
+    await world.ask(0, 2)
+    assert world.opened == [(101, "claim")] and world.cancelled == [10], "of another id, or not asked for: left"
+    assert first.state is OrderState.CANCELLED and second.is_open and third.is_open
+
+
+async def test_nothing_is_begun_once_the_halt_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    world.know(0)
+    world.lists, world.is_halted = [shown(0)], False
+    await world.ask(0)
+    assert not world.opened and not world.cancelled
+
+
+async def test_an_id_in_use_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    world.know(0)
+    world.lists, world.refusal = [shown(0)], True
+    await world.ask(0)
+    await world.ask(0)
+    assert world.opened == [(101, "claim")] and not world.cancelled
+    world.adoption._not_before_ns.clear()
+    world.refusal = False
+    await world.ask(0)
+    assert world.cancelled == [10]
