@@ -7,7 +7,8 @@ incarnation). Orders may go out while `can_send`: the lease is held, the session
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
@@ -27,7 +28,7 @@ from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
 from shared.bus.ports import Bus, LeaseToken
 from shared.clock import NS_PER_MS, NS_PER_S, SYSTEM_CLOCK, Clock, random_fraction
-from shared.errors import BrokerUnavailable, TransientError
+from shared.errors import BrokerUnavailable, Fenced, TransientError
 from shared.logs import get_logger
 from shared.messages.control import BrokerStatus, LinkState, Reconciled
 from shared.messages.orders import Command, OrderState
@@ -220,6 +221,8 @@ class Trading:
         settings = self._settings
         host, port = settings.endpoint
         while True:
+            if not self._has_lease():
+                raise Fenced("the lease is over: no trading session is opened any more")
             self._show()
             session = IbSession(self.client_id, self.desk, options=self.claim(), time_zone=settings.tws_time_zone)
             try:
@@ -357,18 +360,17 @@ class Trading:
         limit_s = self._settings.answer_limit_s
         asked_ns = self._clock.monotonic_ns()
         was_undisturbed = self.link.is_undisturbed
-        try:
-            async with asyncio.TaskGroup() as group:
-                open_orders = group.create_task(session.open_orders(limit_s=limit_s))
-                completed = group.create_task(session.completed_orders(limit_s=2 * limit_s))
-                executions = group.create_task(session.executions(limit_s=3 * limit_s))
-                if self._settings.guard:
-                    group.create_task(session.positions(limit_s=4 * limit_s))
-        except* TransientError as group_of_errors:
-            raise _first(group_of_errors) from None
+        questions: list[Coroutine[Any, Any, list[Any]]] = [
+            session.open_orders(limit_s=limit_s),
+            session.completed_orders(limit_s=2 * limit_s),
+            session.executions(limit_s=3 * limit_s),
+        ]
+        if self._settings.guard:
+            questions.append(session.positions(limit_s=4 * limit_s))
+        open_orders, completed, executions, *_ = await _all_of(questions)
         return Evidence(
-            client_id=session.client_id, open_orders=tuple(open_orders.result()),
-            completed_orders=tuple(completed.result()), executions=tuple(executions.result()),
+            client_id=session.client_id, open_orders=tuple(open_orders),
+            completed_orders=tuple(completed), executions=tuple(executions),
             is_undisturbed=was_undisturbed and self.link.is_undisturbed,
             asked_ns=asked_ns, undisturbed_since_ns=self._undisturbed_since_ns,
             shows_since_ns=shown_since_ns(self._clock.wall_ns(), self._settings.tws_time_zone),
@@ -454,7 +456,21 @@ class Trading:
         return self._takeover.step()
 
 
-def _first(group: BaseExceptionGroup[TransientError]) -> TransientError:
-    """Return one error of a group: the others end for the same reason, or were cancelled for it."""
-    found = group.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found
+async def _all_of(questions: Sequence[Coroutine[Any, Any, list[Any]]]) -> list[list[Any]]:
+    """Ask all at once; return the answers, or raise the first error in order. None is left running.
+
+    No TaskGroup and no `gather`: both forget a cancel that comes while a task of theirs fails. A process that was
+    stopped for longer than the lease wakes up to just that, its questions timed out and its leadership ended, and
+    would lead nobody and stand by for nobody for ever.
+    """
+    tasks = [asyncio.create_task(question) for question in questions]  # noqa: TID251 - see above; all end here
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
+    if errors:
+        raise errors[0]
+    return [task.result() for task in tasks]
