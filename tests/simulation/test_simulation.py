@@ -26,7 +26,7 @@ CAUGHT_WITHIN = {
     "lease_dated_from_the_reply": 20,
     "lease_on_the_servers_ttl": 10,
     "login_not_checked": 10,
-    "modify_of_an_order_not_shown": 30,
+    "modify_of_an_order_not_shown": 80,
     "no_fencing": 20,
     "no_incarnation_check": 40,
     "resend_on_unknown": 20,
