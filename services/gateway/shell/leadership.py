@@ -31,7 +31,7 @@ from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.pace import Pace
 from services.gateway.shell.requests import Requests
-from services.gateway.shell.trading import Trading
+from services.gateway.shell.trading import DAY_FIELD, Trading
 from services.gateway.shell.watch import Others, Watch
 from services.gateway.shell.what_if import WhatIf
 from services.gateway.shell.windows import WindowDesk
@@ -245,6 +245,10 @@ class Gateway:
         """Return the highest epoch that ever led, as far as Redis knows; less than the disk's means it lost some."""
         return int(await self._bus.get_text(self._bus.keys.fence(Role.GATEWAY)) or 0)
 
+    async def _is_day_known(self, token: LeaseToken) -> bool:
+        stored = await self._bus.hash_get_all(self._bus.keys.books)
+        return stored.get(DAY_FIELD, b"").decode() == token.incarnation
+
     async def _run_leader(self, token: LeaseToken, takeover: Takeover, began_ns: int) -> None:
         bus, settings, clock, outbox = self._bus, self._settings, self._clock, self.outbox
         has_lease = self.elector.has_lease
@@ -252,7 +256,7 @@ class Gateway:
         trading = Trading(
             settings, bus, self.book, outbox, self._codes, takeover, token, has_lease, self.accounts.check,
             self.windows.windows,
-            began_ns=began_ns, clock=clock,
+            began_ns=began_ns, is_day_known=await self._is_day_known(token), clock=clock,
         )  # fmt: skip
         commands = Commands(
             bus, token, self.book, outbox, trading, self.contracts, deployment_id=settings.deployment_id,
