@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from bench.measuring import percentile
 
 KINDS = ("SIGKILL", "SIGSTOP", "network cut", "broker kick", "planned hand-over")
-PHASES = ("detect", "fence", "read_streams", "connect", "ask", "publish", "order")
+PHASES = ("detect", "again", "fence", "read_streams", "connect", "ask", "publish", "order")
 NAMES = {"read_streams": "read", "connect": "guard"}
 
 
@@ -85,10 +85,12 @@ def picture(samples: list[Sample]) -> str:
     return "\n".join(parts)
 
 
-def report(samples: list[Sample], about: str, method: str) -> str:
-    """Return the report as Markdown; `method` says what was measured."""
-    lines = ["# Failover time", "", about, "", method, ""]
+def report(samples: list[Sample], runs: list[str], failures: list[str], method: str) -> str:
+    """Return the report as Markdown; `method` says what was measured, `runs` where and beside what."""
+    lines = ["# Failover time", "", method, "", "## Runs", "", *[f"- {run}" for run in runs], ""]
     lines += ["## Times", "", *table(samples), "", "![distribution](failover.svg)", ""]
+    told = [f"- {failure}" for failure in failures] or ["None."]
+    lines += ["## Trials without a result", "", *told, ""]
     lines += ["## Phases, p50 / p99 in ms", "", *phases(samples), ""]
     lines += [
         "Targets at a lease of 1.0 s: ticks p99 below 2000 ms, orders p99 below 2500 ms, hand-over below 300 ms.", "",

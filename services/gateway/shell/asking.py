@@ -19,13 +19,22 @@ from services.gateway.core.link import Link
 from services.gateway.ports import QueryFailed
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.ib_session import IbSession
+from shared.bus.ports import Bus, LeaseToken
 from shared.clock import NS_PER_S, Clock
 from shared.errors import TransientError
 from shared.logs import get_logger
 
+DAY_FIELD = "day_asked"
+"""Field of the `books` hash: the incarnation in which a whole day was asked for and published."""
 OVERLAP_S = 5
 """How much before the last known execution is asked for again: the filter knows whole seconds only, and executions of
 several exchanges need not come in the order of their times. What is older and new is found with the whole day."""
+
+
+async def is_day_known(bus: Bus, token: LeaseToken) -> bool:
+    """Return whether a predecessor has published a whole day's answers in this incarnation of the bus."""
+    stored = await bus.hash_get_all(bus.keys.books)
+    return stored.get(DAY_FIELD, b"").decode() == token.incarnation
 
 
 @dataclass(frozen=True, slots=True)

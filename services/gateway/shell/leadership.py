@@ -18,6 +18,7 @@ from services.gateway.core.takeover import Step, Takeover
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.account import AccountDesk
+from services.gateway.shell.asking import is_day_known
 from services.gateway.shell.books import BooksDesk
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.contracts import Contracts
@@ -28,10 +29,11 @@ from services.gateway.shell.halt import HaltDesk, hash_memory
 from services.gateway.shell.halt_file import HaltFile
 from services.gateway.shell.handover import HandedOver, Handover, has_ready_standby
 from services.gateway.shell.identity import Accounts, check_identity
+from services.gateway.shell.journal import JournalDesk
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.pace import Pace
 from services.gateway.shell.requests import Requests
-from services.gateway.shell.trading import DAY_FIELD, Trading
+from services.gateway.shell.trading import Trading
 from services.gateway.shell.watch import Others, Watch
 from services.gateway.shell.what_if import WhatIf
 from services.gateway.shell.windows import WindowDesk
@@ -245,10 +247,6 @@ class Gateway:
         """Return the highest epoch that ever led, as far as Redis knows; less than the disk's means it lost some."""
         return int(await self._bus.get_text(self._bus.keys.fence(Role.GATEWAY)) or 0)
 
-    async def _is_day_known(self, token: LeaseToken) -> bool:
-        stored = await self._bus.hash_get_all(self._bus.keys.books)
-        return stored.get(DAY_FIELD, b"").decode() == token.incarnation
-
     async def _run_leader(self, token: LeaseToken, takeover: Takeover, began_ns: int) -> None:
         bus, settings, clock, outbox = self._bus, self._settings, self._clock, self.outbox
         has_lease = self.elector.has_lease
@@ -256,7 +254,7 @@ class Gateway:
         trading = Trading(
             settings, bus, self.book, outbox, self._codes, takeover, token, has_lease, self.accounts.check,
             self.windows.windows,
-            began_ns=began_ns, is_day_known=await self._is_day_known(token), clock=clock,
+            began_ns=began_ns, is_day_known=await is_day_known(bus, token), clock=clock,
         )  # fmt: skip
         commands = Commands(
             bus, token, self.book, outbox, trading, self.contracts, deployment_id=settings.deployment_id,
@@ -275,7 +273,13 @@ class Gateway:
             bus, outbox, settings.account, session=lambda: self.watch.session, limit_s=settings.answer_limit_s,
             clock=clock,
         )  # fmt: skip
-        books = BooksDesk(bus, outbox, account, trading, account_id=settings.account, source=self._source, clock=clock)
+        journal = JournalDesk(
+            bus, outbox, account, self.contracts, trading, account_id=settings.account,
+            time_zone=settings.tws_time_zone, clock=clock,
+        )  # fmt: skip
+        books = BooksDesk(
+            bus, outbox, account, trading, journal, account_id=settings.account, source=self._source, clock=clock
+        )
         requests = Requests(
             bus, self.contracts, source=self._source, epoch=token.epoch, session=lambda: self.watch.session,
             pace=pace, what_if=WhatIf(trading, self.contracts, settings.account, clock=clock), clock=clock,

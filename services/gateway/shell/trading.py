@@ -22,7 +22,7 @@ from services.gateway.core.tws_codes import CodeTable
 from services.gateway.core.windows import Windows
 from services.gateway.ports import ClientIdInUse
 from services.gateway.settings import GatewaySettings
-from services.gateway.shell.asking import ask_day, ask_lately
+from services.gateway.shell.asking import DAY_FIELD, ask_day, ask_lately
 from services.gateway.shell.executions import OrderDesk
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
@@ -34,8 +34,6 @@ from shared.messages.control import BrokerStatus, LinkState, Reconciled
 from shared.messages.orders import Command, OrderState
 from shared.tws.hello import TradingClaim
 
-DAY_FIELD = "day_asked"
-"""Field of the `books` hash: the incarnation in which a whole day was asked for and published."""
 TURN_S = 0.2
 ODD_EVERY_S = 5.0
 ROUNDS_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
