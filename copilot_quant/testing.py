@@ -84,6 +84,7 @@ class StrategyTest:
         }
         self._known_errors = 0
         self._saved: Commit | None = None
+        self._past = b""
         self.orders: list[Intent] = []
         """Every intent that left, changes included, oldest first."""
         self.cancels: list[CancelRequest] = []
@@ -232,7 +233,9 @@ class StrategyTest:
             sessions=old.sessions,
         )
         self.strategy.bind(self.unit)
-        self.unit.restore(commit=commit.number, state=commit.state, timers=commit.timers, cursors=commit.cursors)
+        self.unit.restore(
+            commit=commit.number, state=commit.state, timers=commit.timers, cursors=commit.cursors, past=self._past
+        )
         self._start()
 
     def _after(self, *, raises: bool) -> None:
@@ -250,6 +253,7 @@ class StrategyTest:
         if commit is None:
             return
         self._saved = commit
+        self._past = self._past if commit.past is None else commit.past
         seen = {order.intent_id for order in self.orders}
         self.orders += [order for order in commit.intents if order.intent_id not in seen]
         self.cancels += commit.cancels

@@ -12,6 +12,7 @@ import random
 import secrets
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 NS_PER_S = 1_000_000_000
@@ -112,8 +113,13 @@ def random_fraction() -> float:
 def iso_utc(wall_ns: int) -> str:
     """Return `wall_ns` as ISO 8601 UTC with microseconds, e.g. `2026-11-23T09:40:48.000001Z`."""
     seconds, remainder_ns = divmod(wall_ns, NS_PER_S)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{remainder_ns // 1000:06d}Z"
+    return f"{_iso_second(seconds)}.{remainder_ns // 1000:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _iso_second(seconds: int) -> str:
+    """Return a whole second as text; every entry of the order path shows its time, many in the same second."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def parse_iso_utc(text: str) -> int:

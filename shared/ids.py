@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from functools import lru_cache
 from typing import NewType
 
 ConId = NewType("ConId", int)
@@ -50,6 +51,7 @@ def _short_hash(text: str, length: int) -> str:
     return base64.b32encode(digest).decode().lower()[:length]
 
 
+@lru_cache(maxsize=8)
 def deployment_tag(deployment_id: str) -> str:
     """Return the six characters of [a-z2-7] that mark this deployment's orders at the broker."""
     return _short_hash(f"deployment:{deployment_id}", DEPLOYMENT_TAG_LENGTH)

@@ -6,6 +6,7 @@ that the view survives a monitoring service that is starting or was killed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,9 +49,9 @@ def render(frame: Frame) -> RenderableType:
         Layout(_panel("processes", _processes(frame))),
     )
     layout["bottom"].split_row(
-        Layout(_panel("last intents and decisions", _decisions(frame.state)), ratio=3),
-        Layout(_panel("last fills", _fills(frame.state)), ratio=3),
-        Layout(_panel("stream lags", _lags(frame.state)), ratio=2),
+        Layout(_panel("last intents and decisions", _decisions(frame.state)), ratio=8),
+        Layout(_panel("last fills", _fills(frame.state)), ratio=7),
+        Layout(_panel("stream lags", _lags(frame.state)), ratio=4),
     )
     return layout
 
@@ -84,13 +85,44 @@ def _number(value: Any) -> str:
     return f"{value:,.0f}" if isinstance(value, int | float) else "-"
 
 
-def _table(columns: Iterable[str], rows: Iterable[Sequence[object]], *, right: frozenset[str] = frozenset()) -> Table:
+def _table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: frozenset[str] = frozenset(),
+    yields: frozenset[str] = frozenset(),
+) -> Table:
+    """Return a table in which only the columns that yield are cut where the screen is narrow; a number never is."""
+    cells = [[_cell(cell) for cell in row] for row in rows]
     table = Table(box=None, expand=True, show_edge=False, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*[cell if isinstance(cell, Text) else "" if cell is None else str(cell) for cell in row])
+    for number, column in enumerate(columns):
+        width = max(len(column), *(row[number].cell_len for row in cells)) if cells else len(column)
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=column not in yields,  # rich narrows the others first; no text wraps by its own will
+            min_width=1 if column in yields else width,
+        )
+    for row in cells:
+        table.add_row(*row)
     return table
+
+
+def _cell(content: object) -> Text:
+    text = content if isinstance(content, Text) else Text("" if content is None else str(content))
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _symbol(text: object) -> str:
+    """Return a contract's name, or an order with one, without the exchange."""
+    return re.sub(r"@\w+", "", str(text or ""))
+
+
+def _price(value: object) -> str:
+    """Return a price with at least two decimals, so that a column of them lines up."""
+    text = str(value or "")
+    return text if not re.fullmatch(r"-?\d+(\.\d?)?", text) else f"{float(text):.2f}"
 
 
 def _rows(state: Mapping[str, Any], name: str, limit: int) -> list[Mapping[str, Any]]:
@@ -100,18 +132,21 @@ def _rows(state: Mapping[str, Any], name: str, limit: int) -> list[Mapping[str, 
 
 def _prices(state: Mapping[str, Any]) -> Table:
     rows = [
-        [row.get("contract"), row.get("bid"), row.get("ask"), row.get("last")] for row in _rows(state, "prices", 12)
+        [row.get("contract"), *(_price(row.get(name)) for name in ("bid", "ask", "last"))]
+        for row in _rows(state, "prices", 12)
     ]
-    return _table(["contract", "bid", "ask", "last"], rows, right=frozenset({"bid", "ask", "last"}))
+    right = frozenset({"bid", "ask", "last"})
+    return _table(["contract", "bid", "ask", "last"], rows, right=right, yields=frozenset({"contract"}))
 
 
 def _positions(state: Mapping[str, Any]) -> Table:
     rows = [
-        [row.get("contract"), row.get("position"), row.get("average_cost"), row.get("unrealized_pnl")]
+        [row.get("contract"), row.get("position"), _price(row.get("average_cost")), _price(row.get("unrealized_pnl"))]
         for row in _rows(state, "positions", 12)
     ]
     right = frozenset({"position", "avg cost", "unrealized"})
-    return _table(["contract", "position", "avg cost", "unrealized"], rows, right=right)
+    columns = ["contract", "position", "avg cost", "unrealized"]
+    return _table(columns, rows, right=right, yields=frozenset({"contract"}))
 
 
 def _processes(frame: Frame) -> Table:
@@ -119,7 +154,9 @@ def _processes(frame: Frame) -> Table:
     for info in frame.processes:
         style = "green" if info.state == "RUNNING" else "red"
         rows.append([info.name, Text(info.state.lower(), style=style), info.pid or "", f"{info.up_s} s"])
-    return _table(["process", "state", "pid", "up"], rows, right=frozenset({"pid", "up"}))
+    return _table(
+        ["process", "state", "pid", "up"], rows, right=frozenset({"pid", "up"}), yields=frozenset({"process"})
+    )
 
 
 def _decisions(state: Mapping[str, Any]) -> Table:
@@ -127,8 +164,8 @@ def _decisions(state: Mapping[str, Any]) -> Table:
     for row in _rows(state, "decisions", 12):
         approved = bool(row.get("approved"))
         answer = Text("approved", style="green") if approved else Text(str(row.get("code") or "rejected"), style="red")
-        rows.append([row.get("time"), row.get("strategy"), row.get("order") or row.get("contract"), answer])
-    return _table(["time", "strategy", "order", "risk says"], rows)
+        rows.append([row.get("time"), row.get("strategy"), _symbol(row.get("order") or row.get("contract")), answer])
+    return _table(["time", "strategy", "order", "risk says"], rows, yields=frozenset({"strategy", "order"}))
 
 
 def _fills(state: Mapping[str, Any]) -> Table:
@@ -138,17 +175,19 @@ def _fills(state: Mapping[str, Any]) -> Table:
             row.get("strategy"),
             row.get("side"),
             row.get("quantity"),
-            row.get("contract"),
-            row.get("price"),
+            _symbol(row.get("contract")),
+            _price(row.get("price")),
         ]
         for row in _rows(state, "fills", 12)
     ]
-    return _table(["time", "strategy", "side", "qty", "contract", "price"], rows, right=frozenset({"qty", "price"}))
+    columns = ["time", "strategy", "side", "qty", "contract", "price"]
+    return _table(columns, rows, right=frozenset({"qty", "price"}), yields=frozenset({"strategy"}))
 
 
 def _lags(state: Mapping[str, Any]) -> Table:
-    rows = [[row.get("lag"), row.get("stream"), row.get("reader")] for row in _rows(state, "lags", 12)]
-    return _table(["lag", "stream", "reader"], rows, right=frozenset({"lag"}))
+    found = sorted(_rows(state, "lags", 100), key=lambda row: str(row.get("lag")) == "0")[:12]  # who lags comes first
+    rows = [[row.get("lag"), row.get("stream"), row.get("reader")] for row in found]
+    return _table(["lag", "stream", "reader"], rows, right=frozenset({"lag"}), yields=frozenset({"stream", "reader"}))
 
 
 def _books(frame: Frame) -> Panel:

@@ -455,6 +455,7 @@ class MemoryBus(MemoryGroups):
             state=commit.state,
             timers=commit.timers,
             cursors={**stored.cursors, **commit.cursors},
+            past=stored.past if commit.past is None else commit.past,
         )
         for intent in commit.intents:
             server.add(self._keys.intents, self._encode(intent, source, token.epoch))

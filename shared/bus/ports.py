@@ -123,6 +123,8 @@ class UnitCommit:
     timers: bytes
     intents: tuple[Intent, ...] = ()
     cancels: tuple[Message, ...] = ()
+    past: bytes | None = None
+    """The larger part of the state, which changes seldom; None: it is as the last commit that had one left it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ class UnitRecord:
     owner: str = ""
     epoch: int = 0
     """The worker that owns the unit, and the epoch of its lease; only it may commit."""
+    past: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

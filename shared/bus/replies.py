@@ -21,6 +21,7 @@ def unit_record(stored: Mapping[str, bytes]) -> UnitRecord:
         timers=stored.get("timers", b""),
         owner=stored.get("owner", b"").decode(),
         epoch=int(stored.get("epoch", b"0")),
+        past=stored.get("past", b""),
     )
 
 

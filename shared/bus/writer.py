@@ -256,7 +256,7 @@ class FencedWriter:
         """Save a unit's commit and append its intents; False if this commit number was already saved by us."""
         keys, args = self._fenced(token)
         keys += [self._keys.unit(commit.unit_id), self._keys.intents, self._keys.cancels]
-        args += [commit.commit, commit.state, commit.timers, len(commit.cursors)]
+        args += [commit.commit, commit.state, commit.timers, commit.past or b"", len(commit.cursors)]
         for stream, cursor in commit.cursors.items():
             args += [stream, cursor]
         args += [len(commit.intents), *pack_entries([self._encode(one, token, source) for one in commit.intents])]

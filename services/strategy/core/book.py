@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -122,6 +123,16 @@ class BookState(BaseModel):
     """Intent id of a change under way → the key of the order it changes."""
 
 
+def with_past(now: BookState, past: bytes) -> BookState:
+    """Return a saved state together with what was over then; empty for a state that was saved in one piece."""
+    if not past:
+        return now
+    before = BookState.model_validate_json(past)
+    now.orders = {**before.orders, **now.orders}
+    now.executions = {**before.executions, **now.executions}
+    return now
+
+
 def order_key(intent_id: str, leg: int) -> str:
     """Return the key of one order."""
     return f"{intent_id}.{leg}"
@@ -134,6 +145,8 @@ class Book:
         self.state = state or BookState()
         self._moving: dict[str, OrderRow] = dict(self.state.orders)
         """Every order that may add to `expected`; a strategy asks for that at each tick, ended orders do not count."""
+        self.past_version = 0
+        """Counts the changes of what is over: the orders not in `_moving`, and the executions."""
 
     def position(self, con_id: int) -> Decimal:
         """Return the signed filled quantity."""
@@ -146,10 +159,27 @@ class Book:
         for key, row in list(self._moving.items()):
             pending = row.pending
             if not pending and not row.is_open:
-                del self._moving[key]
+                self._settle(key)
             elif row.con_id == con_id:
                 expected += pending
         return expected
+
+    def _settle(self, key: str) -> None:
+        del self._moving[key]
+        self.past_version += 1
+
+    def exclude_past(self) -> dict[str, Any]:
+        """Return what a dump of the state without the past leaves out; ask before `past_version` and `past`."""
+        for key in [key for key, row in self._moving.items() if not row.is_open and not row.pending]:
+            self._settle(key)
+        return {"executions": True, "orders": self.state.orders.keys() - self._moving.keys()}
+
+    def past(self) -> bytes:
+        """Return what is over as JSON; most of a state, and written only when it has changed."""
+        settled = self.state.orders.keys() - self._moving.keys()
+        return self.state.model_dump_json(
+            include={"executions": True, "orders": settled}, exclude_defaults=True
+        ).encode()
 
     def summary(self, names: Mapping[int, str]) -> dict[str, dict[str, str]]:
         """Return position, average price and realised result by contract name, for people."""
@@ -242,9 +272,11 @@ class Book:
 
     def _end_modify(self, intent_id: str) -> OrderRow | None:
         """End the doubt about a change; return the order it was to change."""
-        row = self.state.orders.get(self.state.modifies.pop(intent_id, ""))
+        key = self.state.modifies.pop(intent_id, "")
+        row = self.state.orders.get(key)
         if row is not None:
             row.wanted.pop(intent_id, None)
+            self._moving[key] = row
         return row
 
     def order_event(self, event: OrderEvent) -> bool:
@@ -310,6 +342,7 @@ class Book:
         self.state.executions[fill.exec_stem] = Execution(
             revision=fill.revision, signed=signed, price=fill.price, order=key
         )
+        self.past_version += 1
         while len(self.state.executions) > STEMS_KEPT:
             del self.state.executions[next(iter(self.state.executions))]
         self._prune()
@@ -324,6 +357,7 @@ class Book:
         price = move.price or holding.average_price
         holding.add(signed, price)
         self.state.executions[stem] = Execution(revision=1, signed=signed, price=price, order="")
+        self.past_version += 1
         return True
 
     def _prune(self) -> None:
@@ -332,3 +366,5 @@ class Book:
         ended = [key for key, row in self.state.orders.items() if not row.is_open and not row.pending]
         for key in ended[: max(0, len(ended) - ENDED_KEPT // 2)]:
             del self.state.orders[key]
+            self._moving.pop(key, None)
+            self.past_version += 1

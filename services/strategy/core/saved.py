@@ -77,6 +77,8 @@ class Commit:
     cursors: Mapping[str, str]
     intents: tuple[Intent, ...]
     cancels: tuple[CancelRequest, ...]
+    past: bytes | None
+    """What is over (ended orders, executions), if it changed since the last commit; it is most of a state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
-from services.strategy.core.book import Book
+from services.strategy.core.book import Book, with_past
 from services.strategy.core.events import Bar, FillEvent, Gap, OrderUpdate, Quote, Timer, Trade
 from services.strategy.core.history import BarHistory
 from services.strategy.core.ordering import NS_PER_S, Identity, Moment, Outbox, Ticket
@@ -96,6 +96,7 @@ class Unit:
         self._committed = 0
         self._committed_at_ns = 0
         self._has_news = False
+        self._past_saved = -1
         self._in_flight: Commit | None = None
         self._resend: dict[str, _Resend] = {}
         self._flat_again_ns: dict[int, int] = {}
@@ -105,7 +106,9 @@ class Unit:
 
     # -- begin and end
 
-    def restore(self, *, commit: int, state: bytes, timers: bytes, cursors: Mapping[str, str]) -> None:
+    def restore(
+        self, *, commit: int, state: bytes, timers: bytes, cursors: Mapping[str, str], past: bytes = b""
+    ) -> None:
         """Continue from a saved commit.
 
         Raises:
@@ -115,9 +118,11 @@ class Unit:
         self.cursors = dict(cursors)
         if commit and state:
             self.saved = SavedUnit.model_validate_json(state)
+            self.saved.book = with_past(self.saved.book, past)
             self.timers = SavedTimers.model_validate_json(timers or b"{}")
             self._restore_user_state()
         self.book = Book(self.saved.book)
+        self._past_saved = -1
         self.history = BarHistory(self.history_needs, self.saved.horizons)
         self.outbox = Outbox(self.identity, self.book, commit + 1, self.outbox.moment)
 
@@ -406,11 +411,14 @@ class Unit:
         self._save_user_state()
         self._in_flight = Commit(
             number=self._committed + 1,
-            state=self.saved.model_dump_json(exclude_defaults=True).encode(),
+            state=self.saved.model_dump_json(
+                exclude_defaults=True, exclude={"book": self.book.exclude_past()}
+            ).encode(),
             timers=self.timers.model_dump_json().encode(),
             cursors=dict(self.cursors),
             intents=(*self.outbox.intents, *resent),
             cancels=tuple(self.outbox.cancels),
+            past=None if self._past_saved == self.book.past_version else self.book.past(),
         )
         return self._in_flight
 
@@ -427,6 +435,7 @@ class Unit:
         if commit is None:
             return
         self._in_flight = None
+        self._past_saved = self.book.past_version
         self._committed = commit.number
         self._committed_at_ns = now_ns
         self._has_news = self._is_behind = False

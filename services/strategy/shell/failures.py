@@ -54,6 +54,7 @@ class Failure:
     timers: bytes
     cursors: dict[str, str]
     contracts: list[bytes]
+    past: bytes = b""
     history: dict[str, list[list[float]]] = field(default_factory=dict)
     entries: list[tuple[str, str, dict[bytes, bytes]]] = field(default_factory=list)
 
@@ -82,7 +83,7 @@ class Failure:
 
     def record(self) -> UnitRecord:
         """Return the unit as it was saved last before."""
-        return UnitRecord(self.commit, self.state, self.cursors, self.timers)
+        return UnitRecord(self.commit, self.state, self.cursors, self.timers, past=self.past)
 
     def contract_infos(self) -> list[ContractInfo]:
         """Return the contracts of the unit."""
@@ -137,6 +138,7 @@ class Failures:
             account=unit.identity.account,
             commit=record.commit,
             state=record.state,
+            past=record.past,
             timers=record.timers,
             cursors=dict(record.cursors),
             contracts=[encode_body(info) for info in unit.contracts.values()],

@@ -143,7 +143,9 @@ def _unit_of(failure: Failure) -> tuple[_Watched, Dispatcher]:
     strategy.bind(unit)
     unit.follow(failure, 0, None)
     record = failure.record()
-    unit.restore(commit=record.commit, state=record.state, timers=record.timers, cursors=record.cursors)
+    unit.restore(
+        commit=record.commit, state=record.state, timers=record.timers, cursors=record.cursors, past=record.past
+    )
     for key, rows in failure.history.items():
         con_id, _, size = key.partition(":")
         unit.history.load(int(con_id), size, [ClosedBar(int(row[0]), *row[1:]) for row in rows])

@@ -88,7 +88,9 @@ class UnitMaker:
         unit = Unit(identity, strategy, by_id, self._limits, self._watched, needs, bars, plans)
         unit.why_stopped = declared.why_in_care
         strategy.bind(unit)
-        unit.restore(commit=record.commit, state=record.state, timers=record.timers, cursors=record.cursors)
+        unit.restore(
+            commit=record.commit, state=record.state, timers=record.timers, cursors=record.cursors, past=record.past
+        )
         streams = streams_of(self._bus.keys, by_id, spec.reads)
         unit.cursors = await start_cursors(self._bus, streams, record.cursors)
         for (con_id, size), past in history.items():

@@ -460,6 +460,7 @@ class Worker:
             commit.timers,
             intents=commit.intents,
             cancels=commit.cancels,
+            past=commit.past,
         )
         while True:
             if not self._elector.has_lease():

@@ -1,5 +1,5 @@
 -- KEYS: lease, fence, unit (hash), intents (stream), cancels (stream).
--- ARGV: owner, epoch, incarnation, commit, state, timers, count of cursors, then per cursor stream and entry id,
+-- ARGV: owner, epoch, incarnation, commit, state, timers, past ('': as it was), count of cursors, then per cursor stream and entry id,
 --       count of intents and the intents (packed), count of cancels and the cancels (packed).
 -- Saves state, cursors and timers and appends the intents together, once per commit number, only for the unit's owner.
 -- Returns 1, or 0 if this very commit had been saved before (a retry after a lost reply).
@@ -18,8 +18,11 @@ if commit ~= done + 1 then
   return redis.error_reply('FENCED commit ' .. ARGV[4] .. ' does not follow ' .. tostring(done))
 end
 redis.call('HSET', KEYS[3], 'commit', ARGV[4], 'state', ARGV[5], 'timers', ARGV[6])
-local at = 8
-for _ = 1, tonumber(ARGV[7]) do
+if ARGV[7] ~= '' then
+  redis.call('HSET', KEYS[3], 'past', ARGV[7])
+end
+local at = 9
+for _ = 1, tonumber(ARGV[8]) do
   redis.call('HSET', KEYS[3], 'cursor:' .. ARGV[at], ARGV[at + 1])
   at = at + 2
 end

@@ -212,6 +212,21 @@ async def test_a_unit_is_committed_once_per_number_and_only_by_its_owner(bus: Bu
     assert await bus.stream_length(bus.keys.intents) == 1
 
 
+async def test_the_past_of_a_unit_stays_until_a_commit_brings_another(bus: Bus) -> None:
+    mine = await lead(bus, "strategy.a")
+    assert await bus.take_unit(mine, "u", seen=await bus.load_unit("u"))
+    told = []
+    for number, past in enumerate((None, b"one", None, b"two", None), start=1):
+        commit = UnitCommit("u", number, f"state {number}".encode(), {"s": f"{number}-0"}, b"", past=past)
+        assert await bus.commit_unit(mine, commit, source=SOURCE)
+        record = await bus.load_unit("u")
+        told.append((record.commit, record.state, record.past, record.cursors["s"]))
+    assert told == [
+        (1, b"state 1", b"", "1-0"), (2, b"state 2", b"one", "2-0"), (3, b"state 3", b"one", "3-0"),
+        (4, b"state 4", b"two", "4-0"), (5, b"state 5", b"two", "5-0"),
+    ]  # fmt: skip
+
+
 async def test_a_released_unit_can_be_taken_at_once_and_only_its_owner_releases_it(bus: Bus) -> None:
     mine, others = await lead(bus, "strategy.a"), await lead(bus, "strategy.b", "b")
     assert await bus.take_unit(mine, "u", seen=await bus.load_unit("u"))

@@ -41,6 +41,7 @@ class Store:
     owner: int = 0
     number: int = 0
     commit: Commit | None = None
+    past: bytes = b""
     intents: list[tuple[str, str]] = field(default_factory=list)
 
     def save(self, owner: int, commit: Commit) -> bool:
@@ -48,6 +49,7 @@ class Store:
             return False
         if commit.number == self.number + 1:
             self.number, self.commit = commit.number, commit
+            self.past = self.past if commit.past is None else commit.past
             known = {one for one, _ in self.intents}
             self.intents += [(one.intent_id, one.reason) for one in commit.intents if one.intent_id not in known]
         return True
@@ -57,7 +59,9 @@ def fresh(store: Store) -> Unit:
     unit = unit_of(Every(Every.Params()))
     if store.commit is not None:
         saved = store.commit
-        unit.restore(commit=saved.number, state=saved.state, timers=saved.timers, cursors=saved.cursors)
+        unit.restore(
+            commit=saved.number, state=saved.state, timers=saved.timers, cursors=saved.cursors, past=store.past
+        )
     store.owner += 1
     return unit
 

@@ -95,6 +95,8 @@ def test_the_horizon_is_saved_with_the_unit(strategy: Looks) -> None:
     again = Looks()
     other = Unit(unit.identity, again, unit.contracts, history_needs={"1 min": 3})
     again.bind(other)
-    other.restore(commit=commit.number, state=commit.state, timers=commit.timers, cursors=commit.cursors)
+    other.restore(
+        commit=commit.number, state=commit.state, timers=commit.timers, cursors=commit.cursors, past=commit.past or b""
+    )
     other.history.load(IBM.con_id, "1 min", [ClosedBar(START + n * MINUTE, 1, 1, 1, n, 1) for n in range(9)])
     assert [bar.close for bar in again.history_bars(IBM, "1 min")] == [1, 2, 3]

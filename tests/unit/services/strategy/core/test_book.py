@@ -203,7 +203,9 @@ def test_a_change_under_way_survives_a_move(desk: Desk) -> None:
     commit = save(desk.unit, T0 + 10**12, force=True)
     assert commit is not None
     moved = Desk()
-    moved.unit.restore(commit=commit.number, state=commit.state, timers=commit.timers, cursors={})
+    moved.unit.restore(
+        commit=commit.number, state=commit.state, timers=commit.timers, cursors={}, past=commit.past or b""
+    )
     assert moved.probe.expected_position("IBM") == 8
     moved.changed(change, OrderState.MODIFIED, quantity=Decimal(8))
     assert moved.probe.working_orders()[0].quantity == 8 and not moved.probe.working_orders()[0].wanted

@@ -251,7 +251,9 @@ def test_an_unanswered_intent_is_appended_again_after_a_move() -> None:
     commit = unit.commit(T0 + 5 * NS)
     assert commit is not None
     other = unit_of(Probe())
-    other.restore(commit=commit.number, state=commit.state, timers=commit.timers, cursors=commit.cursors)
+    other.restore(
+        commit=commit.number, state=commit.state, timers=commit.timers, cursors=commit.cursors, past=commit.past or b""
+    )
     assert other.commit(T0 + 5 * NS) is None
     again = other.commit(T0 + 8 * NS)
     assert again is not None and again.intents == (intent,)
@@ -283,7 +285,9 @@ def test_a_blocking_gap_stops_trading_until_it_is_accepted_also_after_a_move() -
     assert commit is not None
     other = Probe()
     moved = unit_of(other)
-    moved.restore(commit=commit.number, state=commit.state, timers=commit.timers, cursors=commit.cursors)
+    moved.restore(
+        commit=commit.number, state=commit.state, timers=commit.timers, cursors=commit.cursors, past=commit.past or b""
+    )
     assert "gap" in moved.why_not_trading
     other.accept_gap()
     other.script = lambda q: other.buy(q.contract, 1)
@@ -321,7 +325,9 @@ def test_timers_fire_once_in_order_repeat_and_move_with_the_unit() -> None:
     assert commit is not None
     other = Probe()
     moved = unit_of(other)
-    moved.restore(commit=commit.number, state=commit.state, timers=commit.timers, cursors=commit.cursors)
+    moved.restore(
+        commit=commit.number, state=commit.state, timers=commit.timers, cursors=commit.cursors, past=commit.past or b""
+    )
     moved.tick(T0 + NS // 2)
     assert not other.told
     moved.tick(T0 + 2 * NS)
@@ -336,7 +342,9 @@ def test_state_is_there_again_and_a_state_that_does_not_fit_is_said() -> None:
     commit = save(unit, force=True)
     assert commit is not None
     other = Probe()
-    unit_of(other).restore(commit=commit.number, state=commit.state, timers=commit.timers, cursors={})
+    unit_of(other).restore(
+        commit=commit.number, state=commit.state, timers=commit.timers, cursors={}, past=commit.past or b""
+    )
     assert other.state.seen == 1 and other.is_resumed
 
     class Edited(Probe):
@@ -350,4 +358,6 @@ def test_state_is_there_again_and_a_state_that_does_not_fit_is_said() -> None:
     edited = Edited.__new__(Edited)
     edited.params, edited.state, edited._unit = None, Edited.State(fresh=1), None
     with pytest.raises(BadInput, match="fresh"):
-        unit_of(edited).restore(commit=commit.number, state=commit.state, timers=commit.timers, cursors={})
+        unit_of(edited).restore(
+            commit=commit.number, state=commit.state, timers=commit.timers, cursors={}, past=commit.past or b""
+        )

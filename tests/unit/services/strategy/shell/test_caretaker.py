@@ -67,7 +67,9 @@ def test_what_works_is_cancelled_what_is_held_is_closed_and_the_state_stays() ->
     unit = Unit(identity, caretaker, {STOCK.con_id: STOCK}, sessions={STOCK.con_id: SessionPlan(rules, STOCK)})
     unit.why_stopped = "stopped: on_quote did not return"
     caretaker.bind(unit)
-    unit.restore(commit=saved.number, state=saved.state, timers=saved.timers, cursors=saved.cursors)
+    unit.restore(
+        commit=saved.number, state=saved.state, timers=saved.timers, cursors=saved.cursors, past=saved.past or b""
+    )
     unit.start(now_ns, now_ns)
     unit.tick(at("2026-11-23 15:44"))
     begun = unit.commit(at("2026-11-23 15:44"), force=True)
@@ -85,5 +87,11 @@ def test_what_works_is_cancelled_what_is_held_is_closed_and_the_state_stays() ->
     leg = closing.intents[-1].legs[0]
     assert (leg.side, leg.quantity, closing.intents[-1].reason) == (Side.SELL, Decimal(10), "flat_by")
     again = Unit(identity, day.eager, {STOCK.con_id: STOCK})
-    again.restore(commit=closing.number, state=closing.state, timers=closing.timers, cursors=closing.cursors)
+    again.restore(
+        commit=closing.number,
+        state=closing.state,
+        timers=closing.timers,
+        cursors=closing.cursors,
+        past=closing.past or b"",
+    )
     assert day.eager.state == Kept() and unit.why_not_trading.startswith("stopped:")
