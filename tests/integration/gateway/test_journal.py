@@ -61,11 +61,14 @@ async def unexplained(desk: Any) -> list[Unexplained]:
 
 
 def listed(right: str) -> tuple[int, str]:
-    """Return conId and local symbol of an AAPL option near the money, as the exchange lists it."""
-    for each in default_universe(datetime.now(ZoneInfo("America/New_York")).date()):
-        if each.sec_type == "OPT" and each.symbol == "AAPL" and each.right == right:
-            return each.con_id, each.local_symbol
-    raise AssertionError("no option of AAPL is listed")
+    """Return conId and local symbol of the AAPL option of the lowest strike, as the exchange lists it."""
+    options = [
+        each
+        for each in default_universe(datetime.now(ZoneInfo("America/New_York")).date())
+        if each.sec_type == "OPT" and each.symbol == "AAPL" and each.right == right
+    ]
+    lowest = min(options, key=lambda each: (each.expiry, each.strike))
+    return lowest.con_id, lowest.local_symbol
 
 
 async def test_a_split_moves_shares_of_strategies_and_cancels_what_works_at_old_prices(
@@ -131,6 +134,30 @@ async def test_an_option_that_ends_in_shares(
 
     await eventually(is_paid, FOUND_S)
     assert not await unexplained(desk)
+
+
+@pytest.mark.parametrize(("right", "is_delivered"), [("C", True), ("P", False)])
+async def test_an_option_that_expires_before_its_day_is_explained_only_by_its_shares(
+    right: str, is_delivered: bool, start_gateway: Any, desk: Any
+) -> None:
+    con_id, symbol = listed(right)  # the call of the lowest strike is in the money, the put is not
+    desk.broker.fault("manual_order", symbol=symbol, action="BUY", quantity=1, order_type="MKT")
+    start_gateway("a", 1)
+    await desk.ready_leader()
+    await holding(desk, con_id, unassigned=1)
+    await asyncio.sleep(2.5)
+    desk.broker.fault("expire", contract=symbol)
+    if is_delivered:
+        await holding(desk, AAPL, unassigned=100)
+        kinds = {each.con_id: each.kind for each in await journal(desk) if each.con_id}
+        assert kinds == {con_id: JournalKind.EXERCISE, AAPL: JournalKind.EXERCISE}
+        return
+
+    async def is_told() -> bool:
+        return [(each.con_id, each.reported) for each in await unexplained(desk)] == [(con_id, 0)]
+
+    await eventually(is_told, FOUND_S)
+    assert not await journal(desk), "it may have been transferred: its last day is to come"
 
 
 @pytest.mark.parametrize(
