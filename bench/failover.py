@@ -36,7 +36,7 @@ from typing import Any
 import aiohttp
 import uvloop
 
-from bench.failover_report import KINDS, Sample, phases, picture, report, table
+from bench.failover_report import KINDS, Sample, by_load, phases, picture, report, table
 from bench.measuring import machine
 from copilot_quant.desk import Desk, open_desk
 from shared.clock import NS_PER_S
@@ -145,7 +145,7 @@ class Bench:
         ending = asyncio.create_task(_acting(self._acts(kind, owner)))
         first_ns = await self._first_order(t0_ns)
         order_ms = (first_ns - t0_ns) / 1e6
-        sample = Sample(kind, None, order_ms)
+        sample = Sample(kind, None, order_ms, load=round(os.getloadavg()[0], 1))
         if kind != "broker kick":
             sample.phases_ms, successor = await self._phases(t0_ns)
             sample.tick_ms = await self._first_tick(max(epoch + 1, successor)) - t0_ns / 1e6
@@ -325,7 +325,8 @@ def main() -> int:
     missing = {kind: options.trials - sum(one.kind == kind for one in samples) for kind in kinds}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(measure(missing, options.minutes, told))
-    print("\n".join([*table(samples), "", *phases(samples)]))
+    for title, chosen in by_load(samples):
+        print("\n".join([title, *table(chosen), "", *phases(chosen), ""]))
     return 0
 
 

@@ -12,7 +12,9 @@ was told is there, and only what came last can be missing.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from services.gateway.core.evidence import BrokerExecution, BrokerOrder, Evidence, shown_since_ns
 from services.gateway.core.link import Link
@@ -58,14 +60,12 @@ async def ask_lately(session: IbSession, settings: GatewaySettings, *, last_fill
     """
     limit_s = settings.answer_limit_s
     since_ns = max(0, last_fill_ns - OVERLAP_S * NS_PER_S)
-    try:
-        async with asyncio.TaskGroup() as group:
-            open_orders = group.create_task(session.open_orders(limit_s=limit_s))
-            executions = group.create_task(_executions_since(session, since_ns, limit_s=2 * limit_s))
-            _positions_for_guard(group, session, settings)
-    except* TransientError as errors:
-        raise _first(errors) from None
-    return Lately(tuple(open_orders.result()), tuple(executions.result()))
+    open_orders, executions, *_ = await _all(
+        session.open_orders(limit_s=limit_s),
+        _executions_since(session, since_ns, limit_s=2 * limit_s),
+        *_positions_for_guard(session, settings),
+    )
+    return Lately(tuple(open_orders), tuple(executions))
 
 
 async def _executions_since(session: IbSession, since_ns: int, *, limit_s: float) -> list[BrokerExecution]:
@@ -87,34 +87,59 @@ async def ask_day(
     limit_s = settings.answer_limit_s
     asked_ns = clock.monotonic_ns()
     was_undisturbed = link.is_undisturbed
-    try:
-        async with asyncio.TaskGroup() as group:
-            open_orders = group.create_task(session.open_orders(limit_s=limit_s))
-            completed = group.create_task(session.completed_orders(limit_s=2 * limit_s))
-            executions = group.create_task(session.executions(limit_s=3 * limit_s))
-            _positions_for_guard(group, session, settings)
-    except* TransientError as errors:
-        raise _first(errors) from None
+    open_orders, completed, executions, *_ = await _all(
+        session.open_orders(limit_s=limit_s),
+        session.completed_orders(limit_s=2 * limit_s),
+        session.executions(limit_s=3 * limit_s),
+        *_positions_for_guard(session, settings),
+    )
     return Evidence(
-        client_id=session.client_id, open_orders=tuple(open_orders.result()),
-        completed_orders=tuple(completed.result()), executions=tuple(executions.result()),
+        client_id=session.client_id, open_orders=tuple(open_orders),
+        completed_orders=tuple(completed), executions=tuple(executions),
         is_undisturbed=was_undisturbed and link.is_undisturbed,
         asked_ns=asked_ns, undisturbed_since_ns=undisturbed_since_ns,
         shows_since_ns=shown_since_ns(clock.wall_ns(), settings.tws_time_zone),
     )  # fmt: skip
 
 
-def _positions_for_guard(group: asyncio.TaskGroup, session: IbSession, settings: GatewaySettings) -> None:
+def _positions_for_guard(session: IbSession, settings: GatewaySettings) -> list[Coroutine[Any, Any, list[Any]]]:
     """Have the positions listed for the guard, which believes what it sees on this session.
 
     Without them nothing is a reduction to it, and its halt would refuse every order that closes. Only the data
     session's are published.
     """
-    if settings.guard:
-        group.create_task(session.positions(limit_s=4 * settings.answer_limit_s))
+    return [session.positions(limit_s=4 * settings.answer_limit_s)] if settings.guard else []
 
 
-def _first(group: BaseExceptionGroup[TransientError]) -> TransientError:
-    """Return one error of a group: the others end for the same reason, or were cancelled for it."""
-    found = group.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found
+async def _all(*parts: Coroutine[Any, Any, list[Any]]) -> list[list[Any]]:
+    """Ask side by side and return every answer, in order; the first failure in that order ends the others.
+
+    No part may fail inside the task group: a group whose task is cancelled while a part of it fails reports the failure
+    and loses the cancellation (Python 3.11). A leader that lost its lease by a pause is in just that place, its session
+    gone and its loops being ended; its trading loop then went on to connect for ever, and it never stood by again.
+
+    Raises:
+        TransientError: a part did not end properly.
+    """
+    answers: list[list[Any]] = []
+    failure: TransientError | None = None
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_outcome(part)) for part in parts]
+        for task in tasks:
+            found = await task
+            if isinstance(found, TransientError):
+                failure = found
+                break
+            answers.append(found)
+        for task in tasks:
+            task.cancel()
+    if failure is not None:
+        raise failure
+    return answers
+
+
+async def _outcome(part: Coroutine[Any, Any, list[Any]]) -> list[Any] | TransientError:
+    try:
+        return await part
+    except TransientError as e:
+        return e

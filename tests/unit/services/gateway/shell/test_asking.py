@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 import pytest
@@ -11,7 +12,7 @@ from services.gateway.ports import QueryFailed
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.asking import OVERLAP_S, ask_day, ask_lately
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
-from shared.errors import TimedOut
+from shared.errors import BrokerUnavailable, TimedOut
 
 
 class Session:
@@ -101,3 +102,36 @@ async def test_a_part_that_did_not_end_fails_the_whole(part: str) -> None:
     if part == "open_orders":
         with pytest.raises(TimedOut):
             await lately(Session(open_orders=TimedOut("no end marker")), 0)
+
+
+class Parting(Session):
+    """A session whose parts all fail once it is let go, as when its socket closes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_gone = asyncio.Event()
+
+    async def _until_gone(self) -> list[Any]:
+        await self.is_gone.wait()
+        raise BrokerUnavailable("the session is closed")
+
+    async def open_orders(self, *, limit_s: float) -> list[Any]:
+        return await self._until_gone()
+
+    async def executions(self, *, limit_s: float, since_ns: int = 0) -> list[Any]:
+        return await self._until_gone()
+
+
+@pytest.mark.parametrize("ask", [day, lambda session: lately(session, 1000)])
+async def test_who_is_cancelled_while_a_part_fails_is_cancelled(ask: Any) -> None:
+    # A leader that was paused beyond its lease: its loops are ended in the moment in which its session is gone. The
+    # cancellation was lost, and the gateway went on connecting for ever instead of standing by.
+    session = Parting()
+    task = asyncio.create_task(ask(session))
+    await asyncio.sleep(0.01)
+    session.is_gone.set()
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
