@@ -2,17 +2,17 @@
 
 Time of `decide` alone, right after decoding its intent as in the service, and CPU time of a price move, `decide`, the
 reservation and its end, in one process, on a busy book: every contract has a position, four working orders and a moving
-price, and most intents add exposure. Beside it, pass by pass in turn, nautilus_trader's RiskEngine is asked about the
-same orders (`bench/nautilus_risk.py`): CPU time per order of ready orders; it passes the command on that it was given,
-ours makes a decision and a command. Each rule's share is CPU time, measured by asking it alone about the same cases;
-rules that the limits switch off are in the table too, but are not asked in `decide`.
+price, and half of the intents add exposure. Beside it, pass by pass in turn, nautilus_trader's RiskEngine is asked
+about the same orders (`bench/nautilus_risk.py`): CPU time per order of ready orders, nothing changing between them; it
+passes the command on that it was given, ours makes a decision and a command. Each rule's share is CPU time, measured
+by asking it alone about the same cases; rules that the limits switch off are in the table too, but are not asked in
+`decide`.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import random
 import statistics
 import subprocess
 import sys
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import cast
 
 from bench.measuring import Row, percentile
+from bench.risk_orders import CONTRACTS, INTENTS, STRATEGIES, WORKING, holder, orders
 from services.risk.core.case import Case
 from services.risk.core.decide import decide
 from services.risk.core.exposure import Book
@@ -36,10 +37,6 @@ from shared.messages.control import BrokerStatus, LinkState, Reconciled
 from shared.messages.market import ContractInfo, PriceIncrement, TickKind
 from shared.messages.orders import Fill, Intent, OrderEvent, OrderLeg, OrderState, OrderType, Side
 
-CONTRACTS = 50
-STRATEGIES = 20
-WORKING = 200
-INTENTS = 2000
 NOW_NS = 1_700_000_000_000_000_000
 ACCOUNT = "DUSIM0001"
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,8 +67,8 @@ def busy_book() -> Book:
         book.apply(
             Fill(
                 exec_id=f"{con_id:08x}.01.01", exec_stem=stem, revision=revision, intent_id=f"{con_id:020d}",
-                strategy=_strategy(con_id), account=ACCOUNT, con_id=con_id, side=Side.BUY, quantity=Decimal(100),
-                price=Decimal(100),
+                strategy=_strategy(holder(con_id)), account=ACCOUNT, con_id=con_id, side=Side.BUY,
+                quantity=Decimal(100), price=Decimal(100),
             ),
             NOW_NS,
         )  # fmt: skip
@@ -104,19 +101,19 @@ def wide_limits() -> Limits:
 
 
 def intents() -> list[Intent]:
-    """Return intents of all strategies in all contracts, buys and sells, the same each time."""
-    chance = random.Random(5)
+    """Return intents for the orders that both gates are asked about."""
     made = []
-    for number in range(INTENTS):
-        side = chance.choice((Side.BUY, Side.SELL))
-        price = Decimal("99.90") if side is Side.BUY else Decimal("100.10")
+    for number, asked in enumerate(orders()):
         leg = OrderLeg(
-            side=side, quantity=Decimal(chance.randint(1, 20)), order_type=OrderType.LIMIT, limit_price=price
+            side=Side.SELL if asked.is_exit else Side.BUY,
+            quantity=Decimal(asked.quantity),
+            order_type=OrderType.MARKET if asked.price is None else OrderType.LIMIT,
+            limit_price=None if asked.price is None else Decimal(asked.price),
         )
         made.append(
             Intent(
-                intent_id=f"{100_000 + number:020d}", legs=(leg,), con_id=chance.randint(1, CONTRACTS),
-                strategy=_strategy(number), account=ACCOUNT, incarnation=INCARNATION,
+                intent_id=f"{100_000 + number:020d}", legs=(leg,), con_id=asked.contract,
+                strategy=_strategy(asked.strategy), account=ACCOUNT, incarnation=INCARNATION,
                 valid_until_ns=NOW_NS + 10**12, ts_init_ns=NOW_NS,
             )
         )  # fmt: skip
@@ -156,8 +153,8 @@ def decide_times_us() -> tuple[list[float], int]:
 class Nautilus:
     """nautilus_trader's engine in a process of its own; one line in asks for one pass, one line out is its CPU time."""
 
-    def __init__(self) -> None:
-        command = [sys.executable, "-m", "bench.nautilus_risk"]
+    def __init__(self, *settings: str) -> None:
+        command = [sys.executable, "-m", "bench.nautilus_risk", *settings]
         path = os.pathsep.join([str(PEERS / "nautilus_trader"), str(ROOT)])
         self._process = subprocess.Popen(
             command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -178,12 +175,16 @@ class Nautilus:
         self._process.communicate(timeout=10)
 
 
-def beside_us(passes: int) -> tuple[float, float, float] | None:
-    """Return CPU per order of ours, of nautilus_trader's, and the ratio: medians of passes in turn; None without it."""
+def beside_us(passes: int) -> tuple[float, ...] | None:
+    """Return CPU per order of ours, of nautilus_trader's and the ratio, medians of passes in turn; None without it.
+
+    Then both again of nautilus_trader's engine without least and largest quantities (`bench/nautilus_risk.py`).
+    """
     if not (PEERS / "nautilus_trader" / ".complete").is_file():
         return None
-    book, limits, asked, theirs = busy_book(), wide_limits(), intents(), Nautilus()
-    pairs = []
+    book, limits, asked = busy_book(), wide_limits(), intents()
+    whole, unbounded = Nautilus(), Nautilus("unbounded")
+    taken = []
     gc.collect()
     gc.disable()
     for number in range(passes + 1):
@@ -192,11 +193,13 @@ def beside_us(passes: int) -> tuple[float, float, float] | None:
             decide(intent, book, limits, NOW_NS)
         ours = (time.process_time_ns() - begun) / 1000 / len(asked)
         if number:  # limits are resolved in the first
-            pairs.append((ours, theirs.pass_us()))
+            taken.append((ours, whole.pass_us(), unbounded.pass_us()))
     gc.enable()
-    theirs.close()
-    mine, others = (statistics.median(column) for column in zip(*pairs, strict=True))
-    return mine, others, statistics.median(a / b for a, b in pairs)
+    whole.close()
+    unbounded.close()
+    mine, first, second = (statistics.median(column) for column in zip(*taken, strict=True))
+    ratios = [statistics.median(row[0] / row[other] for row in taken) for other in (1, 2)]
+    return mine, first, ratios[0], second, ratios[1]
 
 
 def whole_us() -> float:
@@ -233,11 +236,13 @@ def rule_times_us() -> dict[str, float]:
 def measure(rounds: int) -> tuple[list[Row], list[Row]]:
     """Return the rows of the whole decision, and one row per rule, a value per round."""
     median, tail = Row("risk: decide, p50", "us"), Row("risk: decide, p99", "us")
-    hot, beside = (
+    beside = [
         Row("risk: decide, mean CPU of ready intents", "us"),
         Row("nautilus_trader RiskEngine, the same", "us"),
-    )
-    times_theirs = Row("risk: decide over nautilus_trader", "times")
+        Row("risk: decide over nautilus_trader", "times"),
+        Row("nautilus_trader RiskEngine, quantities without bounds", "us"),
+        Row("risk: decide over nautilus_trader without bounds", "times"),
+    ]
     whole = Row("risk: price, decide, reserve, release, mean CPU", "us")
     rules = {rule.code: Row(rule.code, "us") for rule in RULES}
     for _ in range(rounds):
@@ -248,9 +253,9 @@ def measure(rounds: int) -> tuple[list[Row], list[Row]]:
         tail.values.append(percentile(times, 0.99))
         whole.values.append(whole_us())
         found = beside_us(PASSES)
-        for row, value in zip((hot, beside, times_theirs), found or (), strict=False):
+        for row, value in zip(beside, found or (), strict=False):
             row.values.append(value)
         for code, spent in rule_times_us().items():
             rules[code].values.append(spent)
-    rows = [median, tail, whole, *(row for row in (hot, beside, times_theirs) if row.values)]
+    rows = [median, tail, whole, *(row for row in beside if row.values)]
     return rows, list(rules.values())

@@ -1,4 +1,4 @@
-"""`cq strategies`: show units; pause, resume, move and reload them."""
+"""`cq strategies`: show units; pause, resume, move, reload and reset them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import typer
 from copilot_quant.cli.output import JsonOption, console, print_json, print_table
 from copilot_quant.cli.session import until, with_desk
 from copilot_quant.desk import Desk
-from copilot_quant.local.unit_rows import rows_of
+from copilot_quant.local.unit_profits import profit_text
+from copilot_quant.local.unit_rows import rows_of, rows_with_profits
 from shared.clock import random_token
 from shared.errors import BadInput
 from shared.messages.control import ControlAction
 from shared.settings import BrokerSettings
 
-strategies_app = typer.Typer(help="Show strategy units; pause, resume, move and reload them.")
+strategies_app = typer.Typer(help="Show strategy units; pause, resume, move, reload and reset them.")
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit stream `control`.")]
 NameArgument = Annotated[str, typer.Argument(help="The strategy's name in its TOML file.")]
-COLUMNS = ["unit", "state", "owner", "names", "positions", "lag", "errors", "paused"]
+COLUMNS = ["unit", "state", "owner", "positions", "pnl", "lag", "errors", "error", "paused"]
 WAIT_S = 10.0
 
 
@@ -31,21 +32,30 @@ def add_to(app: typer.Typer) -> None:
 
 @strategies_app.callback(invoke_without_command=True)
 def show(context: typer.Context, as_json: JsonOption = False) -> None:
-    """List strategy units: owner, contracts, positions, lag, errors."""
+    """List strategy units: state, owner, positions, profit and loss, lag, errors with the last one, why it is paused.
+
+    The profit is the unit's own since it began: realised, open at the last price, less commissions; `--json` has each.
+    """
     if context.invoked_subcommand is not None:
         return
-    rows = with_desk(lambda desk, _: rows_of(desk))
+    rows = with_desk(lambda desk, _: rows_with_profits(desk))
     if as_json:
         print_json(rows)
         return
-    cells = [[_cell(row.get(name)) for name in COLUMNS] for row in rows]
+    cells = [[_cell(name, row) for name in COLUMNS] for row in rows]
     print_table("strategy units", COLUMNS, cells, empty="no unit yet")
 
 
-def _cell(value: object) -> object:
-    if isinstance(value, dict):
-        return ", ".join(f"{held.get('position')} {name}" for name, held in value.items())
-    return ", ".join(str(part) for part in value) if isinstance(value, list) else value
+def _cell(name: str, row: dict[str, Any]) -> object:
+    value = row.get(name)
+    if name == "pnl":
+        return profit_text(row["pnl"])
+    if name == "positions":
+        held = [f"{one.get('position')} {contract}" for contract, one in (value or {}).items()]
+        return ", ".join(held) or ", ".join(str(part) for part in row.get("names") or ())
+    if name == "paused" and value == row.get("error"):
+        return ""  # what stopped it is what keeps it from trading: said once
+    return value
 
 
 @strategies_app.command("pause")
@@ -132,6 +142,33 @@ def reload(as_json: JsonOption = False) -> None:
 
     with_desk(act)
     _tell({"asked": True}, "asked for; `cq strategies` shows mistakes, and each unit's state", as_json=as_json)
+
+
+@strategies_app.command("reset")
+def reset(
+    unit: Annotated[str, typer.Argument(help="A unit as `cq strategies` shows it.")], as_json: JsonOption = False
+) -> None:
+    """Let a unit begin with an empty state of its own, as after an edit that the saved one does not fit.
+
+    What it holds and what works for it is kept: that is the platform's book, not the strategy's state.
+    """
+
+    async def act(desk: Desk, _: BrokerSettings) -> None:
+        rows = {row["unit"]: row for row in await rows_of(desk)}
+        if unit not in rows:
+            raise BadInput(f"there is no unit {unit!r}: `cq strategies` lists them")
+        if rows[unit]["state"] == "running":
+            raise BadInput(f"{unit} runs with the state it has; only one that does not can begin anew")
+        wish = random_token(12)
+        await desk.bus.hash_set(desk.keys.strategy_directives, {f"fresh:{unit}": wish, "reload": wish})
+
+        def has_begun(row: dict[str, Any]) -> bool:
+            return bool(row["unit"] != unit or row["state"] == "running")
+
+        await _until(desk, f"{unit} did not begin", has_begun)
+
+    with_desk(act)
+    _tell({"unit": unit, "reset": True}, f"{unit} runs, with an empty state", as_json=as_json)
 
 
 async def _until(desk: Desk, otherwise: str, holds: Callable[[dict[str, Any]], bool]) -> None:

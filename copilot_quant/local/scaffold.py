@@ -69,7 +69,10 @@ cq run --paper               # with the TWS or IB Gateway that .env names
 In a second terminal, while it runs: `cq status`, `cq strategies`, `cq tail decisions -f`, `cq halt`.
 """
 
-_COMPOSE_ROW = "| `docker-compose.yml` | the same system in containers: `docker compose up -d --wait` |\n"
+_COMPOSE_ROW = (
+    "| `docker-compose.yml` | the same system in containers: at the simulator with "
+    "`CQ_MODE=sim docker compose up -d --wait`, on paper as its first lines say |\n"
+)
 
 _STRATEGY = '''\
 """{title}: hold some shares after falling bars, nothing after a rising one. A beginning; make it yours."""

@@ -78,6 +78,7 @@ async def run_trial(options: TrialOptions, directory: Path, say: Say) -> int:
             await _wait_for_leader(desk)
             lines = Lines({info.con_id: info.name for info in await desk.known_contracts()})
             say(f"{settings.mode.upper()} {settings.account}: a gateway leads; page {system.status_page}; stop: Ctrl-C")
+            await _tell_halt(desk, say)
             await _watch(options, system, desk, lines, say, made)
     except asyncio.CancelledError:
         pass  # Ctrl-C: an ordinary end
@@ -133,6 +134,14 @@ async def _wait_for_leader(desk: Desk) -> None:
         if SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
             raise CqError(f"no gateway became READY within {READY_LIMIT_S:g} s")
         await SYSTEM_CLOCK.sleep(0.2)
+
+
+async def _tell_halt(desk: Desk, say: Say) -> None:
+    """Say that it is halted, as each new deployment on paper or live is: a strategy would only be refused."""
+    halt = await desk.halt_status()
+    if halt.get("stage") != "none":
+        why = halt.get("reason") or "its state is missing"
+        say(f"trading is halted ({why}): look at `cq status` in another terminal, then `cq resume`")
 
 
 async def _watch(

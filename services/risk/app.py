@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from services.risk.core.limits import RULES_VERSION, Limits
 from services.risk.settings import RiskSettings
 from services.risk.shell.deciding import Deciding
+from services.risk.shell.exits import ExitDesk
 from services.risk.shell.feed import Feed
 from services.risk.shell.flatten import FlattenDesk
 from services.risk.shell.intents import CancelReader, IntentReader
@@ -60,7 +61,7 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
     deciding = Deciding(
         bus, SYSTEM_CLOCK, feed, lambda: intents.limits, settings.instance, lambda: leadership.is_deciding
     )
-    watch, flatten = BreakerWatch(deciding), FlattenDesk(deciding)
+    watch, flatten, exits = BreakerWatch(deciding), FlattenDesk(deciding), ExitDesk(deciding)
 
     def use(changed: Limits) -> None:
         intents.limits = changed
@@ -117,6 +118,7 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
             "book": snapshots.run,
             "breakers": watch.run,
             "flatten": flatten.run,
+            "exits": exits.run,
             "limits": keeper.run,
         },
         health=health,

@@ -121,6 +121,10 @@ class SimulatorSettings(CommonSettings):
     open_orders_on_connect: bool = Field(
         default=False, validation_alias="SIM_OPEN_ORDERS_ON_CONNECT", description="TWS' setting of that name"
     )
+    reduces_children: bool = Field(
+        default=True, validation_alias="SIM_REDUCES_CHILDREN",
+        description="a parent that is cancelled partly filled reduces its children; IB does not say what TWS does",
+    )  # fmt: skip
 
     @field_validator("accounts", "replay", mode="before")
     @classmethod
@@ -175,6 +179,7 @@ class SimulatorSettings(CommonSettings):
             market_data_lines=self.lines,
             max_orders_per_side=self.max_orders_per_side,
             open_orders_on_connect=self.open_orders_on_connect,
+            reduces_children=self.reduces_children,
             model=Model(self.participation, self.slippage_ticks, self.depth_levels),
             commissions=self.commissions,
             precaution_percent=self.precaution_percent,

@@ -6,7 +6,8 @@ P7). What is not known is not a reduction.
 Invariants:
 1. Until the broker has ended its lists of open orders and of positions in a trading session, nothing reduces.
 2. Quantity leaves "working" into the position, by its execution, or by the end of the order; never by a status alone.
-3. After an execution the smaller of what the position messages and what the executions say is what can be closed, until
+3. A change that makes an order smaller and leaves its type and prices alone reduces what may happen, whatever is held.
+4. After an execution the smaller of what the position messages and what the executions say is what can be closed, until
    the messages agree.
 
 Known limit: orders of others that TWS never showed to the trading session (it asks for all open orders when it takes
@@ -20,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from shared.tws.order import TwsOrder
 from shared.tws.requests import PlaceOrder
 from shared.tws.responses import (
     ExecDetails,
@@ -41,6 +43,9 @@ WATCHED: frozenset[int] = frozenset({3, 5, 7, 11, 53, 61, 62})
 _ENDED = frozenset({"Cancelled", "ApiCancelled", "Inactive", "Filled"})
 _SIGNS = {"BUY": 1, "SELL": -1}
 _MAX_EXECUTIONS = 100_000
+_PLAIN = frozenset({"MKT", "LMT", "STP", "STPLMT"})
+_Terms = tuple[str, Decimal | None, Decimal | None] | None
+"""Type, limit price and stop price of a plain order; None if it is another, or a change of them is under way."""
 
 
 @dataclass(slots=True)
@@ -49,6 +54,7 @@ class _Working:
     sign: int
     total: Decimal
     executed: Decimal = Decimal(0)
+    terms: _Terms = None
 
     @property
     def open(self) -> Decimal:
@@ -87,8 +93,10 @@ class Exposure:
             return
         was = self._working.get(key)
         total = max(order.total_quantity, was.total) if was else order.total_quantity
-        holding = (order.account, request.contract.con_id)
-        self._working[key] = _Working(holding, _SIGNS[order.action], total, was.executed if was else Decimal(0))
+        holding, executed, terms = (order.account, request.contract.con_id), Decimal(0), _terms(order)
+        if was is not None:
+            executed, terms = was.executed, terms if terms == was.terms else None
+        self._working[key] = _Working(holding, _SIGNS[order.action], total, executed, terms)
 
     def observe(self, message: Response) -> None:
         """Take a message of the broker to a trading session."""
@@ -114,7 +122,11 @@ class Exposure:
             return False
         holding = (order.account, contract.con_id)
         held = self._held.get(holding)
-        if held is None or order.total_quantity <= 0:
+        if order.total_quantity <= 0:
+            return False
+        if self._only_shrinks(client_id, request):
+            return True
+        if held is None:
             return False
         closable = min(-sign * held.told, -sign * held.counted)
         others = sum(
@@ -131,6 +143,17 @@ class Exposure:
         quantity = max(order.total_quantity - old.executed, old.open) if old else order.total_quantity
         return others + quantity <= closable
 
+    def _only_shrinks(self, client_id: int, request: PlaceOrder) -> bool:
+        old, order = self._working.get((client_id, request.order_id)), request.order
+        return (
+            old is not None
+            and old.holding == (order.account, request.contract.con_id)
+            and old.sign == _SIGNS[order.action]
+            and order.total_quantity <= old.total
+            and old.terms is not None
+            and _terms(order) == old.terms
+        )
+
     def _open_order(self, message: OpenOrder) -> None:
         order, key = message.order, (message.client_id, message.order_id)
         if order.what_if or order.action not in _SIGNS:
@@ -140,7 +163,7 @@ class Exposure:
         was = self._working.get(key)
         executed = was.executed if was else Decimal(0)
         holding = (order.account, message.contract.con_id)
-        self._working[key] = _Working(holding, _SIGNS[order.action], order.total_quantity, executed)
+        self._working[key] = _Working(holding, _SIGNS[order.action], order.total_quantity, executed, _terms(order))
 
     def _status(self, message: OrderStatus) -> None:
         key = (message.client_id, message.order_id)
@@ -180,3 +203,10 @@ class Exposure:
         if not held.has_executions or quantity == held.counted:
             held.counted = quantity
         held.has_executions = False
+
+
+def _terms(order: TwsOrder) -> _Terms:
+    kind = order.order_type.replace(" ", "")
+    if kind not in _PLAIN or order.conditions:
+        return None
+    return kind, order.lmt_price or None, order.aux_price or None

@@ -14,8 +14,8 @@ would be refused goes to the rules too.
 from __future__ import annotations
 
 from decimal import Decimal
-from math import floor, inf
-from typing import TYPE_CHECKING
+from math import floor, inf, nextafter
+from typing import TYPE_CHECKING, Any
 
 from services.risk.core.limits import LimitSet
 from services.risk.core.positions import ContractExposure
@@ -56,7 +56,7 @@ from services.risk.core.rules_order import (
 )
 from services.risk.core.rules_permission import ProtectionRequired, ShortSale
 from services.risk.core.rules_state import DataStale, MoneyUnknown, OrderRate, WouldCrossZero
-from shared.messages.orders import Intent, OrderLeg, Side
+from shared.messages.orders import Intent, RuleResult, Side
 from shared.money import ZERO
 
 if TYPE_CHECKING:
@@ -84,19 +84,22 @@ class Terms:
     """
 
     __slots__ = (
-        "bucket", "cash_min", "collar", "collar_ticks", "concentration", "currency", "currency_max", "data_age_ns",
-        "duplicate_ns", "from_ns", "gross_max", "info", "is_plain", "is_stock", "key", "limits", "money_max",
-        "net_max", "net_min", "notional_max", "open_max", "owner", "per_fill_max", "position_max", "position_money",
-        "power", "quantity_max", "rates", "repeats_max", "self_cross", "share", "short_selling", "side_max",
-        "slippage", "strategy_max", "strategy_money", "takes_any_type", "trades_max", "turnover_max", "until_ns",
-        "work", "worth",
+        "answer", "bucket", "buy", "cash_min", "collar", "collar_ticks", "concentration", "currency", "currency_max",
+        "data_age_ns", "duplicate_ns", "from_ns", "gross_max", "info", "is_plain", "is_stock", "key", "limits",
+        "money_max", "net_max", "net_min", "notional_max", "open_max", "owner", "per_fill_max", "position_max",
+        "position_money", "power", "quantity_max", "rates", "repeats_max", "self_cross", "sell", "share",
+        "short_selling", "side_max", "slippage", "strategy", "strategy_max", "strategy_money", "takes_any_type",
+        "trades_max", "turnover_max", "until_ns", "work", "worth",
     )  # fmt: skip
 
     def __init__(
         self, owner: object, limits: LimitSet, strategy: str, contract: ContractExposure, book: Book, now_ns: int
     ) -> None:
         self.owner = owner
+        self.strategy = strategy
         self.key = (strategy, contract.con_id)
+        self.buy, self.sell = (*self.key, True), (*self.key, False)
+        self.answer = answer_to(strategy, contract.con_id, book.account, ())
         self.bucket = book.strategy_buckets.setdefault(strategy, TokenBucket())
         self.work = contract.strategy_work.setdefault(strategy, [ZERO, ZERO])
         self.limits = limits
@@ -112,7 +115,7 @@ class Terms:
         self.notional_max = _most(limits.order_notional_max)
         self.collar = limits.price_collar_percent
         self.collar_ticks = limits.price_collar_ticks
-        self.slippage = limits.market_slippage_percent
+        self.slippage = float_below(limits.market_slippage_percent)
         self.position_max = _most(limits.position_quantity_max)
         self.position_money = _most(limits.position_notional_max)
         self.strategy_max = _most(limits.strategy_position_quantity_max)
@@ -159,59 +162,91 @@ def _most(bound: Decimal | None) -> Decimal:
     return _INF if bound is None else bound
 
 
+def float_below(bound: Decimal | None) -> float | None:
+    """Return the largest float that is not above a limit: a float is within one exactly if it is within the other."""
+    if bound is None:
+        return None
+    most = float(bound)
+    return most if Decimal(most) <= bound else nextafter(most, -inf)
+
+
 def _count(bound: Decimal | None) -> float:
     """Return how many there may be: below a broken number its whole part."""
     return inf if bound is None else float(floor(bound))
 
 
-def has_trouble(book: Book, contract: ContractExposure) -> bool:
-    """Return whether a rule about the state of the system could object, the limits' own state apart."""
-    return (
-        not book.breakers.is_calm
-        or book.readiness.settled_in != book.incarnation
-        or contract.quote.is_odd
-        or contract.is_mismatched
-        or contract.unexplained != ""
-        or book.day_trades_left == ZERO
-    )
+def answer_to(strategy: str, con_id: int, account: str, warned: tuple[RuleResult, ...]) -> dict[str, object]:
+    """Return what every approval of a strategy in a contract says, in the form of a `Decision`."""
+    return {
+        "ts_init_ns": 0, "intent_id": "", "approved": True, "code": "", "text": "", "failed": (), "warned": warned,
+        "con_id": con_id, "strategy": strategy, "account": account, "is_reducing": False, "intent_ts_ns": 0,
+    }  # fmt: skip
 
 
-def proves(intent: Intent, leg: OrderLeg, book: Book, contract: ContractExposure, terms: Terms, now_ns: int) -> bool:
+def proves(
+    intent: Intent,
+    asked: dict[str, Any],
+    leg: dict[str, Any],
+    book: Book,
+    contract: ContractExposure,
+    terms: Terms,
+    now_ns: int,
+) -> bool:
     """Return whether it is certain that no covered rule objects to a plain order.
 
     Args:
         intent: a PLACE of one leg, without a stop price and within regular hours.
-        leg: its leg.
+        asked: what is in it.
+        leg: what is in its leg.
         book: the account, brought up to `now_ns`.
         contract: of the order, with its value up to date.
         terms: the limits that hold.
         now_ns: wall time.
     """
-    limit, quote, quantity = leg.limit_price, contract.quote, leg.quantity
+    quote, incarnation = contract.quote, book.incarnation
     mark, steps, value, point = quote.known_mark or quote.mark, contract.steps, contract.value, contract.point
-    if mark is None or steps is None or value is None or point is None:
+    if (
+        mark is None
+        or steps is None
+        or value is None
+        or point is None
+        # what a rule about trouble could object to, the limits' own state apart
+        or not book.breakers.is_calm
+        or quote.is_odd
+        or contract.is_mismatched
+        or contract.unexplained
+        or book.readiness.settled_in != incarnation
+        or (book.day_trades_left is not None and book.day_trades_left == ZERO)
+    ):
         return False
-    is_buy, order_value = leg.side is _BUY, quantity * value
-    sign = 1 if is_buy else -1
-    money = order_value
+    limit, quantity, is_buy = leg["limit_price"], leg["quantity"], leg["side"] is _BUY
+    money = order_value = quantity * value
     tick, step, smallest = steps
     if limit is None:
-        if terms.slippage is not None and not _slips_little(quote, terms.slippage, sign):
+        if terms.slippage is not None and not _slips_little(quote, terms.slippage, is_buy):
             return False
-    elif limit % tick or not ZERO < limit < _HUGE:
+    elif limit % tick or limit <= ZERO:
         return False
-    elif limit > mark:
+    elif limit > mark:  # a mark is below what a price may be, and so is all below it
+        if limit >= _HUGE:
+            return False
         order_value = quantity * limit * point
         if is_buy and not _in_collar(limit - mark, mark, terms):
             return False
     elif not is_buy and limit != mark and not _in_collar(mark - limit, mark, terms):
         return False
     rates, activity, account_bucket = terms.rates, book.activity, book.account_bucket
+    if is_buy:
+        same_side, other_side, repeat = contract.open_buys, contract.open_sells, terms.buy
+    else:
+        same_side, other_side, repeat = contract.open_sells, contract.open_buys, terms.sell
     return (
-        intent.incarnation == book.incarnation
-        and now_ns <= intent.valid_until_ns
-        and intent.account == book.account
-        and (terms.takes_any_type or (leg.order_type in terms.limits.order_types and leg.tif in terms.limits.tifs))
+        asked["incarnation"] == incarnation
+        and now_ns <= asked["valid_until_ns"]
+        and asked["account"] == book.account
+        and (
+            terms.takes_any_type or (leg["order_type"] in terms.limits.order_types and leg["tif"] in terms.limits.tifs)
+        )
         and smallest <= quantity <= terms.quantity_max
         and not quantity % step
         and order_value <= terms.notional_max
@@ -223,13 +258,9 @@ def proves(intent: Intent, leg: OrderLeg, book: Book, contract: ContractExposure
         and rates[1] >= 1
         and (rates[1] - terms.bucket.taken >= 1 or terms.bucket.left(rates[0], rates[1], now_ns) >= 1)
         and (rates[3] - account_bucket.taken >= 1 or account_bucket.left(rates[2], rates[3], now_ns) >= 1)
-        and (contract.open_buys if is_buy else contract.open_sells) < terms.side_max
-        and (
-            not (contract.open_sells if is_buy else contract.open_buys)
-            or not terms.self_cross
-            or _misses(contract.best_own or _best_own(contract), limit, sign)
-        )
-        and (terms.repeats_max == inf or activity.repeats.get((*terms.key, is_buy), 0) < terms.repeats_max)
+        and same_side < terms.side_max
+        and (not other_side or not terms.self_cross or _misses(contract.best_own or _best_own(contract), limit, is_buy))
+        and (terms.repeats_max == inf or activity.repeats.get(repeat, 0) < terms.repeats_max)
         and (
             not terms.duplicate_ns
             or activity.last_ns.get(terms.key, 0) < now_ns - terms.duplicate_ns
@@ -237,10 +268,10 @@ def proves(intent: Intent, leg: OrderLeg, book: Book, contract: ContractExposure
         )
         and (
             terms.per_fill_max is None
-            or activity.orders.get(intent.strategy, 0) < ENOUGH_ORDERS
-            or activity.orders[intent.strategy] / max(1, activity.fills.get(intent.strategy, 0)) <= terms.per_fill_max
+            or activity.orders.get(terms.strategy, 0) < ENOUGH_ORDERS
+            or activity.orders[terms.strategy] / max(1, activity.fills.get(terms.strategy, 0)) <= terms.per_fill_max
         )
-        and _fits(quantity, money, book, contract, terms, sign)
+        and _fits(quantity, money, book, contract, terms, value, is_buy)
     )
 
 
@@ -251,47 +282,58 @@ def _in_collar(worse: Decimal, mark: Decimal, terms: Terms) -> bool:
     return terms.collar is None or worse * _HUNDRED <= terms.collar * mark
 
 
-def _fits(quantity: Decimal, money: Decimal, book: Book, contract: ContractExposure, terms: Terms, sign: int) -> bool:
+def _fits(
+    quantity: Decimal,
+    money: Decimal,
+    book: Book,
+    contract: ContractExposure,
+    terms: Terms,
+    value: Decimal,
+    is_buy: bool,  # noqa: FBT001 - on the way of every order, where a keyword costs
+) -> bool:
     """Return whether the worst case after the order is within every limit, the strategy's own included."""
     if terms.worth != book.worth_seen:
         terms.take_worth(book)
-    sums, value, worst_value = book.sums, contract.value, contract.worst_value
-    if value is None or worst_value is None:
+    sums, worst, worst_value = book.sums, contract.worst_quantity, contract.worst_value
+    if worst_value is None:
         return False
-    own, (own_buys, own_sells) = contract.by_strategy.get(terms.key[0]), terms.work
-    if own and (own < ZERO) is (sign > 0) and quantity > only_reduced(contract, sign):
-        return False  # it may close what the strategy holds and the account does not
-    if sign > 0:
-        end, up, down = contract.top + quantity, own_buys + quantity, own_sells
+    own, (up, down) = contract.by_strategy.get(terms.strategy), terms.work
+    high, low = sums.net_high, sums.net_low
+    if is_buy:
+        end, up, high = contract.top + quantity, up + quantity, high + money
     else:
-        end, up, down = quantity - contract.bottom, own_buys, own_sells + quantity
-        if end > ZERO and not terms.short_selling:
-            return False
+        end, down, low = quantity - contract.bottom, down + quantity, low - money
+    if high > terms.net_max or low < terms.net_min or (not is_buy and not terms.short_selling and end > ZERO):
+        return False
     if own:
+        if (own < ZERO) is is_buy and quantity > only_reduced(contract, 1 if is_buy else -1):
+            return False  # it may close what the strategy holds and the account does not
         up, down = up + own, down - own
     strategy_worst = up if up > down else down
-    added, worst = ZERO, contract.worst_quantity
-    if end > worst:
-        worst, before = end, worst_value
-        worst_value = worst * value
-        added = worst_value - before
+    if strategy_worst > terms.strategy_max or strategy_worst * value > terms.strategy_money:
+        return False
+    if end <= worst:  # nothing is added to the contract's worst case
+        return (
+            worst <= terms.position_max
+            and worst_value <= terms.money_max
+            and sums.gross_worst <= terms.gross_max
+            and (not terms.currency or sums.by_currency.get(terms.currency, ZERO) <= terms.currency_max)
+        )
+    end_value = end * value
+    added = end_value - worst_value
     gross = sums.gross_worst + added
     return (
-        worst <= terms.position_max
-        and worst_value <= terms.money_max
-        and strategy_worst <= terms.strategy_max
-        and strategy_worst * value <= terms.strategy_money
+        end <= terms.position_max
+        and end_value <= terms.money_max
         and gross <= terms.gross_max
-        and (sums.net_high + money <= terms.net_max if sign > 0 else money - sums.net_low <= terms.net_max)
-        and (sums.net_low >= terms.net_min if sign > 0 else sums.net_high <= terms.net_max)
         and (not added or (terms.power is not None and gross - sums.gross_position + book.filled_since <= terms.power))
         and (not terms.currency or sums.by_currency.get(terms.currency, ZERO) + added <= terms.currency_max)
     )
 
 
-def _misses(best: tuple[Decimal | None, Decimal | None], limit: Decimal | None, sign: int) -> bool:
+def _misses(best: tuple[Decimal | None, Decimal | None], limit: Decimal | None, is_buy: bool) -> bool:  # noqa: FBT001
     """Return whether an order cannot trade with the best of our own on the other side."""
-    if sign > 0:
+    if is_buy:
         return best[1] is None or (limit is not None and limit < best[1])
     return best[0] is None or (limit is not None and limit > best[0])
 
@@ -301,12 +343,12 @@ def _best_own(contract: ContractExposure) -> tuple[Decimal | None, Decimal | Non
     return best
 
 
-def _slips_little(quote: Quote, most: Decimal, sign: int) -> bool:
+def _slips_little(quote: Quote, most: float, is_buy: bool) -> bool:  # noqa: FBT001
     """Return whether an order at the market costs no more than a share of the middle, in percent."""
     if not quote.bid or not quote.ask:
         return True
     middle = (quote.bid + quote.ask) / 2
-    return (quote.ask - middle if sign > 0 else middle - quote.bid) * 100 / middle <= most
+    return (quote.ask - middle if is_buy else middle - quote.bid) * 100 / middle <= most
 
 
 def only_reduced(contract: ContractExposure, sign: int) -> Decimal:

@@ -28,6 +28,8 @@ class ExchangeConfig:
         market_data_lines: contracts that may be subscribed at once; more get error 101.
         max_orders_per_side: working orders per contract, side and account; more get error 201.
         open_orders_on_connect: send own open orders unasked after the start, as a TWS setting does.
+        reduces_children: whether a parent that is cancelled partly filled reduces its children to what it filled and
+            an unfilled one takes them along; else they work on as they were sent, for programs to see to.
         completed_orders_for_all: whether reqCompletedOrders shows other clients' orders.
         deltaneutral_none: write "None" where TWS does (8 more fields in openOrder).
         execution_zone_name: write the zone name behind execution times (TWS of 2025), else none (2023).
@@ -58,6 +60,7 @@ class ExchangeConfig:
     market_data_lines: int = 100
     max_orders_per_side: int = 15
     open_orders_on_connect: bool = False
+    reduces_children: bool = True
     completed_orders_for_all: bool = False
     deltaneutral_none: bool = True
     execution_zone_name: bool = True

@@ -326,16 +326,17 @@ class OrderLife:
         for child in self.book.children(order):
             if child.is_done:
                 continue
-            if order.filled > 0:
-                self._reduce_to_parent(order, child)
+            if order.filled > 0 or not self._floor.config.reduces_children:
+                self._outlive_parent(order, child)
             else:
                 self._finish_cancel(child, "")
 
-    def _reduce_to_parent(self, parent: BrokerOrder, child: BrokerOrder) -> None:
-        """Let a child work for the part of its parent that was filled before the cancel."""
+    def _outlive_parent(self, parent: BrokerOrder, child: BrokerOrder) -> None:
+        """Let a child work for the part of its parent that was filled before the cancel, or as it was sent."""
         if child.waits_for_parent:
             child.waits_for_parent = False
-            child.order = replace(child.order, total_quantity=min(child.order.total_quantity, parent.filled))
+            if self._floor.config.reduces_children:
+                child.order = replace(child.order, total_quantity=min(child.order.total_quantity, parent.filled))
             child.working.remaining = child.remaining
             self.voice.open(child)
             self._reach_exchange(child)

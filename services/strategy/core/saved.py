@@ -10,7 +10,20 @@ from pydantic import BaseModel, ConfigDict
 
 from services.strategy.core.book import BookState
 from services.strategy.core.events import Bar, FillEvent, Gap, OrderUpdate, Quote, Timer, Trade
+from shared.errors import BadInput
 from shared.messages.orders import CancelRequest, Intent
+
+
+class StateMisfit(BadInput):
+    """The saved state does not fit the strategy's `State` any more; `field` of `model` is the first that does not."""
+
+    def __init__(self, unit: str, model: type[BaseModel], field_name: str, reason: str) -> None:
+        super().__init__(
+            f"the saved state of {unit} does not fit {model.__qualname__} any more at {field_name!r} ({reason})"
+        )
+        self.unit = unit
+        self.model = model
+        self.field = field_name
 
 
 class HandlerBlocked(BaseException):
@@ -57,6 +70,8 @@ class SavedUnit(BaseModel):
     began: dict[str, str] = {}
     began_ns: int = 0
     """Where and when the unit began: a replay of a recording begins it there again."""
+    fresh: str = ""
+    """The wish of a person to begin with an empty state that was met last."""
     horizons: dict[str, int] = {}
     """`conId:bar size` → opening time of the newest bar that `self.history` shows."""
 

@@ -32,10 +32,10 @@ from services.strategy.core.saved import (
     Limits,
     SavedTimers,
     SavedUnit,
+    StateMisfit,
     Watched,
 )
 from services.strategy.core.sessions import SessionPlan, Window
-from shared.errors import BadInput
 from shared.messages.account import BookMove
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderState, Side
@@ -107,12 +107,13 @@ class Unit:
     # -- begin and end
 
     def restore(
-        self, *, commit: int, state: bytes, timers: bytes, cursors: Mapping[str, str], past: bytes = b""
-    ) -> None:
-        """Continue from a saved commit.
+        self, *, commit: int, state: bytes, timers: bytes, cursors: Mapping[str, str], past: bytes = b"",
+        fresh: str = "",
+    ) -> None:  # fmt: skip
+        """Continue from a saved commit; with a wish (`fresh`) not met yet, from an empty state of the strategy's own.
 
         Raises:
-            BadInput: the saved state does not fit the strategy's `State` any more.
+            StateMisfit: the saved state does not fit the strategy's `State` any more.
         """
         self._committed = commit
         self.cursors = dict(cursors)
@@ -120,7 +121,11 @@ class Unit:
             self.saved = SavedUnit.model_validate_json(state)
             self.saved.book = with_past(self.saved.book, past)
             self.timers = SavedTimers.model_validate_json(timers or b"{}")
-            self._restore_user_state()
+            if fresh and fresh != self.saved.fresh:
+                self.saved.user = {}  # its book stays: what it holds and works does not depend on the strategy's state
+            else:
+                self._restore_user_state()
+        self.saved.fresh = fresh or self.saved.fresh
         self.book = Book(self.saved.book)
         self._past_saved = -1
         self.history = BarHistory(self.history_needs, self.saved.horizons)
@@ -133,10 +138,7 @@ class Unit:
         except ValidationError as e:
             first = e.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise BadInput(
-                f"the saved state of {self.identity.unit} does not fit {model.__qualname__} any more at {where!r} "
-                f"({first['msg']}): give the field a default, or remove the unit's saved state"
-            ) from e
+            raise StateMisfit(self.identity.unit, model, where, first["msg"]) from e
 
     def start(self, now_ns: int, wall_ns: int) -> None:
         """Call `on_start`, at the first start and after each move."""

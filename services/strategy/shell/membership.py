@@ -15,6 +15,7 @@ from shared.logs import get_logger
 FORGET_AFTER_S = 60.0
 OBSERVE_PER_LEASE = 8
 PIN = "pin:"
+FRESH = "fresh:"
 
 
 class Membership:
@@ -38,6 +39,8 @@ class Membership:
         """Units that blocked a worker for good or took its memory, with what was seen."""
         self.reload_wish: str | None = None
         """What operators last asked for with `reload`, "" for never; None until it was looked at."""
+        self.fresh: dict[str, str] = {}
+        """Unit → the last wish of a person that it begins with an empty state."""
         self._pins: dict[str, str] = {}
 
     async def join(self) -> None:
@@ -74,6 +77,7 @@ class Membership:
             self._plan()
         held = await self._bus.hash_get_all(self._bus.keys.strategy_quarantine)
         self.quarantined = {unit: why.decode(errors="replace") for unit, why in held.items()}
+        self.fresh = {name.removeprefix(FRESH): wish for name, wish in told.items() if name.startswith(FRESH)}
         self.reload_wish = told.get("reload", "")
         stored = await self._bus.hash_get_all(self._bus.keys.paused)
         self.paused = {name: reason.decode(errors="replace") for name, reason in stored.items()}

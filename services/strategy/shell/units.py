@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from services.strategy.core.history import ClosedBar
 from services.strategy.core.ordering import Identity
-from services.strategy.core.saved import Limits, Watched
+from services.strategy.core.saved import Limits, StateMisfit, Watched
 from services.strategy.core.sessions import SessionPlan
 from services.strategy.core.unit import Unit
 from services.strategy.shell.feed import RunningUnit, streams_of
 from services.strategy.shell.loader import DeclaredUnit
+from services.strategy.shell.misfit import explained
 from shared.bus.ports import FIRST, Bus, UnitRecord, entry_order
 from shared.clock import NS_PER_MS, SYSTEM_CLOCK, Clock
 from shared.messages.market import ContractInfo
@@ -73,6 +74,7 @@ class UnitMaker:
         record: UnitRecord,
         incarnation: str,
         history: Mapping[tuple[int, str], Sequence[ClosedBar]] = NO_HISTORY,
+        fresh: str = "",
     ) -> RunningUnit:
         """Return a unit restored from its record, not yet started.
 
@@ -88,9 +90,13 @@ class UnitMaker:
         unit = Unit(identity, strategy, by_id, self._limits, self._watched, needs, bars, plans)
         unit.why_stopped = declared.why_in_care
         strategy.bind(unit)
-        unit.restore(
-            commit=record.commit, state=record.state, timers=record.timers, cursors=record.cursors, past=record.past
-        )
+        try:
+            unit.restore(
+                commit=record.commit, state=record.state, timers=record.timers, cursors=record.cursors,
+                past=record.past, fresh=fresh,
+            )  # fmt: skip
+        except StateMisfit as e:
+            raise explained(e) from e
         streams = streams_of(self._bus.keys, by_id, spec.reads)
         unit.cursors = await start_cursors(self._bus, streams, record.cursors)
         for (con_id, size), past in history.items():

@@ -215,7 +215,7 @@ class Worker:
         self._loaded = fresh
         self._membership.set_units(fresh.units)
         self._status.adopt(fresh)
-        for unit_id in changed:
+        for unit_id in dict.fromkeys([*changed, *self._misfits]):
             self._misfits.pop(unit_id, None)
             if unit_id in self._units:
                 await self._give_up(unit_id, token)
@@ -244,7 +244,8 @@ class Worker:
             return
         record = await self._bus.load_unit(unit_id)  # again: the owner before us may have committed until we took it
         try:
-            running = await self._maker.make(declared, found, record, token.incarnation, history)
+            fresh = "" if declared.why_in_care else self._membership.fresh.get(unit_id, "")
+            running = await self._maker.make(declared, found, record, token.incarnation, history, fresh)
         except BadInput as e:
             self._taken[unit_id] = f"stopped: {e}"
             if needs_care(declared) and not declared.why_in_care:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -130,3 +131,63 @@ async def test_a_paused_strategy_orders_nothing_until_it_is_resumed(
     await eventually(orders_again, 20.0)
     unknown = await cq("pause", "nobody", quotes=False)
     assert unknown.returncode == 65 and "counter" in unknown.stderr
+
+
+async def test_a_state_that_no_longer_fits_stops_its_unit_until_a_person_chooses(
+    market: Market, redis_url: str, deployment: str, spawn: Spawner, tmp_path: Path, cq: Callable[..., Any]
+) -> None:
+    silent = """
+[strategy.silent]
+file = "silent.py"
+class = "Silent"
+contracts = ["C1004"]
+"""
+    path = strategies_file(tmp_path, TABLES.replace(", 'C1004'", "") + silent)
+    code = (tmp_path / "mine.py").read_text()
+    file = tmp_path / "silent.py"
+    file.write_text(code)
+    spawn("services.strategy", env=worker_env(redis_url, deployment, "w1", path), name="w1")
+
+    async def all_run() -> bool:
+        found = await rows_of(market)
+        return len(found) == len(CON_IDS) and {row["state"] for row in found.values()} == {"running"}
+
+    async def saved() -> int:
+        await market.quote_all()
+        await market.reject_all()
+        record = await market.bus.load_unit("silent/C1004")
+        return int(json.loads(record.state)["user"].get("seen", 0)) if record.state else 0
+
+    await eventually(all_run, 60.0)
+    await eventually(saved, 40.0)
+    before, edited = code.split("class Silent(Strategy):")
+    file.write_text(f"{before}class Silent(Strategy):{edited.replace('seen: int = 0', 'seen: list[int] = []', 1)}")
+    line = file.read_text().splitlines().index("        seen: list[int] = []") + 1
+    assert (await cq("reload")).returncode == 0
+
+    async def is_stopped() -> str:
+        await market.quote_all()
+        row = (await rows_of(market))["silent/C1004"]
+        return str(row["error"]) if row["state"] == "stopped" else ""
+
+    error = str(await eventually(is_stopped, 40.0))
+    assert f"silent.py:{line}" in error and "'seen'" in error and "cq strategies reset silent/C1004" in error
+    shown = await cq("--json")
+    assert [row["error"] for row in json.loads(shown.stdout) if row["unit"] == "silent/C1004"] == [error]
+    running = [row for row in (await rows_of(market)).values() if row["state"] == "running"]
+    assert len(running) == len(CON_IDS) - 1, "the rest goes on"
+
+    refused = await cq("reset", "counter/C1001")
+    assert refused.returncode == 65 and "runs with the state it has" in refused.stderr
+    done = await cq("reset", "silent/C1004")
+    assert done.returncode == 0, done.stderr
+    record = await market.bus.load_unit("silent/C1004")
+    assert isinstance(json.loads(record.state)["user"].get("seen"), list)
+
+    async def others_sent_once() -> bool:
+        await market.reject_all()
+        found = await intents_of(market.bus)
+        expected = [str(number) for number in range(1, market.sent + 1)]
+        return [found[f"counter/C{con_id}"] == expected for con_id in CON_IDS[:3]] == [True] * 3
+
+    await eventually(others_sent_once, 40.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from math import inf, nextafter
 from typing import Any
 
 import pytest
@@ -15,13 +16,13 @@ from services.risk.core.days import Window
 from services.risk.core.decide import RULE_BOOK, RuleBook, decide, decide_by_rules
 from services.risk.core.exposure import Book
 from services.risk.core.limits import Limits
-from services.risk.core.quick import COVERED
+from services.risk.core.quick import COVERED, float_below
 from services.risk.core.rule import Finding, Rule, Scope
 from services.risk.core.rules import RULES
 from shared.ids import MANUAL
-from shared.messages.account import AccountSnapshot, AccountTag, ExchangeRate
-from shared.messages.control import Control, ControlAction
-from shared.messages.market import PriceIncrement
+from shared.messages.account import AccountSnapshot, AccountTag, BookMove, ExchangeRate, PositionReport
+from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState
+from shared.messages.market import PriceIncrement, TickKind
 from shared.messages.orders import Intent, OrderState
 from tests.risk_desk import (
     ACCOUNT,
@@ -63,7 +64,8 @@ choices = st.sampled_from(["allow", "warn", "refuse"])
 limit_sets = st.builds(
     limits_with,
     order_quantity_max=_one_of(40), order_notional_max=_one_of(3000), price_collar_percent=_one_of(1),
-    price_collar_ticks=_one_of(60), market_slippage_percent=_one_of(0, 1), position_quantity_max=_one_of(60),
+    price_collar_ticks=_one_of(60), position_quantity_max=_one_of(60),
+    market_slippage_percent=_one_of(0, D("0.05"), D("0.1"), 1),
     position_notional_max=_one_of(7000), strategy_position_quantity_max=_one_of(50),
     strategy_position_notional_max=_one_of(6000), exposure_gross_max=_one_of(12_000), exposure_net_max=_one_of(9000),
     exposure_currency_max=_one_of(5000), concentration_percent=_one_of(6), buying_power_share=_one_of(D("0.01")),
@@ -83,7 +85,7 @@ steps = st.one_of(
     st.tuples(
         st.just("ask"), st.sampled_from(CON_IDS), st.sampled_from(["BUY", "SELL"]),
         st.sampled_from([1, 5, 20, 41, "1.5", 10**13]),
-        st.sampled_from([None, "99.00", "99.95", "100.00", "100.05", "100.03", "101.50", "-1"]),
+        st.sampled_from([None, "99.00", "99.95", "100.00", "100.05", "100.03", "101.50", "-1", "1000000000000"]),
         st.sampled_from(["a", "b", MANUAL, "unassigned"]), st.booleans(),
     ),
     st.tuples(st.just("hold"), st.sampled_from(CON_IDS), st.integers(-60, 60), st.sampled_from(["a", "b", MANUAL])),
@@ -91,6 +93,11 @@ steps = st.one_of(
         st.just("price"), st.sampled_from(CON_IDS), st.sampled_from([99.9, 100.0, 104.0]), st.sampled_from([1, 2, 3])
     ),
     st.tuples(st.just("cross"), st.sampled_from(CON_IDS)),
+    st.tuples(st.just("spread"), st.sampled_from(CON_IDS), st.sampled_from([0.05, 0.1, 0.11])),
+    st.tuples(st.just("report"), st.sampled_from(CON_IDS), st.sampled_from([0, 30])),
+    st.tuples(st.just("link"), st.sampled_from([LinkState.READY, LinkState.READY, LinkState.RECONCILING])),
+    st.tuples(st.just("day_trades"), st.sampled_from(["0", "3", "-1"])),
+    st.tuples(st.just("give"), st.sampled_from(CON_IDS), st.integers(-60, 60)),
     st.tuples(st.just("work"), st.sampled_from(CON_IDS), st.sampled_from(["BUY", "SELL"]), st.integers(1, 30)),
     st.tuples(st.just("reject"), st.sampled_from(CON_IDS)),
     st.tuples(st.just("halt"), st.sampled_from(["contract:1", "strategy:a", "account"]), st.booleans()),
@@ -138,7 +145,29 @@ class Desk:
         set_price(self.book, con_id, price, ts_ns=self.now_ns, quality=quality)
 
     def _cross(self, con_id: int) -> None:
-        self.book.apply_tick(con_id, 1, 1, self.now_ns, 100.5, 100.0)
+        self.book.apply_tick(con_id, TickKind.QUOTE, 1, self.now_ns, 100.5, 100.0)
+
+    def _spread(self, con_id: int, half: float) -> None:
+        self.book.apply_tick(con_id, TickKind.QUOTE, 1, self.now_ns, 100 - half, 100 + half)
+
+    def _report(self, con_id: int, position: int) -> None:
+        report = PositionReport(account=ACCOUNT, con_id=con_id, position=D(position), currency="USD")
+        self.book.apply(report, self.now_ns)
+
+    def _link(self, state: LinkState) -> None:
+        epoch = self.book.readiness.epoch
+        self.book.apply(BrokerStatus(instance="g", state=state, is_leader=True, epoch=epoch), self.now_ns)
+
+    def _day_trades(self, left: str) -> None:
+        tag = AccountTag(tag="DayTradesRemaining", value=left, currency="")
+        self.book.apply(AccountSnapshot(account=ACCOUNT, currency="USD", values=(tag,)), self.now_ns)
+
+    def _give(self, con_id: int, quantity: int) -> None:
+        move = BookMove(
+            account=ACCOUNT, con_id=con_id, taken_from="a", strategy="b", quantity=D(quantity), price=D(100),
+            move_id=str(self.number), who="me",
+        )  # fmt: skip
+        self.book.apply(move, self.now_ns)
 
     def _work(self, con_id: int, side: str, quantity: int) -> None:
         event = event_of(self.number, OrderState.WORKING, side=side, quantity=quantity, con_id=con_id)
@@ -203,6 +232,58 @@ def test_plain_orders_are_proven_and_what_a_user_forbids_is_not() -> None:
     assert desk.proven == 0
     desk.take(("ask", 1, "BUY", 6, "100.00", "a", False))
     assert desk.proven == 1
+
+
+@pytest.mark.parametrize(
+    "troubles",
+    [
+        [("halt", "contract:1", True)],
+        [("link", LinkState.RECONCILING)],
+        [("day_trades", "0")],
+        [("report", 1, 30), ("wait", 11 * SECOND)],
+        [("cross", 1)],
+        [("price", 1, 100.0, 3)],
+    ],
+    ids=lambda troubles: str(troubles[0][0]),
+)
+def test_what_goes_wrong_ends_the_proof(troubles: list[tuple[Any, ...]]) -> None:
+    desk = Desk(limits_with(order_quantity_max=100), RULE_BOOK)
+    desk.take(("ask", 1, "BUY", 5, "99.95", "a", False))
+    assert desk.proven == 1
+    for step in troubles:
+        desk.take(step)
+    desk.take(("ask", 1, "BUY", 5, "99.95", "a", False))
+    assert desk.proven == 1 and desk.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "side"),
+    [
+        ("position_quantity_max", 104, "BUY"),
+        ("strategy_position_quantity_max", 104, "BUY"),
+        ("exposure_net_max", 10_400, "BUY"),
+        ("exposure_net_max", 9_000, "SELL"),
+        ("exposure_gross_max", 10_400, "BUY"),
+        ("exposure_gross_max", 9_000, "SELL"),
+        ("position_notional_max", 10_400, "BUY"),
+        ("strategy_position_notional_max", 10_400, "BUY"),
+    ],
+)
+def test_one_share_too_many_is_not_proven(name: str, limit: int, side: str) -> None:
+    desk = Desk(limits_with(**{name: limit}), RULE_BOOK)
+    desk.take(("hold", 1, 100, "a"))
+    desk.take(("ask", 1, side, 5, "100.00", "a", False))
+    assert desk.proven == 0
+
+
+@given(bound=st.decimals(-1000, 1000, places=6), steps_off=st.integers(-3, 3))
+def test_a_float_is_within_a_limit_exactly_if_it_is_within_its_float(bound: Decimal, steps_off: int) -> None:
+    most = float_below(bound)
+    assert most is not None and most <= bound
+    near = float(bound)
+    for _ in range(abs(steps_off)):
+        near = nextafter(near, inf if steps_off > 0 else -inf)
+    assert (near <= most) is (near <= bound)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)

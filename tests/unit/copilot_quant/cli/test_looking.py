@@ -11,9 +11,10 @@ import pytest
 
 from copilot_quant.cli.looking import protected_quantity
 from shared.clock import parse_iso_utc
+from shared.messages.codec import encode_body
 from shared.messages.control import Control, ControlAction
-from shared.messages.orders import OrderState, Side
-from tests.unit.copilot_quant.cli.conftest import Typed, World, a_position, an_order
+from shared.messages.orders import Commission, OrderState, Side
+from tests.unit.copilot_quant.cli.conftest import APPLE, Typed, World, a_position, an_order
 
 Cq = Callable[..., Typed]
 MONDAY, TUESDAY = (parse_iso_utc(f"2026-11-{day}T15:00") for day in (23, 24))
@@ -128,12 +129,34 @@ def test_account_values(world: World, cq: Cq) -> None:
     assert cq("account", "--json").json == {"NetLiquidation:USD": "100000.50"}
 
 
-def test_strategies_show_owner_contracts_and_errors(world: World, cq: Cq) -> None:
+def test_strategies_show_owner_contracts_profit_and_errors(world: World, cq: Cq) -> None:
     assert "no unit yet" in cq("strategies").out
-    row = {"unit": "m1", "state": "running", "owner": "w1", "names": ["AAPL"], "positions": {"AAPL": {"position": "5"}}}
+    held = {"position": "5", "average_price": "150", "realized": "12.5"}
+    row = {
+        "unit": "m1", "strategy": "momentum", "state": "running", "owner": "w1", "names": ["AAPL"],
+        "contracts": [APPLE.con_id], "positions": {"AAPL": held}, "errors": 2, "error": "line 7: oh",
+    }  # fmt: skip
+    charge = Commission(
+        exec_id="e1",
+        strategy="momentum",
+        account="DUSIM0001",
+        con_id=APPLE.con_id,
+        commission=Decimal("1.5"),
+        currency="USD",
+    )
     world.put(lambda bus: bus.hash_set(bus.keys.strategies, {"m1": json.dumps(row)}))
-    assert all(word in cq("strategies").out for word in ("m1", "running", "w1", "5 AAPL"))
-    assert cq("strategies", "--json").json == [row]
+    world.put(lambda bus: bus.hash_set(bus.keys.contracts, {str(APPLE.con_id): encode_body(APPLE)}))
+    world.put(lambda bus: bus.hash_set(bus.keys.last(APPLE.con_id), {"bid": "151.99", "ask": "152.01"}))
+    for _ in range(2):  # a commission that is told twice is paid once
+        world.put(lambda bus: bus.append(bus.keys.fills, charge, source="test"))
+    out = cq("strategies").out
+    assert all(word in out for word in ("m1", "running", "w1", "5 AAPL", "+21.00", "line 7"))
+    (shown,) = cq("strategies", "--json").json
+    assert shown.pop("pnl") == {
+        "by_currency": {"USD": {"realized": "12.50", "unrealized": "10.00", "commissions": "1.50", "net": "21.00"}},
+        "unpriced": [],
+    }
+    assert shown == row
 
 
 def test_a_contract_is_shown_and_an_unknown_one_explained(world: World, cq: Cq) -> None:

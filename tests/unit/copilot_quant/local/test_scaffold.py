@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -84,3 +87,46 @@ def test_the_tables_are_toml(tmp_path: Path) -> None:
     add_strategy(tmp_path / "desk", "dip", ["FX:EUR.USD"])
     table = tomllib.loads((tmp_path / "desk" / STRATEGIES).read_text())["strategy"]["dip"]
     assert table["contracts"] == ["FX:EUR.USD"] and table["class"] == "Dip"
+
+
+def services_in(text: str) -> list[str]:
+    """The names of the services of a compose file, by its indentation."""
+    rows = text[text.index("\nservices:\n") :].splitlines()[2:]
+    end = next((number for number, row in enumerate(rows) if re.match(r"\w", row)), len(rows))
+    return [row.strip(" :") for row in rows[:end] if re.fullmatch(r"  [\w-]+:", row)]
+
+
+def test_the_compose_file_of_a_desk_has_the_services_of_the_project_s_own(tmp_path: Path) -> None:
+    make_desk(tmp_path / "desk")
+    ours, theirs = (folder / "docker-compose.yml" for folder in (ROOT, tmp_path / "desk"))
+    names = services_in(ours.read_text())
+    assert {"redis", "guard", "gateway-1", "gateway-2", "risk", "marketdata", "strategy", "monitoring"} <= set(names)
+    assert services_in(theirs.read_text()) == names
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="asks docker compose, which needs no engine for it")
+@pytest.mark.parametrize("profile", ["sim", "paper"])
+def test_docker_compose_reads_a_desk_s_file_at_the_simulator_and_on_paper(tmp_path: Path, profile: str) -> None:
+    desk = tmp_path / "desk"
+    make_desk(desk)
+    add_strategy(desk, "dip", ["AAPL"])
+    more = {"CQ_MODE": "sim"} if profile == "sim" else {"CQ_SIMULATORS": "0", "TWS_USERID": "me"}
+    if profile == "paper":
+        env = desk / ".env"
+        env.write_text(env.read_text().replace("# IB_PAPER_ACCOUNT", "IB_PAPER_ACCOUNT"))
+        (desk / "secrets").mkdir()
+        (desk / "secrets" / "tws_password.txt").write_text("x")
+    done = subprocess.run(
+        ["docker", "compose", "--profile", profile, "config", "--format", "json"],
+        cwd=desk, env={**clean_environment(), **more}, capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    services = json.loads(done.stdout)["services"]
+    assert services["risk"]["environment"]["RISK_LIMITS_FILE"] == "/strategies/limits.toml"
+    mounted = [one["source"] for one in services["strategy"]["volumes"] if one["target"] == "/strategies"]
+    assert mounted == [str(desk / "strategies")]
+    assert {one["environment"]["CQ_MODE"] for name, one in services.items() if name in ("risk", "gateway-1")} == {
+        profile
+    }
+    assert services["passwords"]["build"]["context"] == str(ROOT)
+    assert ("ib-gateway-paper" in services) is (profile == "paper")

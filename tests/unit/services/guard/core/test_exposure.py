@@ -128,3 +128,32 @@ def test_a_contract_without_its_id_or_a_combination_is_no_reduction():
     book = holding(100)
     for contract in (TwsContract(symbol="AAPL", sec_type="STK"), TwsContract(con_id=265598, sec_type="BAG")):
         assert not book.reduces(ME, PlaceOrder(7, contract, order("SELL", 1).order))
+
+
+def stop(quantity: int, price: str = "90", **more) -> PlaceOrder:
+    return PlaceOrder(
+        7, AAPL, TwsOrder("SELL", Decimal(quantity), "STP", None, Decimal(price), account="DUSIM1", **more)
+    )
+
+
+def test_a_change_that_only_makes_an_order_smaller_reduces_though_the_position_is_smaller_still():
+    book = holding(30)
+    book.sent(ME, stop(100))
+    assert book.reduces(ME, stop(40)) and book.reduces(ME, stop(100))
+    assert not book.reduces(ME, stop(101)), "larger"
+    assert not book.reduces(ME, stop(40, "95")), "at another price it is another order"
+    assert not book.reduces(ME, PlaceOrder(7, AAPL, TwsOrder("SELL", Decimal(40), "MKT", account="DUSIM1")))
+    assert not book.reduces(ME, PlaceOrder(8, AAPL, stop(40).order)), "an order of its own"
+    assert not book.reduces(ME, stop(0))
+
+
+def test_an_entry_cannot_be_moved_by_a_change_that_also_makes_it_smaller():
+    book = holding(0)
+    entry = TwsOrder("BUY", Decimal(100), "LMT", Decimal(90), account="DUSIM1")
+    book.sent(ME, PlaceOrder(7, AAPL, entry))
+    moved = PlaceOrder(7, AAPL, TwsOrder("BUY", Decimal(50), "LMT", Decimal(110), account="DUSIM1"))
+    assert not book.reduces(ME, moved)
+    book.sent(ME, moved)  # forwarded before the halt, and perhaps refused by the broker
+    assert not book.reduces(ME, moved), "which of the two it has is not known"
+    book.observe(OpenOrder(7, ME, 1, AAPL, moved.order, OrderState("Submitted")))
+    assert book.reduces(ME, moved)

@@ -126,6 +126,23 @@ def test_a_partly_filled_parent_leaves_its_child_the_filled_part(exchange: Drive
     assert child is not None and child.is_active and child.order.total_quantity == 1000
 
 
+def test_a_broker_that_does_not_reduce_children_lets_them_work_as_they_were_sent() -> None:
+    exchange = Driver(reduces_children=False)
+    exchange.connect(1)
+    exchange.quote(99.99, 100.01)
+    for first, price in ((1, "100.02"), (3, "90.00")):  # one entry fills in part, the other not at all
+        exchange.place(1, first, order("BUY", 2000, "LMT", lmt_price=price, transmit=False))
+        exchange.place(1, first + 1, order("SELL", 2000, "STP", aux_price="80.00", parent_id=first))
+        exchange.run()
+        exchange.ask(1, rq.CancelOrder(first))
+        exchange.run()
+        child = exchange.engine.orders.book.of_client(1, first + 1)
+        assert child is not None and child.is_active and child.order.total_quantity == 2000
+        exchange.place(1, first + 1, order("SELL", 1000, "STP", aux_price="80.00"))
+        exchange.run()
+        assert child.order.total_quantity == 1000, "its owner can still change it"
+
+
 def test_oca_type_1_cancels_the_others_at_the_first_fill(exchange: Driver) -> None:
     exchange.place(1, 1, order("BUY", 100, "LMT", lmt_price="99.00", oca_group="g", oca_type=1))
     exchange.place(1, 2, order("BUY", 100, "LMT", lmt_price="98.00", oca_group="g", oca_type=1))

@@ -336,6 +336,24 @@ def test_timers_fire_once_in_order_repeat_and_move_with_the_unit() -> None:
     assert [one.name for one in other.told] == ["a", "b", "a"]
 
 
+def test_a_wish_for_an_empty_state_is_met_once_and_leaves_the_book() -> None:
+    unit, probe = started()
+    probe.script = lambda q: probe.buy(q.contract, 10)
+    give_quote(unit)
+    commit = save(unit, force=True)
+    assert commit is not None
+    anew = unit_of(other := Probe())
+    anew.restore(commit=commit.number, state=commit.state, timers=commit.timers, cursors={}, fresh="w1")
+    assert other.state.seen == 0 and len(anew.book.open_orders()) == 1
+    anew.start(T0, T0)
+    give_quote(anew)
+    commit = save(anew, force=True)
+    assert commit is not None
+    last = unit_of(third := Probe())
+    last.restore(commit=commit.number, state=commit.state, timers=commit.timers, cursors={}, fresh="w1")
+    assert third.state.seen == 1, "the same wish again changes nothing"
+
+
 def test_state_is_there_again_and_a_state_that_does_not_fit_is_said() -> None:
     unit, _ = started()
     give_quote(unit)

@@ -1,0 +1,102 @@
+"""Changes of exits are asked for through the streams, with the terms that the gateway lists, without any strategy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from services.risk.core.exits import GRACE_NS
+from services.risk.shell.deciding import Deciding
+from services.risk.shell.exits import ExitDesk
+from services.risk.shell.feed import Feed
+from shared.bus.keys import Keys
+from shared.bus.memory import MemoryBus
+from shared.bus.memory_server import MemoryServer
+from shared.clock import NS_PER_S, ManualClock
+from shared.messages import decode_fields
+from shared.messages.codec import encode_body
+from shared.messages.orders import CancelRequest, Group, Intent, IntentAction, OrderEvent, OrderState, Side
+from tests.risk_desk import NOW, D, bracket_of, decided, event_of, limits_with, number_id, ready_book
+
+
+class Scene:
+    def __init__(self, clock: ManualClock) -> None:
+        self.bus = MemoryBus(MemoryServer(), Keys("sim"))
+        self.feed = Feed(self.bus, "DUSIM0001", clock, instance="r1")
+        self.feed.book = ready_book()
+        assert decided(bracket_of(1, "BUY", 100), self.feed.book, limits_with()).command
+        self.desk = ExitDesk(Deciding(self.bus, clock, self.feed, limits_with, "r1", lambda: True))
+
+    async def show(self, leg: int, state: OrderState, *, filled: int = 0) -> OrderEvent:
+        more: dict[str, Any] = {"limit_price": D("101.00")} if leg == 1 else {}
+        if leg == 2:
+            more = {"order_type": "STP", "limit_price": None, "stop_price": D("99.00"), "tif": "GTC"}
+        event = event_of(
+            1, state, leg=leg, side=Side.BUY if leg == 0 else Side.SELL, quantity=100, filled=D(filled),
+            group=Group.BRACKET, parent_leg=None if leg == 0 else 0, outside_rth=leg == 2, contract="S1", **more,
+        )  # fmt: skip
+        self.feed.book.apply(event, NOW)
+        if not state.is_final:
+            await self.bus.hash_set(self.bus.keys.open_orders, {f"ref{leg}": encode_body(event)})
+        return event
+
+    async def said(self, stream: str) -> list[Any]:
+        return [decode_fields(entry.fields).message for entry in await self.bus.read_range(stream)]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def scene(clock: ManualClock) -> Scene:
+    made = Scene(clock)
+    await made.bus.hash_set(made.bus.keys.identity, {"id": "abc"})
+    for leg in range(3):
+        await made.show(leg, OrderState.WORKING)
+    return made
+
+
+async def test_exits_of_a_partly_filled_entry_get_its_quantity_and_keep_all_else(
+    scene: Scene, clock: ManualClock
+) -> None:
+    await scene.show(0, OrderState.CANCELLED, filled=40)
+    await scene.bus.hash_set(scene.bus.keys.open_orders, {"odd": b"\x00"})
+    await scene.desk.look()
+    assert not await scene.said(scene.bus.keys.intents), "the broker may do it itself"
+    clock.advance(GRACE_NS / NS_PER_S)
+    await scene.desk.look()
+    limit, stop = await scene.said(scene.bus.keys.intents)
+    assert isinstance(limit, Intent) and isinstance(stop, Intent)
+    assert [one.action for one in (limit, stop)] == [IntentAction.MODIFY] * 2
+    assert {one.modifies for one in (limit, stop)} == {number_id(1)} and limit.intent_id != stop.intent_id
+    assert (limit.strategy, limit.contract, limit.con_id) == ("s", "S1", 1)
+    assert "40 of 100" in limit.reason and limit.incarnation == scene.feed.book.incarnation
+    leg = stop.legs[0]
+    assert (leg.leg, leg.side, leg.quantity, leg.stop_price) == (2, "SELL", D(40), D("99.00"))
+    assert (leg.tif, leg.outside_rth, leg.order_type) == ("GTC", True, "STP")
+    decision = decided(stop, scene.feed.book, limits_with()).decision
+    assert decision.approved and decision.is_reducing
+
+
+async def test_exits_of_an_entry_that_never_filled_are_cancelled_by_leg(scene: Scene, clock: ManualClock) -> None:
+    await scene.show(0, OrderState.CANCELLED)
+    await scene.desk.look()
+    clock.advance(GRACE_NS / NS_PER_S)
+    for _ in range(2):
+        await scene.desk.look()
+    cancels = await scene.said(scene.bus.keys.cancels)
+    assert all(isinstance(one, CancelRequest) and one.intent_id == number_id(1) for one in cancels)
+    assert [one.leg for one in cancels] == [1, 2]
+    assert not await scene.said(scene.bus.keys.intents)
+
+
+async def test_an_exit_that_the_gateway_does_not_list_is_not_changed(scene: Scene, clock: ManualClock) -> None:
+    await scene.show(0, OrderState.CANCELLED, filled=40)
+    await scene.bus.hash_delete(scene.bus.keys.open_orders, ["ref1", "ref2"])
+    await scene.desk.look()
+    clock.advance(GRACE_NS / NS_PER_S)
+    await scene.desk.look()
+    assert not await scene.said(scene.bus.keys.intents)
