@@ -19,6 +19,7 @@ from services.gateway.core.tws_codes import CodeTable
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.account import AccountDesk
 from services.gateway.shell.adoption import Adoption
+from services.gateway.shell.asking import is_day_known
 from services.gateway.shell.books import BooksDesk
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.contracts import Contracts
@@ -29,6 +30,7 @@ from services.gateway.shell.halt import HaltDesk, hash_memory
 from services.gateway.shell.halt_file import HaltFile
 from services.gateway.shell.handover import HandedOver, Handover, has_ready_standby
 from services.gateway.shell.identity import Accounts, check_identity
+from services.gateway.shell.journal import JournalDesk
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.pace import Pace
 from services.gateway.shell.requests import Requests
@@ -253,7 +255,7 @@ class Gateway:
         trading = Trading(
             settings, bus, self.book, outbox, self._codes, takeover, token, has_lease, self.accounts.check,
             self.windows.windows,
-            began_ns=began_ns, clock=clock,
+            began_ns=began_ns, is_day_known=await is_day_known(bus, token), clock=clock,
         )  # fmt: skip
         commands = Commands(
             bus, token, self.book, outbox, trading, self.contracts, deployment_id=settings.deployment_id,
@@ -272,7 +274,13 @@ class Gateway:
             bus, outbox, settings.account, session=lambda: self.watch.session, limit_s=settings.answer_limit_s,
             clock=clock,
         )  # fmt: skip
-        books = BooksDesk(bus, outbox, account, trading, account_id=settings.account, source=self._source, clock=clock)
+        journal = JournalDesk(
+            bus, outbox, account, self.contracts, trading, account_id=settings.account,
+            time_zone=settings.tws_time_zone, clock=clock,
+        )  # fmt: skip
+        books = BooksDesk(
+            bus, outbox, account, trading, journal, account_id=settings.account, source=self._source, clock=clock
+        )
         requests = Requests(
             bus, outbox, self.contracts, source=self._source, instance=settings.instance, epoch=token.epoch,
             session=lambda: self.watch.session, pace=pace,
