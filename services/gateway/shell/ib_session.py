@@ -256,9 +256,8 @@ class IbSession:
         """Return the executions since midnight of the broker's zone, or since a later moment (whole seconds)."""
         req_id = self._request_id()
         wanted = self._library.execution_filter(time=utc_text(since_ns))
-        return await self._heard.ask(
-            req_id, lambda: self._wire.reqExecutions(req_id, wanted), limit_s=limit_s, what="the executions"
-        )
+        ask = partial(self._wire.reqExecutions, req_id, wanted)
+        return await self._heard.ask(req_id, ask, limit_s=limit_s, what="the executions")
 
     async def positions(self, *, limit_s: float) -> list[BrokerPosition]:
         """Return all positions of the login, and begin to tell changes."""
