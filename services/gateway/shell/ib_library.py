@@ -71,7 +71,7 @@ def loop_to_import() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            _loops[:] = [asyncio.get_event_loop_policy().get_event_loop()]
+            _loops.append(asyncio.get_event_loop_policy().get_event_loop())
         except RuntimeError:
             loop = asyncio.new_event_loop()
             asyncio.set_event_loop(loop)

@@ -31,7 +31,7 @@ from services.gateway.shell.halt_file import HaltFile
 from services.gateway.shell.handover import HandedOver, Handover, has_ready_standby
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.journal import JournalDesk
-from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.outbox import Outbox, tidy_open_orders
 from services.gateway.shell.pace import Pace
 from services.gateway.shell.requests import Requests
 from services.gateway.shell.trading import Trading
@@ -46,7 +46,6 @@ from shared.errors import ConfigError, Fenced, OutcomeUnknown, TransientError
 from shared.leases.core import LeaseTiming
 from shared.leases.elector import Elector
 from shared.logs import get_logger
-from shared.messages.codec import encode_body
 from shared.messages.control import Control, ControlAction, HaltStage, LinkState
 from shared.messages.orders import OrderState
 from shared.runtime import bind_epoch, until_available
@@ -299,7 +298,7 @@ class Gateway:
         halt.on_other = lambda control: _controlled(control, books, handover)
         await halt.restore(redis_epoch=self._epoch_before, at_guard=await self.guard.halt_memory())
         self._keep_on_disk(HaltMemory(is_halted=halt.stage is not HaltStage.NONE, epoch=token.epoch))
-        await self._tidy_open_orders()
+        await tidy_open_orders(self._bus, self.outbox, self.book, clock.wall_ns())
         self.trading, self.halt, self._handover = trading, halt, handover
         self.watch.desk.feed, self.watch.desk.account = feed, account
         loops: dict[str, Callable[[], Awaitable[None]]] = {
@@ -346,15 +345,6 @@ class Gateway:
             if await has_ready_standby(self._bus, self._settings.instance):
                 self._resigned_ns = now_ns
                 raise Fenced(f"resigned: the link was {trading.state} for {trading.not_ready_s:.0f} s, a standby is up")
-
-    async def _tidy_open_orders(self) -> None:
-        """Make the `open-orders` hash what the book says: a predecessor may have died between stream and hash."""
-        keys = self._bus.keys
-        stored = await self._bus.hash_get_all(keys.open_orders)
-        now_ns = self._clock.wall_ns()
-        current = {track.key: encode_body(track.event(now_ns)) for track in self.book.open_tracks()}
-        self.outbox.delete_fields(keys.open_orders, [name for name in stored if name not in current])
-        self.outbox.put_hash(keys.open_orders, current)
 
     async def _gauges(self) -> None:
         while True:
