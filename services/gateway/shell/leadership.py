@@ -294,6 +294,7 @@ class Gateway:
             check_accounts=self.accounts.check, clock=clock,
         )  # fmt: skip
         halt.on_foreign, halt.ask_list, halt.listed_ns = adoption.want, others.ask, lambda: others.listed_ns
+        halt.positions = account.reported
         handover = Handover(bus, settings.instance, began_wall_ns=clock.wall_ns(), clock=clock)
         halt.on_other = lambda control: _controlled(control, books, handover)
         await halt.restore(redis_epoch=self._epoch_before, at_guard=await self.guard.halt_memory())
