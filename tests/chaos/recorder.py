@@ -13,6 +13,7 @@ from shared.errors import BadInput, CqError
 from shared.messages.base import Message
 from shared.messages.codec import decode_fields
 
+PIECE = 500
 BACK_MS = 30_000
 """How far a change of the server sets cursors back: an old master's entries may be newer than the new one's first."""
 
@@ -88,8 +89,12 @@ def read_entry(stream: str, entry: Entry) -> Seen | None:
 
 
 async def read_all(bus: Bus, streams: tuple[str, ...]) -> list[Seen]:
-    """Return every entry of some streams as they are now, stream by stream."""
+    """Return every entry of some streams as they are now, stream by stream; in pieces, so that Redis serves others."""
     found = []
     for stream in streams:
-        found += [seen for entry in await bus.read_range(stream) if (seen := read_entry(stream, entry)) is not None]
+        first = "-"
+        while entries := await bus.read_range(stream, first=first, count=PIECE):
+            found += [seen for entry in entries if (seen := read_entry(stream, entry)) is not None]
+            at_ms, number = entry_order(entries[-1].entry_id)
+            first = f"{at_ms}-{number + 1}"
     return found

@@ -33,6 +33,9 @@ class Report:
     every_s: float
     command: str
     machine: str
+    lease_s: float = 0.0
+    commit: str = ""
+    began: str = ""
     faults: list[dict[str, Any]] = field(default_factory=list)
     asked: dict[str, int] = field(default_factory=dict)
     broker: dict[str, int] = field(default_factory=dict)

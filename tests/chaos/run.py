@@ -25,10 +25,12 @@ import uvloop
 from bench.measuring import machine
 from copilot_quant.desk import Desk, open_desk
 from copilot_quant.local.books import fetch_truth
+from shared.clock import iso_utc
 from shared.errors import CqError
 from shared.messages.control import BrokerStatus, LinkState, Reconciled
 from shared.messages.orders import Decision, OrderEvent
 from shared.settings import BrokerSettings, load_settings
+from tests.chaos import totals
 from tests.chaos.checker import Findings, judge, lost_by_broker
 from tests.chaos.faults import Done, Trouble
 from tests.chaos.orders import OrderSource
@@ -38,9 +40,11 @@ from tests.chaos.schedule import LEASE_S, Fault, draw
 from tests.chaos.system import ACCOUNT, ChaosSystem
 from tests.chaos.timeline import Bar
 from tests.chaos.timeline import draw as draw_picture
+from tests.chaos.waiting import until
 
 START_LIMIT_S = 90.0
 SETTLE_LIMIT_S = 180.0
+JUDGE_EVERY_S, CANCEL_EVERY_S = 20.0, 10.0
 CALM_S = 6.0
 """Orders flow for so long before the first fault."""
 FOLDER = Path(".cache/chaos")
@@ -110,33 +114,48 @@ class Drill:
         await ordering
         findings, now = await self._settle()
         recording.cancel()
-        truth = await fetch_truth(self._system.simulator_http)
+        report.judge(findings)  # whatever else fails, what was found is kept
+        truth = await until("the broker's books", SETTLE_LIMIT_S, lambda: fetch_truth(self._system.simulator_http))
         self._fill(report, truth, now)
         report.judge(findings)
         return self._picture(truth)
 
     async def _settle(self) -> tuple[Findings, list[Seen]]:
-        """Stop the strategies, cancel what works, and judge until nothing is wrong or the limit passes."""
-        began = time.monotonic()
+        """Stop the strategies, cancel what works, and judge until nothing is wrong or the limit passes.
+
+        To judge is to read everything, which Redis, the broker and a machine under load feel: only when nothing works
+        any more, or once in a while, for what the broker lost works for ever.
+        """
+        began = judged = time.monotonic()
         await asyncio.to_thread(self._system.supervisor.stop_process, "strategy-1")
+        asked: dict[str, float] = {}
         while True:
+            await asyncio.sleep(3.0)
+            self.settled_s = time.monotonic() - began
+            is_over = self.settled_s > SETTLE_LIMIT_S
             try:
                 await self._source.repeat()
-                for order in await self._desk.open_orders():
-                    if order.intent_id:
-                        await self._desk.cancel(order.intent_id, reason="end of the drill")
-                await asyncio.sleep(3.0)
+                is_quiet = not await self._cancel_all(asked) and not self._source.waiting
+                if not (is_quiet or is_over or time.monotonic() - judged > JUDGE_EVERY_S):
+                    continue
                 findings, now = await self._judge()
+                judged = time.monotonic()
+                working = [order for order in await self._desk.open_orders() if order.order_ref not in self._lost]
             except CqError:
-                await asyncio.sleep(0.5)
-                if time.monotonic() - began > SETTLE_LIMIT_S:
+                if is_over:
                     raise
                 continue
-            self.settled_s = time.monotonic() - began
-            working = [order for order in await self._desk.open_orders() if order.order_ref not in self._lost]
-            is_settled = findings.is_clean and not self._source.waiting and not working
-            if is_settled or self.settled_s > SETTLE_LIMIT_S:
+            if is_over or (findings.is_clean and not self._source.waiting and not working):
                 return findings, now
+
+    async def _cancel_all(self, asked: dict[str, float]) -> int:
+        """Cancel what works, each again after a while, and return how many orders that are."""
+        working = await self._desk.open_orders()
+        for order in working:
+            if order.intent_id and time.monotonic() - asked.get(order.intent_id, -CANCEL_EVERY_S) > CANCEL_EVERY_S:
+                asked[order.intent_id] = time.monotonic()
+                await self._desk.cancel(order.intent_id, reason="end of the drill")
+        return len(working)
 
     async def _judge(self) -> tuple[Findings, list[Seen]]:
         desk = self._desk
@@ -217,7 +236,10 @@ def _row(done: Done, started: float) -> dict[str, Any]:
 
 async def run(options: argparse.Namespace, command: str) -> Report:
     """Run one drill and write its report."""
-    report = Report(options.seed, options.seconds, options.every, command, machine())
+    report = Report(
+        options.seed, options.seconds, options.every, command, machine(), lease_s=options.lease,
+        commit=totals.commit(), began=iso_utc(time.time_ns()),
+    )  # fmt: skip
     faults = draw(options.seed, options.seconds, every_s=options.every, lease_s=options.lease)
     for fault in faults if options.show else ():
         print(fault.text(), flush=True)
@@ -233,6 +255,7 @@ async def run(options: argparse.Namespace, command: str) -> Report:
     finally:
         await system.stop()
         page = report.write(folder, picture)
+        totals.add(report, options.totals)
         print(f"report: {page}", flush=True)
         if report.is_clean and not options.keep:
             system.remove()
@@ -251,15 +274,21 @@ def main() -> int:
     parser.add_argument("--lease", type=float, default=LEASE_S, help="lease in seconds; pauses are in proportion")
     parser.add_argument("--min-replicas", type=int, default=0, help="Redis' min-replicas-to-write")
     parser.add_argument("--folder", type=Path, help=f"where the report goes (default {FOLDER}/seed-…)")
+    parser.add_argument("--totals", type=Path, default=totals.TOTALS, help="where every run adds what it showed")
     parser.add_argument("--show", action="store_true", help="print the schedule first")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--keep", action="store_true", help="keep logs and data also of a clean run")
     options = parser.parse_args()
-    command = f"make chaos FOR={options.seconds:g} SEED={options.seed} EVERY={options.every:g} LEASE={options.lease:g}"
+    command = (
+        f"make chaos FOR={options.seconds:g} SEED={options.seed} EVERY={options.every:g} LEASE={options.lease:g} "
+        f"RATE={options.rate:g}"
+    )
     print(f"seed {options.seed}: again with {command}", flush=True)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         report = runner.run(run(options, command))
     print(json.dumps(asdict(report), indent=1) if options.json else "\n".join(report.lines()), flush=True)
+    if not options.json:
+        print("\n".join(totals.lines(totals.read(options.totals))), flush=True)
     return 0 if report.is_clean else 1
 
 

@@ -46,7 +46,8 @@ def reconcile(
     shown: dict[str, bool] = {}
     for order in (*evidence.completed_orders, *evidence.open_orders):
         if not _was_told(book, order, session):
-            findings.change.add(book.shown(replace(order, is_listed=False), now_ns, session=session))
+            plain = replace(order, is_listed=False) if order.is_listed else order
+            findings.change.add(book.shown(plain, now_ns, session=session))
         findings.orders_shown += 1
         if book.is_ours(order.order_ref):
             shown[order.order_ref[:32]] = True

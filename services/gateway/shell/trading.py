@@ -28,7 +28,7 @@ from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
 from shared.bus.ports import Bus, LeaseToken
 from shared.clock import NS_PER_MS, NS_PER_S, SYSTEM_CLOCK, Clock, random_fraction
-from shared.errors import BrokerUnavailable, TransientError
+from shared.errors import BrokerUnavailable, Fenced, TransientError
 from shared.logs import get_logger
 from shared.messages.control import BrokerStatus, LinkState, Reconciled
 from shared.messages.orders import Command, OrderState
@@ -223,6 +223,8 @@ class Trading:
         settings = self._settings
         host, port = settings.endpoint
         while True:
+            if not self._has_lease():
+                raise Fenced("the lease is over: no trading session is opened any more")
             self._show()
             session = IbSession(self.client_id, self.desk, options=self.claim(), time_zone=settings.tws_time_zone)
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.shell.trading import ODD_EVERY_S, Trading
 from shared.bus.ports import LeaseToken
 from shared.clock import NS_PER_S
+from shared.errors import Fenced, TimedOut
 from shared.ids import IntentId, order_ref
 from shared.messages.orders import OrderEvent, OrderState, Side
 
@@ -106,3 +108,70 @@ def test_only_what_this_session_shows_is_cancelled(trading: Trading) -> None:
     show(trading, 100)
     trading._cancel_odd(cast(Any, session))
     assert session.cancelled == [7]
+
+
+class Silent(Session):
+    """A session whose broker answers nothing but an error, when a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = [asyncio.get_running_loop().create_future() for _ in range(3)]
+        self.ended = 0
+
+    async def _answer(self, number: int) -> list[Any]:
+        try:
+            return cast(list[Any], await self.failures[number])
+        finally:
+            self.ended += 1
+
+    async def open_orders(self, *, limit_s: float) -> list[Any]:
+        return await self._answer(0)
+
+    async def completed_orders(self, *, limit_s: float) -> list[Any]:
+        return await self._answer(1)
+
+    async def executions(self, *, limit_s: float) -> list[Any]:
+        return await self._answer(2)
+
+
+LATE = TimedOut("the broker did not answer the list of open orders within 5 s")
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 4, 5])
+async def test_a_cancel_while_an_answer_fails_is_not_forgotten(trading: Trading, turns: int) -> None:
+    # Chaos, seed 109: three gateways, each stopped for longer than the lease while it asked, never stood by again.
+    session = Silent()
+    is_over = False
+
+    async def lead() -> None:
+        nonlocal is_over
+        try:
+            await trading._ask_all(cast(Any, session))
+        except TimedOut:
+            await asyncio.sleep(0.01)  # as the loop goes on to the next session
+        is_over = True
+
+    leading = asyncio.create_task(lead())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    session.failures[0].set_exception(LATE)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    leading.cancel()
+    await asyncio.wait([leading])
+    assert leading.cancelled() and not is_over
+    assert session.ended == 3
+
+
+async def test_a_missing_answer_alone_is_told_and_no_question_stays(trading: Trading) -> None:
+    session = Silent()
+    session.failures[0].set_exception(LATE)
+    with pytest.raises(TimedOut, match="the list of open orders"):
+        await trading._ask_all(cast(Any, session))
+    assert session.ended == 3
+
+
+async def test_without_a_lease_no_session_is_opened(trading: Trading) -> None:
+    trading._has_lease = lambda: False
+    with pytest.raises(Fenced, match="the lease is over"):
+        await trading._connect()
