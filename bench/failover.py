@@ -1,8 +1,9 @@
 """From a fault of the leader to its successor's first tick and first order, N times each, with the phases between.
 
-`python -m bench.failover --times 200` runs the whole system (two of three gateways stand by, Redis a pair with
-Sentinels, guard and simulator over TCP, all on this machine, each gateway behind proxies of its own), lets market
-orders flow, and breaks the leader in one way after another:
+`python -m bench.failover --trials 200 --resume --minutes 5` runs the whole system (two of three gateways stand by,
+Redis a pair with Sentinels, guard and simulator over TCP, all on this machine, each gateway behind proxies of its own),
+lets market orders flow, and breaks the leader in one way after another, until there are 200 samples of each or the
+time is up:
 
 - **SIGKILL** of its process; **SIGSTOP** of it for longer than the lease; its **network cut** (to Redis and to the
   guard; bytes are lost); the broker **kicks** its trading session (the lease is kept, nobody takes over); and a
@@ -10,7 +11,8 @@ orders flow, and breaks the leader in one way after another:
 
 The first tick is the first entry of the successor's epoch on a tick stream, by the server's clock; the first order is
 the first that the simulator received on a later trading session, by the simulator's clock. All clocks are this
-machine's. Phases come from the successor's own log: *detect* until the lease is won, *fence*, *read* (streams to their
+machine's. Phases come from the successor's own log: *detect* until a lease is won, *again* until the one of the
+leader that finished (0 unless a take-over failed on its way), *fence*, *read* (streams to their
 end), *guard* (the trading session through it), *ask* (open orders, completed orders, executions), *publish*, and
 *order*: until risk has read the announcement and an approved order has reached the simulator.
 """
@@ -34,7 +36,7 @@ from typing import Any
 import aiohttp
 import uvloop
 
-from bench.failover_report import KINDS, Sample, phases, picture, report, table
+from bench.failover_report import KINDS, Sample, by_load, phases, picture, report, table
 from bench.measuring import machine
 from copilot_quant.desk import Desk, open_desk
 from shared.clock import NS_PER_S
@@ -143,7 +145,7 @@ class Bench:
         ending = asyncio.create_task(_acting(self._acts(kind, owner)))
         first_ns = await self._first_order(t0_ns)
         order_ms = (first_ns - t0_ns) / 1e6
-        sample = Sample(kind, None, order_ms)
+        sample = Sample(kind, None, order_ms, load=round(os.getloadavg()[0], 1))
         if kind != "broker kick":
             sample.phases_ms, successor = await self._phases(t0_ns)
             sample.tick_ms = await self._first_tick(max(epoch + 1, successor)) - t0_ns / 1e6
@@ -212,16 +214,23 @@ class Bench:
         """Return the phases of the first take-over after the fault, and its epoch, from the successors' logs."""
         deadline = time.monotonic() + 5.0
         while time.monotonic() < deadline:
-            for path in (self._system.run_dir / "logs").glob("gateway-*.log"):
-                lines = path.read_text(errors="replace").splitlines()[-400:]
-                events = [json.loads(line) for line in lines if '"lease.acquired"' in line or '"takeover.fin' in line]
-                events = [event for event in events if _wall_ms(event) >= t0_ns / 1e6]
-                won = [event for event in events if event["event"] == "lease.acquired"]
-                finished = [event for event in events if event["event"] == "takeover.finished"]
-                if won and finished:
-                    return {"detect": _wall_ms(won[0]) - t0_ns / 1e6, **finished[0]["phases_ms"]}, won[0]["epoch"]
+            logs = [_take_over_events(path, t0_ns) for path in (self._system.run_dir / "logs").glob("gateway-*.log")]
+            first_ms = min((_wall_ms(log[0]) for log in logs if log), default=0.0)
+            for log in logs:
+                at = next((at for at, event in enumerate(log) if event["event"] == "takeover.finished"), 0)
+                if at:
+                    won = log[at - 1]
+                    before = {"detect": first_ms - t0_ns / 1e6, "again": _wall_ms(won) - first_ms}
+                    return {**before, **log[at]["phases_ms"]}, won["epoch"]
             await asyncio.sleep(0.05)
         raise TimeoutError("no log of a take-over")
+
+
+def _take_over_events(path: Path, t0_ns: int) -> list[dict[str, Any]]:
+    """Return what a gateway's log says of leases won and take-overs finished since a moment, in order."""
+    lines = path.read_text(errors="replace").splitlines()[-400:]
+    events = [json.loads(line) for line in lines if '"lease.acquired"' in line or '"takeover.fin' in line]
+    return [event for event in events if _wall_ms(event) >= t0_ns / 1e6]
 
 
 async def _acting(act: Awaitable[object]) -> None:
@@ -232,8 +241,11 @@ def _wall_ms(event: dict[str, Any]) -> float:
     return datetime.fromisoformat(event["ts"]).timestamp() * 1000
 
 
-async def measure(kinds: list[str], times: int, told: Callable[[Sample], None]) -> None:
-    """Measure each kind so many times, kinds in turn, and tell of each sample."""
+Told = Callable[[Sample | str], None]
+
+
+async def measure(missing: dict[str, int], minutes: float, told: Told) -> None:
+    """Measure each kind as often as is missing, kinds in turn, and tell of each sample, or why there is none."""
     system = ChaosSystem(seed=7, tick_rate=20.0)
     try:
         await system.start()
@@ -246,14 +258,15 @@ async def measure(kinds: list[str], times: int, told: Callable[[Sample], None]) 
             flow = Flow(desk, contract, (await desk.identity())["id"])
             beside = [asyncio.create_task(flow.run()), asyncio.create_task(bench.run_ticks())]
             try:
-                for number in range(times):
-                    for kind in kinds:
+                ends = time.monotonic() + minutes * 60
+                for number in range(max(missing.values(), default=0)):
+                    for kind in [kind for kind, count in missing.items() if number < count]:
+                        if time.monotonic() > ends:
+                            return
                         try:
-                            sample = await bench.measure(kind)
+                            told(await bench.measure(kind))
                         except (TimeoutError, CqError) as e:
-                            print(f"{kind} {number + 1}: {type(e).__name__}: {e}", file=sys.stderr, flush=True)
-                            continue
-                        told(sample)
+                            told(f"{kind}: {type(e).__name__}: {e}")
             finally:
                 for task in beside:
                     task.cancel()
@@ -274,33 +287,46 @@ async def _resolved(desk: Desk) -> ContractInfo:
 def main() -> int:
     """Measure, add to what was measured before, and write the report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--times", type=int, default=20, help="of each kind")
+    parser.add_argument("--trials", type=int, default=20, help="of each kind, those of earlier runs counted")
+    parser.add_argument("--resume", action="store_true", help="go on with the samples of earlier runs")
+    parser.add_argument("--minutes", type=float, default=600.0, help="end this run after so long")
     parser.add_argument("--only", choices=KINDS, action="append", help="this kind; may be given several times")
     parser.add_argument("--note", default="", help="a sentence for the report, such as what else ran")
-    parser.add_argument("--add", action="store_true", help="add to the samples of earlier pieces")
     options = parser.parse_args()
-    samples = [Sample(**row) for row in json.loads(DATA.read_text())["samples"]] if options.add else []
+    kept: dict[str, Any] = json.loads(DATA.read_text()) if options.resume and DATA.exists() else {}
+    samples = [Sample(**row) for row in kept.get("samples", ())]
+    failures: list[str] = kept.get("failures", [])
+    runs: list[str] = kept.get("runs", [])
+    about = f"{machine()}; lease 1.0 s; {ORDERS_PER_S:g} orders a second asked for, 20 ticks a second and contract."
+    loads = [os.getloadavg()[0]]
+    before = len(samples)
 
-    def told(sample: Sample) -> None:
-        samples.append(sample)
-        tick = "" if sample.tick_ms is None else f"tick {sample.tick_ms:.0f} ms, "
-        inside = " ".join(f"{name} {value:.0f}" for name, value in sample.phases_ms.items())
-        print(f"{sample.kind}: {tick}order {sample.order_ms:.0f} ms  ({inside})", flush=True)
+    def told(found: Sample | str) -> None:
+        if isinstance(found, str):
+            failures.append(found)
+            print(found, file=sys.stderr, flush=True)
+        else:
+            samples.append(found)
+            tick = "" if found.tick_ms is None else f"tick {found.tick_ms:.0f} ms, "
+            inside = " ".join(f"{name} {value:.0f}" for name, value in found.phases_ms.items())
+            print(f"{found.kind}: {tick}order {found.order_ms:.0f} ms  ({inside})", flush=True)
+        loads.append(os.getloadavg()[0])
         save()
 
-    about = (
-        f"{machine()}; lease 1.0 s; {ORDERS_PER_S:g} orders a second asked for, 20 ticks a second and contract. "
-        f"{options.note}"
-    )
-
     def save() -> None:
-        DATA.write_text(json.dumps({"about": about, "samples": [asdict(one) for one in samples]}, indent=0) + "\n")
+        load = f"load {min(loads):.1f} to {max(loads):.1f}"
+        told_runs = [*runs, f"{len(samples) - before} samples: {about} {load}. {options.note}".strip()]
+        content = {"runs": told_runs, "failures": failures, "samples": [asdict(one) for one in samples]}
+        DATA.write_text(json.dumps(content, indent=0) + "\n")
         PICTURE.write_text(picture(samples))
-        REPORT.write_text(report(samples, about, (__doc__ or "").split("\n\n", 1)[1].strip()))
+        REPORT.write_text(report(samples, told_runs, failures, (__doc__ or "").split("\n\n", 1)[1].strip()))
 
+    kinds = options.only or list(KINDS)
+    missing = {kind: options.trials - sum(one.kind == kind for one in samples) for kind in kinds}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(measure(options.only or list(KINDS), options.times, told))
-    print("\n".join([*table(samples), "", *phases(samples)]))
+        runner.run(measure(missing, options.minutes, told))
+    for title, chosen in by_load(samples):
+        print("\n".join([title, *table(chosen), "", *phases(chosen), ""]))
     return 0
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from bench.measuring import percentile
 
 KINDS = ("SIGKILL", "SIGSTOP", "network cut", "broker kick", "planned hand-over")
-PHASES = ("detect", "fence", "read_streams", "connect", "ask", "publish", "order")
+PHASES = ("detect", "again", "fence", "read_streams", "connect", "ask", "publish", "order")
+QUIET_LOAD = 4.0
+"""Twice the cores of the machine that this is measured on."""
 NAMES = {"read_streams": "read", "connect": "guard"}
 
 
@@ -19,6 +21,8 @@ class Sample:
     tick_ms: float | None
     order_ms: float
     phases_ms: dict[str, float] = field(default_factory=dict)
+    load: float = 0.0
+    """The machine's load average over a minute when it was taken."""
 
 
 def table(samples: list[Sample]) -> list[str]:
@@ -50,6 +54,14 @@ def phases(samples: list[Sample]) -> list[str]:
                 cells.append(f"{percentile(values, 0.5):.0f} / {percentile(values, 0.99):.0f}")
             lines.append(f"| {kind} | {' | '.join(cells)} |")
     return lines
+
+
+def by_load(samples: list[Sample]) -> list[tuple[str, list[Sample]]]:
+    """Return the samples of a machine that had room, and of one that had far more to do than it can."""
+    quiet = [one for one in samples if one.load < QUIET_LOAD]
+    busy = [one for one in samples if one.load >= QUIET_LOAD]
+    parts = [(f"Load below {QUIET_LOAD:g}", quiet), (f"Load of {QUIET_LOAD:g} and more", busy)]
+    return [(title, chosen) for title, chosen in parts if chosen]
 
 
 def picture(samples: list[Sample]) -> str:
@@ -85,11 +97,14 @@ def picture(samples: list[Sample]) -> str:
     return "\n".join(parts)
 
 
-def report(samples: list[Sample], about: str, method: str) -> str:
-    """Return the report as Markdown; `method` says what was measured."""
-    lines = ["# Failover time", "", about, "", method, ""]
-    lines += ["## Times", "", *table(samples), "", "![distribution](failover.svg)", ""]
-    lines += ["## Phases, p50 / p99 in ms", "", *phases(samples), ""]
+def report(samples: list[Sample], runs: list[str], failures: list[str], method: str) -> str:
+    """Return the report as Markdown; `method` says what was measured, `runs` where and beside what."""
+    lines = ["# Failover time", "", method, "", "## Runs", "", *[f"- {run}" for run in runs], ""]
+    for title, chosen in by_load(samples):
+        lines += [f"## {title}", "", *table(chosen), "", "Phases, p50 / p99 in ms:", "", *phases(chosen), ""]
+    lines += ["![distribution](failover.svg)", ""]
+    told = [f"- {failure}" for failure in failures] or ["None."]
+    lines += ["## Trials without a result", "", *told, ""]
     lines += [
         "Targets at a lease of 1.0 s: ticks p99 below 2000 ms, orders p99 below 2500 ms, hand-over below 300 ms.", "",
         "The floor: a standby may not take the lease before it has seen it unchanged for a whole lease time, so "

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from copilot_quant.cli.journal import COLUMNS as JOURNAL_COLUMNS
+from copilot_quant.cli.journal import journal_rows
 from copilot_quant.cli.output import JsonOption, console, print_json, print_rows, print_table
 from copilot_quant.cli.session import running_system, with_desk
 from copilot_quant.cli.trading import order_row
@@ -200,8 +202,17 @@ def _time(text: str, name: str, default: int) -> int:
         raise BadInput(f"{name}: {text!r} is not an ISO 8601 time such as 2026-11-23 or 2026-11-23T14:30") from e
 
 
-def account(as_json: JsonOption = False) -> None:
-    """Show the account's values as the broker reports them."""
+def account(
+    journal: Annotated[
+        bool, typer.Option("--journal", help="What happened without an order: dividends, fees, splits, expiries …")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the account's values as the broker reports them, or its journal."""
+    if journal:
+        rows = with_desk(lambda desk, _: journal_rows(desk))
+        print_rows(rows, as_json=as_json, title="journal", columns=JOURNAL_COLUMNS, empty="the journal is empty")
+        return
     values = with_desk(lambda desk, _: desk.account_values())
     if as_json:
         print_json(values)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from copilot_quant.cli.journal import COLUMNS, journal_rows
 from copilot_quant.cli.output import JsonOption, console, print_json, print_rows
 from copilot_quant.cli.session import until, with_desk
 from copilot_quant.desk import Desk
@@ -31,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
 @reconcile_app.command("show")
 def show(as_json: JsonOption = False) -> None:
-    """List differences that stand, and those that ended lately with how they did."""
+    """List differences that stand, those that ended lately with how they did, and the account's journal."""
 
     async def act(desk: Desk, _: BrokerSettings) -> list[dict[str, object]]:
         return await differences(desk)
@@ -39,6 +40,9 @@ def show(as_json: JsonOption = False) -> None:
     columns = ["contract", "state", "expected", "reported", "difference", "since", "text"]
     empty = "the books add up: every position is explained"
     print_rows(with_desk(act), as_json=as_json, title="differences", columns=columns, empty=empty)
+    if not as_json:
+        entries = with_desk(lambda desk, _: journal_rows(desk))
+        print_rows(entries, as_json=False, title="journal", columns=COLUMNS, empty="the journal is empty")
 
 
 async def differences(desk: Desk) -> list[dict[str, object]]:

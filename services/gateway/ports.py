@@ -148,8 +148,8 @@ class BrokerSession(Protocol):
         """Return today's completed orders."""
         ...
 
-    async def executions(self, *, limit_s: float) -> list[BrokerExecution]:
-        """Return the executions since midnight of the broker's zone."""
+    async def executions(self, *, limit_s: float, since_ns: int = 0) -> list[BrokerExecution]:
+        """Return the executions since midnight of the broker's zone, or since a later moment (whole seconds)."""
         ...
 
     async def positions(self, *, limit_s: float) -> list[BrokerPosition]:

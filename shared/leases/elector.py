@@ -24,7 +24,7 @@ from shared.leases.core import Candidate, Holder, LeaseTiming
 from shared.logs import get_logger
 from shared.metrics import LEASE_CHANGES, LEASE_EPOCH
 
-QUESTION_S = 0.1
+QUESTION_S = 0.05
 """How often a candidate looks at the lease, at least: what a planned hand-over waits for on average is half of it."""
 
 
@@ -67,6 +67,8 @@ class Elector:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turner: asyncio.TimerHandle | None = None
         self._loss_reason = ""
+        self._asked_above: int | None = None
+        """Every epoch above this one under our name is an acquisition whose reply was lost or came too late."""
 
     @property
     def token(self) -> LeaseToken | None:
@@ -112,18 +114,24 @@ class Elector:
             asked_ns = self._clock.monotonic_ns()
             view = await self._bus.lease_view(self.role)
             target = candidate.observed(view, asked_ns, self._clock.monotonic_ns())
-            if target is None:
+            if target is None and not self._is_unused(view):
                 return None
-            return await self._acquire(target, candidate)
+            return await self._acquire(view, candidate)
         except (TransientError, OutcomeUnknown):
-            return None  # away, or unknown: an acquisition whose reply was lost is seen, and waited out, like another's
+            return None  # away, or unknown: an acquisition whose reply was lost is seen with the next question
+
+    def _is_unused(self, view: LeaseView) -> bool:
+        """Return whether a lease is our own and was never begun: nobody acts on it, so that nobody is waited for."""
+        return self._asked_above is not None and view.owner == self.owner and view.epoch > self._asked_above
 
     async def _acquire(self, target: LeaseView, candidate: Candidate) -> LeaseToken | None:
         sent_ns = self._clock.monotonic_ns()
         floor = max(self._at_least_epoch(), self._clock.wall_ns() // NS_PER_US)
+        self._asked_above = floor
         token = await self._bus.lease_acquire(self.role, self.owner, target, at_least_epoch=floor)
         candidate.forget()
         if token is None:
+            self._asked_above = None
             return None
         holder = Holder(token, sent_ns, self._timing)
         if not holder.has_lease(self._clock.monotonic_ns()):
@@ -133,6 +141,7 @@ class Elector:
 
     def _begin(self, holder: Holder) -> None:
         self._holder = holder
+        self._asked_above = None
         self._lost.clear()
         self._loop = asyncio.get_running_loop()
         self._stop_renewing = threading.Event()

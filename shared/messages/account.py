@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import StrEnum
 from typing import ClassVar
 
 from pydantic import Field
@@ -140,6 +141,49 @@ class BookMove(Message):
     def envelope_id(self) -> str:
         """Return the move's id."""
         return self.move_id
+
+
+class JournalKind(StrEnum):
+    """What happened to an account without an order."""
+
+    SPLIT = "split"
+    SYMBOL_CHANGE = "symbol_change"
+    EXERCISE = "exercise"
+    ASSIGNMENT = "assignment"
+    EXPIRY = "expiry"
+    DIVIDEND = "dividend"
+    INTEREST = "interest"
+    FX = "fx"
+    CREDIT = "credit"
+    """Cash came, and the broker does not say why: a deposit, a dividend, a transfer."""
+    DEBIT = "debit"
+    """Cash went, and the broker does not say why: a fee, a withdrawal, a transfer."""
+
+
+@register
+class JournalEntry(Message):
+    """What happened to positions or cash without an order, as far as the broker lets it be recognised.
+
+    `quantity` is the signed change of the position in `con_id` (0: a matter of cash or of a name only), `amount` the
+    signed cash in `currency`. `orders` names what still worked at prices of before a split: orders of ours are being
+    cancelled, those of others are for a person.
+    """
+
+    TYPE: ClassVar[str] = "journal"
+
+    account: str
+    kind: JournalKind
+    con_id: int = 0
+    contract: str = ""
+    quantity: Decimal = Decimal(0)
+    amount: Decimal = Decimal(0)
+    currency: str = ""
+    text: str = ""
+    orders: tuple[str, ...] = ()
+
+    def envelope_key(self) -> str:
+        """Return the conId, or the currency."""
+        return str(self.con_id) if self.con_id else self.currency
 
 
 @register

@@ -12,6 +12,7 @@ from services.gateway.core.evidence import (
     BrokerOrderStatus,
     BrokerPosition,
 )
+from services.gateway.shell.ib_sent import utc_text
 from shared.errors import DecodeError
 from shared.tws import requests as q
 from tests.simulation.broker_records import VERSION, SimExecution, SimOrder, seen_request
@@ -105,7 +106,8 @@ class Answers:
 
     def _list_executions(self, side: BrokerSide, client_id: int, request: q.ReqExecutions) -> None:
         for execution in (*self.executions, *self.foreign_executions):
-            if execution.day == self.day and execution.row.client_id == client_id:
+            is_wanted = utc_text(execution.row.ts_ns) >= request.time  # both in one form, which sorts as time does
+            if execution.day == self.day and execution.row.client_id == client_id and is_wanted:
                 side.tell("execution", request.req_id, execution.row)
         side.tell("executions_end", request.req_id)
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerPosition
 from services.gateway.core.ledger import ClaimedOrder
 from services.gateway.ports import ClientIdInUse, SessionListener
+from services.gateway.shell.ib_sent import utc_text
 from shared.contracts import ContractName
 from shared.errors import BrokerUnavailable, TimedOut
 from shared.messages.market import ContractInfo
@@ -267,11 +268,13 @@ class SimSession:
         """Return today's completed orders."""
         return await self._ask("completed_orders", q.ReqCompletedOrders(False), limit_s=limit_s, what="completed")
 
-    async def executions(self, *, limit_s: float) -> list[BrokerExecution]:
-        """Return the executions since midnight."""
+    async def executions(self, *, limit_s: float, since_ns: int = 0) -> list[BrokerExecution]:
+        """Return the executions since midnight, or since a later moment."""
         self._next_request += 1
         req_id = self._next_request
-        return await self._ask(req_id, q.ReqExecutions(req_id), limit_s=limit_s, what="the executions")
+        return await self._ask(
+            req_id, q.ReqExecutions(req_id, time=utc_text(since_ns)), limit_s=limit_s, what="the executions"
+        )
 
     async def positions(self, *, limit_s: float) -> list[BrokerPosition]:
         """Return all positions."""

@@ -54,6 +54,10 @@ class OrderBook:
         self._open: dict[str, OrderTrack] = {}
         self._by_intent: dict[str, list[str]] = {}
         self._highest_order_id = 0
+        self.last_fill_ns = 0
+        """The broker's time of its latest execution that is known."""
+        self.fills_taken = 0
+        """How many fills were returned for publishing."""
         self._by_perm: dict[int, OrderTrack] = {}
         self._by_id: dict[tuple[int, int], OrderTrack] = {}
         self.modifies: dict[str, OrderEvent] = {}
@@ -137,6 +141,7 @@ class OrderBook:
             self._commissions[message.exec_id] = True
             _shorten(self._commissions, self._keep_final * 4)
             return
+        self.last_fill_ns = max(self.last_fill_ns, message.ts_event_ns)
         self._published[message.exec_stem] = max(message.revision, self._published.get(message.exec_stem, 0))
         _shorten(self._published, self._keep_final * 4)
         self._remember_exec(message.exec_id, message.strategy, message.con_id)
@@ -317,11 +322,13 @@ class OrderBook:
         track = self._track_of_execution(execution)
         strategy = track.strategy if track is not None else UNASSIGNED
         self._remember_exec(execution.exec_id, strategy, execution.con_id)
+        self.last_fill_ns = max(self.last_fill_ns, execution.ts_ns)
         stem, revision = exec_stem(execution.exec_id)
         if self._published.get(stem, 0) < revision:
             self._published[stem] = revision
             _shorten(self._published, self._keep_final * 4)
             fill = self._fill(execution, track, now_ns, is_late=is_late)
+            self.fills_taken += 1
             change.fills.append(fill.model_copy(update={"origin": origin}) if origin else fill)
         if track is None:
             return change

@@ -6,7 +6,8 @@ Invariants:
    holdings at the first start, and what a person accepts; nothing else is ever guessed into it.
 2. A difference is judged only once it has stood still for `SETTLE_NS`: fills and positions come on two sessions, either
    first. Before it is called unexplained the broker is asked for its executions once more.
-3. One that stands after that is `unexplained` until the books agree again or a person accepts it.
+3. One that stands after that is `unexplained` until the books agree again or a person accepts it, unless it can be told
+   what happened (`core.recognition`): then every owner's share moves with it.
 4. The same executions and answers give the same books; what is kept over a restart (`to_json`) names the entries up to
    which it counts, so that no fill counts twice.
 
@@ -19,7 +20,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
+from services.gateway.core.book_effects import Adopted, AskBroker, BooksEffect, Reassigned, Renamed, Told
+from services.gateway.core.recognition import ContractFacts, Line, Recognised, recognise
 from shared.errors import DecodeError
 from shared.ids import UNASSIGNED
 from shared.messages.account import BookMove
@@ -32,36 +36,6 @@ REMIND_NS = 60_000_000_000
 """A standing difference is told again this often: a reader that has just begun must learn of it too."""
 _KEEP_BY_HAND = 5000
 _KEEP_MOVES = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class AskBroker:
-    """Ask for executions and completed orders: one of them may explain a difference."""
-
-    con_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class Adopted:
-    """A difference became `unassigned`: a holding of the first start, or one that a person accepted."""
-
-    con_id: int
-    quantity: Decimal
-    who: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """The word on a contract: unexplained while `expected` and `reported` differ, over once they are equal."""
-
-    con_id: int
-    expected: Decimal
-    reported: Decimal
-    text: str
-
-
-BooksEffect = AskBroker | Adopted | Told
 
 
 @dataclass(slots=True)
@@ -109,6 +83,8 @@ class Books:
     orders_at: str = "0-0"
     is_begun: bool = False
     unexplained: dict[int, Standing] = field(default_factory=dict)
+    beside: dict[str, Any] = field(default_factory=dict)
+    """What is kept together with the books, since it counts up to the same entries."""
     _shares: dict[int, dict[str, Decimal]] = field(default_factory=dict)
     _by_hand: dict[int, _ByHand] = field(default_factory=dict)
     _first: dict[int, bool] = field(default_factory=dict)
@@ -116,6 +92,9 @@ class Books:
     _moves: dict[str, bool] = field(default_factory=dict)
     """Moves between owners that count already."""
     _differences: dict[int, _Difference] = field(default_factory=dict)
+    _costs: dict[int, Decimal] = field(default_factory=dict)
+    """Cost per share as it was when the books agreed last."""
+    _symbols: dict[int, str] = field(default_factory=dict)
 
     # -- looking
 
@@ -198,7 +177,10 @@ class Books:
 
     # -- judging
 
-    def judge(self, reported: Mapping[int, Decimal], *, rounds: int, now_ns: int, wall_ns: int) -> list[BooksEffect]:
+    def judge(
+        self, reported: Mapping[int, Decimal], *, rounds: int, now_ns: int, wall_ns: int,
+        facts: Mapping[int, ContractFacts] | None = None, today: str = "",
+    ) -> list[BooksEffect]:  # fmt: skip
         """Compare everything with the broker's positions and return what follows.
 
         Args:
@@ -206,7 +188,10 @@ class Books:
             rounds: how many times the broker has answered for its orders and executions.
             now_ns: monotonic time.
             wall_ns: wall time, kept with what is raised.
+            facts: what is known of the contracts; nothing is recognised without.
+            today: the day at the broker, `yyyymmdd`.
         """
+        facts = facts or {}
         contracts = list(dict.fromkeys([*self._shares, *reported, *self.unexplained]))
         if not self.is_begun:
             self.is_begun = True
@@ -214,10 +199,22 @@ class Books:
             self._first = dict.fromkeys(differing, True)
         effects: list[BooksEffect] = []
         for con_id in contracts:
-            effects += self._judge(con_id, reported.get(con_id, ZERO), rounds, now_ns, wall_ns)
+            effects += self._judge(con_id, reported.get(con_id, ZERO), rounds, now_ns)
+        effects += self._renamed(facts)
+        ripe = self._ripe(rounds, now_ns, facts)
+        events = recognise([self._line(con_id, reported, facts) for con_id in ripe], today)
+        for event in events:
+            effects += self._happened(event, reported, today)
+        known = [event.con_id for event in events]
+        for con_id in ripe:
+            if con_id not in known:
+                effects += self._tell(con_id, self.expected(con_id), reported.get(con_id, ZERO), now_ns, wall_ns)
+        self._costs.update(
+            {each: facts[each].average_cost for each in contracts if each in facts and each not in self._differences}
+        )
         return effects
 
-    def _judge(self, con_id: int, reported: Decimal, rounds: int, now_ns: int, wall_ns: int) -> list[BooksEffect]:
+    def _judge(self, con_id: int, reported: Decimal, rounds: int, now_ns: int) -> list[BooksEffect]:
         expected = self.expected(con_id)
         quantity = reported - expected
         if not quantity:
@@ -232,9 +229,51 @@ class Books:
         if seen.asked_round < 0:
             seen.asked_round, seen.asked_ns = rounds, now_ns
             return [AskBroker(con_id)]
-        if rounds <= seen.asked_round or now_ns - seen.asked_ns < SETTLE_NS:
-            return []
-        return self._tell(con_id, expected, reported, now_ns, wall_ns)
+        return []
+
+    def _ripe(self, rounds: int, now_ns: int, facts: Mapping[int, ContractFacts]) -> list[int]:
+        """Return the differences that the broker's executions do not explain.
+
+        An option and what it is on wait for one another: shares at the strike may come before the option goes.
+        """
+        ripe = {
+            con_id: None
+            for con_id, seen in self._differences.items()
+            if 0 <= seen.asked_round < rounds and now_ns - seen.asked_ns >= SETTLE_NS
+        }
+        unripe = [con_id for con_id in self._differences if con_id not in ripe]
+        unders = {con_id: facts[con_id].under_con_id for con_id in self._differences if con_id in facts}
+        waits = {unders.get(con_id, 0) for con_id in unripe}
+        return [con_id for con_id in ripe if con_id not in waits and unders.get(con_id, 0) not in unripe]
+
+    def _line(self, con_id: int, reported: Mapping[int, Decimal], facts: Mapping[int, ContractFacts]) -> Line:
+        return Line(
+            con_id, self.expected(con_id), reported.get(con_id, ZERO), self._costs.get(con_id, ZERO),
+            facts.get(con_id, ContractFacts()), self.shares(con_id),
+        )  # fmt: skip
+
+    def _happened(self, event: Recognised, reported: Mapping[int, Decimal], today: str) -> list[BooksEffect]:
+        """Let every owner's share follow; a successor that finds the moves on the bus does not make them again."""
+        con_id, before = event.con_id, self.shares(event.con_id)
+        held = reported.get(con_id, ZERO)
+        name = f"{event.kind}:{con_id}:{held - event.change:f}:{held:f}:{today}"
+        effects: list[BooksEffect] = [event, *self._adopt(con_id, event.change, "gateway", event.text)]
+        for owner in sorted({*before, *event.shares} - {UNASSIGNED}):
+            change, move_id = event.shares.get(owner, ZERO) - before.get(owner, ZERO), f"{name}:{owner}"
+            if change and not any(known.startswith(name) for known in self._moves):
+                effects.append(Reassigned(con_id, owner, change, move_id, event.text))
+        if self.unexplained.pop(con_id, None) is not None:
+            effects.append(Told(con_id, held, held, event.text))
+        return effects
+
+    def _renamed(self, facts: Mapping[int, ContractFacts]) -> list[BooksEffect]:
+        effects: list[BooksEffect] = []
+        for con_id, each in facts.items():
+            before = self._symbols.get(con_id, "")
+            if each.symbol and each.symbol != before:
+                self._symbols[con_id] = each.symbol
+                effects += [Renamed(con_id, before, each.symbol)] if before else []
+        return effects
 
     def _agreed(self, con_id: int, expected: Decimal) -> list[BooksEffect]:
         self._differences.pop(con_id, None)
@@ -283,8 +322,11 @@ class Books:
                 "fills_at": self.fills_at,
                 "orders_at": self.orders_at,
                 "is_begun": self.is_begun,
+                "beside": self.beside,
                 "first": list(self._first),
                 "moves": list(self._moves),
+                "costs": {str(con_id): str(cost) for con_id, cost in self._costs.items()},
+                "symbols": {str(con_id): symbol for con_id, symbol in self._symbols.items()},
                 "shares": {
                     str(con_id): {name: str(held) for name, held in self.shares(con_id).items()}
                     for con_id in self._shares
@@ -314,6 +356,7 @@ def books_of(text: str | bytes) -> Books:
             fills_at=str(stored["fills_at"]),
             orders_at=str(stored["orders_at"]),
             is_begun=bool(stored["is_begun"]),
+            beside=dict(stored.get("beside", {})),
             unexplained={
                 int(con_id): Standing(Decimal(expected), Decimal(reported), int(raised))
                 for con_id, (expected, reported, raised) in stored["unexplained"].items()
@@ -328,6 +371,8 @@ def books_of(text: str | bytes) -> Books:
             },
             _first={int(con_id): True for con_id in stored["first"]},
             _moves={str(move_id): True for move_id in stored.get("moves", ())},
+            _costs={int(con_id): Decimal(cost) for con_id, cost in stored.get("costs", {}).items()},
+            _symbols={int(con_id): str(symbol) for con_id, symbol in stored.get("symbols", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as e:
         raise DecodeError(f"the stored books cannot be read: {type(e).__name__}: {e}") from e

@@ -8,7 +8,9 @@ breaks sends it back to connecting, never past a step that was not taken.
 Invariants:
 1. Nothing is published before the fence is raised; the streams are read to their end after it (architecture §4), and
    before the session opens: what the broker then says, asked or not, meets a book that knows the past.
-2. CONSUME is reached only after every part of the broker's answer ended properly, in the present session.
+2. CONSUME is reached only after every part of the broker's answer ended properly, in the present session. Where all of
+   the day was asked for and published before, in this incarnation of the bus, completed orders are none of these parts:
+   an order that only they would show counts as working until the whole day was asked for again, which comes next.
 3. A lost session undoes everything that was asked of it; the fence and what was read stay.
 """
 
@@ -45,6 +47,7 @@ class Takeover:
         self._is_read = False
         self._is_connected = False
         self._parts: dict[Part, bool] = dict.fromkeys(Part, False)
+        self._is_day_known = False
         self._is_published = False
         self._is_announced = False
         self.done_ns: dict[Step, int] = {}
@@ -63,7 +66,7 @@ class Takeover:
             return Step.READ_STREAMS
         if not self._is_connected:
             return Step.CONNECT
-        if not all(self._parts.values()):
+        if self.missing_parts():
             return Step.ASK
         if not self._is_published:
             return Step.PUBLISH
@@ -71,7 +74,15 @@ class Takeover:
 
     def missing_parts(self) -> list[Part]:
         """Return the parts still to be asked for, in order."""
-        return [part for part, is_done in self._parts.items() if not is_done]
+        return [part for part, is_done in self._parts.items() if not is_done and self._is_waited_for(part)]
+
+    def _is_waited_for(self, part: Part) -> bool:
+        return not (self._is_day_known and part is Part.COMPLETED_ORDERS)
+
+    def day_known(self) -> None:
+        """Note that of the day only what came last can be missing on the bus; holds for the present session."""
+        assert self._is_connected
+        self._is_day_known = True
 
     def fenced(self) -> None:
         """Note that the fence stands."""
@@ -93,7 +104,7 @@ class Takeover:
 
     def published(self) -> None:
         """Note that everything the bus had not got is on it."""
-        assert all(self._parts.values())
+        assert not self.missing_parts()
         self._is_published = True
 
     def announced(self) -> None:
@@ -109,7 +120,7 @@ class Takeover:
 
     def disconnected(self) -> None:
         """Note that the session is gone."""
-        self._is_connected = False
+        self._is_connected = self._is_day_known = False
         self.asked_again()
 
     def times_ms(self, began_ns: int) -> dict[str, float]:

@@ -59,6 +59,8 @@ class AccountDesk:
         self._is_complete = False
         self.books: Callable[[int], tuple[tuple[PositionShare, ...], Decimal]] = lambda _con_id: ((), Decimal(0))
         """Says whose a position is, and what of it is unexplained."""
+        self.on_value: Callable[[str, str, str], None] = lambda _tag, _value, _currency: None
+        """Told of every account value: tag, value, currency."""
 
     # -- what the books ask
 
@@ -67,6 +69,15 @@ class AccountDesk:
         if not self._is_complete or self._session() is not self._is_watching:
             return None
         return {con_id: report.position for con_id, report in self._positions.items() if report.position}
+
+    def report(self, con_id: int) -> PositionReport | None:
+        """Return what was reported of a contract last."""
+        return self._positions.get(con_id)
+
+    def is_held(self, con_id: int) -> bool:
+        """Return whether the broker shows a position in a contract."""
+        known = self._positions.get(con_id)
+        return known is not None and bool(known.position)
 
     def ask_again(self) -> None:
         """Ask for all positions soon."""
@@ -92,6 +103,7 @@ class AccountDesk:
         if account and account != self._account:
             self._foreign(account)
             return
+        self.on_value(tag, value, currency)
         if self._values.get((tag, currency)) != value:
             self._values[tag, currency] = value
             self._changed[tag, currency] = value
@@ -104,7 +116,8 @@ class AccountDesk:
         if position.con_id <= 0:
             return
         known = self._positions.get(position.con_id)
-        if known is not None and known.position == position.position and known.average_cost == position.average_cost:
+        said = (position.position, position.average_cost, position.symbol)
+        if known is not None and (known.position, known.average_cost, known.symbol) == said:
             return
         self._report(
             PositionReport(
@@ -211,7 +224,7 @@ class AccountDesk:
         if self._changed or is_full:
             chosen = self._values if is_full else self._changed
             tags = tuple(AccountTag(tag=tag, value=value, currency=cur) for (tag, cur), value in chosen.items())
-            currency = self._base_currency()
+            currency = self.base_currency()
             self._outbox.put(
                 self._bus.keys.account,
                 AccountSnapshot(
@@ -238,7 +251,8 @@ class AccountDesk:
                     ExchangeRate(ts_init_ns=self._clock.wall_ns(), account=self._account, currency=currency, rate=rate),
                 )
 
-    def _base_currency(self) -> str:
+    def base_currency(self) -> str:
+        """Return the account's base currency, nothing while it is not known."""
         for (tag, currency), value in self._values.items():
             if tag == "NetLiquidation" and currency not in ("", "BASE"):
                 return currency

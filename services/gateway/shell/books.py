@@ -13,10 +13,13 @@ from typing import assert_never
 from pydantic import ValidationError
 
 from services.gateway import metrics
-from services.gateway.core.books import Adopted, AskBroker, Books, BooksEffect, Told, books_of
+from services.gateway.core.book_effects import Adopted, AskBroker, BooksEffect, Reassigned, Renamed, Told
+from services.gateway.core.books import Books, books_of
 from services.gateway.core.evidence import BrokerCommission
 from services.gateway.core.imports import execution_of, missing_of, why_not_import
+from services.gateway.core.recognition import Recognised
 from services.gateway.shell.account import AccountDesk
+from services.gateway.shell.journal import JournalDesk
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.trading import Trading
 from shared.bus.dead_letter import decode_or_keep
@@ -29,30 +32,31 @@ from shared.messages.account import BookMove, PositionShare, Unexplained
 from shared.messages.base import Message
 from shared.messages.codec import decode_fields
 from shared.messages.control import Control, FillImport, PositionMove
-from shared.messages.orders import Fill, OrderEvent
+from shared.messages.orders import Commission, Fill, OrderEvent
 from shared.money import ZERO
 
 EVERY_S = 1.0
 PAGE = 500
-_KEEP_QUANTITIES = 50_000
+_KEEP_FILLS = 50_000
 
 
 class BooksDesk:
     """The leader's books."""
 
     def __init__(
-        self, bus: Bus, outbox: Outbox, account: AccountDesk, trading: Trading, *, account_id: str,
-        source: str, clock: Clock = SYSTEM_CLOCK,
+        self, bus: Bus, outbox: Outbox, account: AccountDesk, trading: Trading, journal: JournalDesk, *,
+        account_id: str, source: str, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self.books = Books()
         self._bus = bus
         self._outbox = outbox
         self._account = account
         self._trading = trading
+        self._journal = journal
         self._account_id = account_id
         self._source = source
         self._clock = clock
-        self._quantities: dict[str, dict[int, Decimal]] = {}
+        self._fills: dict[str, dict[int, Fill]] = {}
         self._changed: dict[int, None] = {}
         self._rounds_seen = 0
         self._stored = ""
@@ -88,7 +92,9 @@ class BooksDesk:
         if stored is None:
             return Books()
         try:
-            return books_of(stored)
+            books = books_of(stored)
+            self._journal.restore(books.beside.get("cash", {}))
+            return books
         except BadInput as e:
             # Begun anew from what the bus retains; what it does not explain is raised, for `is_begun` is set.
             get_logger().error("books.unreadable", error=str(e))
@@ -102,17 +108,23 @@ class BooksDesk:
             self._account.ask_again()
         reported = self._account.reported()
         if reported is not None and self._trading.can_send:
+            facts = await self._journal.facts(dict.fromkeys([*self.books.con_ids(), *reported]))
             effects = self.books.judge(
                 reported, rounds=self._trading.rounds, now_ns=self._clock.monotonic_ns(),
-                wall_ns=self._clock.wall_ns(),
+                wall_ns=self._clock.wall_ns(), facts=facts, today=self._journal.today(),
             )  # fmt: skip
             self._carry_out(effects)
+            for effect in effects:
+                if isinstance(effect, Renamed):
+                    await self._journal.renamed(effect)
+            self._journal.turn()
         self._keep()
 
     def _keep(self) -> None:
         self._account.refresh(self._changed)
         self._changed.clear()
         metrics.BOOKS_UNEXPLAINED.set(len(self.books.unexplained))
+        self.books.beside["cash"] = self._journal.stored()
         text = self.books.to_json()
         if text != self._stored:
             self._stored = text
@@ -142,26 +154,29 @@ class BooksDesk:
         message = await self._decoded(entry)
         if isinstance(message, BookMove) and message.account == self._account_id:
             return self.books.moved(message)
+        if isinstance(message, Commission) and message.account == self._account_id:
+            self._journal.commission(message)
         if not isinstance(message, Fill) or message.account != self._account_id:
             return 0
         replaces = await self._replaced(message, entry.entry_id)
         self._note(message)
-        return self.books.fill(message, replaces)
+        await self._journal.fill(message, replaces)
+        return self.books.fill(message, replaces.quantity if replaces is not None else ZERO)
 
     def _note(self, fill: Fill) -> None:
-        self._quantities.setdefault(fill.exec_stem, {})[fill.revision] = fill.quantity
-        while len(self._quantities) > _KEEP_QUANTITIES:
-            del self._quantities[next(iter(self._quantities))]
+        self._fills.setdefault(fill.exec_stem, {})[fill.revision] = fill
+        while len(self._fills) > _KEEP_FILLS:
+            del self._fills[next(iter(self._fills))]
 
-    async def _replaced(self, fill: Fill, entry_id: str) -> Decimal:
-        """Return the quantity that a correction replaces, read back from the stream if it was before our time."""
+    async def _replaced(self, fill: Fill, entry_id: str) -> Fill | None:
+        """Return the revision that a correction replaces, read back from the stream if it was before our time."""
         if fill.revision <= 1:
-            return ZERO
-        if fill.exec_stem not in self._quantities:
+            return None
+        if fill.exec_stem not in self._fills:
             await self._read_back(fill.exec_stem, entry_id)
-        earlier = {at: quantity for at, quantity in self._quantities.get(fill.exec_stem, {}).items()}
+        earlier = self._fills.get(fill.exec_stem, {})
         below = [at for at in earlier if at < fill.revision]
-        return earlier[max(below)] if below else ZERO
+        return earlier[max(below)] if below else None
 
     async def _read_back(self, stem: str, before: str) -> None:
         cursor, stream = FIRST, self._bus.keys.fills
@@ -267,6 +282,12 @@ class BooksDesk:
                     self._adopted(effect)
                 case Told():
                     self._told(effect)
+                case Recognised():
+                    self._journal.happened(effect)
+                case Reassigned():
+                    self._reassigned(effect)
+                case Renamed():
+                    pass  # asks the broker: the turn sees to it
                 case _:
                     assert_never(effect)
 
@@ -279,6 +300,16 @@ class BooksDesk:
             BookMove(
                 ts_init_ns=self._clock.wall_ns(), account=self._account_id, con_id=effect.con_id, strategy=UNASSIGNED,
                 quantity=effect.quantity, who=effect.who, reason=effect.reason,
+            ),
+        )  # fmt: skip
+
+    def _reassigned(self, effect: Reassigned) -> None:
+        self._outbox.put(
+            self._bus.keys.fills,
+            BookMove(
+                ts_init_ns=self._clock.wall_ns(), account=self._account_id, con_id=effect.con_id, strategy=effect.owner,
+                quantity=effect.quantity, who="gateway", reason=effect.reason, taken_from=UNASSIGNED,
+                move_id=effect.move_id,
             ),
         )  # fmt: skip
 

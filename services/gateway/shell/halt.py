@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
 
 from services.gateway.core.book import OrderBook
 from services.gateway.core.halt_memory import HaltMemory, newer, recalled, stored_memory
+from services.gateway.core.halt_orders import must_go
 from services.gateway.core.order_machine import OrderTrack
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.guard import GuardControl
@@ -29,7 +31,6 @@ from shared.errors import BadInput, Fenced, OutcomeUnknown, TransientError
 from shared.logs import get_logger
 from shared.messages.codec import decode_fields
 from shared.messages.control import Control, ControlAction, HaltStage, HaltStatus
-from shared.messages.orders import OrderState
 from shared.settings import Mode
 
 CANCEL_AGAIN_S = 1.0
@@ -81,6 +82,8 @@ class HaltDesk:
         """Has the broker's list of everybody's open orders asked for, at once."""
         self.listed_ns: Callable[[], int] = lambda: 1 << 62
         """Returns when the last complete list was asked for, monotonic; `clean` needs one newer than the halt."""
+        self.positions: Callable[[], Mapping[int, Decimal] | None] = lambda: None
+        """Returns the account's positions by conId, None while the broker has not listed them."""
         self._began_ns = 0
 
     async def restore(self, *, redis_epoch: int = 0, at_guard: HaltMemory | None = None) -> None:
@@ -249,17 +252,8 @@ class HaltDesk:
             get_logger().warning("halt.cancels_waiting", orders=len(left))
 
     def must_go(self) -> list[OrderTrack]:
-        """Return the open orders that a halt cancels.
-
-        A bracket's children protect what its parent filled: they stay, and go with the parent if it never fills.
-        """
-        if self._everything:
-            return [track for track in self._book.open_tracks() if track.state is not OrderState.CLAIMED]
-        return [
-            track
-            for track in self._book.open_tracks()
-            if not track.is_external and not track.is_reducing and track.parent_leg is None
-        ]
+        """Return the open orders that this halt cancels."""
+        return must_go(self._book.open_tracks(), self.positions(), everything=self._everything)
 
     def _show(self) -> None:
         self._outbox.put(

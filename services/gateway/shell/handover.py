@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import pairwise
 from typing import Any
 
 from services.gateway.core.book import OrderBook
+from services.gateway.core.order_machine import OrderTrack
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.trading import Trading
@@ -76,18 +78,22 @@ class Handover:
             if not self._needs_standby or await has_ready_standby(self._bus, self._instance):
                 break
             get_logger().warning("handover.refused", who=self._who, reason="no other gateway is connected")
-        began_ns = self._clock.monotonic_ns()
+        marks = [self._clock.monotonic_ns()]
         get_logger().warning("handover.began", who=self._who)
         try:
             async with asyncio.timeout(DRAIN_S):
                 await commands.sending.acquire()  # never released: this leadership claims no more
+                marks.append(self._clock.monotonic_ns())
                 while _is_underway(trading, book):
                     await self._clock.sleep(TURN_S)
+                marks.append(self._clock.monotonic_ns())
                 await outbox.flushed()
-        except TimeoutError:
-            get_logger().warning("handover.not_drained", entries=outbox.waiting)  # a successor asks the broker anyway
-        took_ms = (self._clock.monotonic_ns() - began_ns) // NS_PER_MS
-        get_logger().warning("handover.drained", took_ms=took_ms)
+        except TimeoutError:  # a successor asks the broker anyway
+            orders = [track.key for track in book.open_tracks() if _is_unechoed(track)]
+            get_logger().warning("handover.not_drained", entries=outbox.waiting, orders=orders)
+        marks.append(self._clock.monotonic_ns())
+        steps_ms = [(after - before) // NS_PER_MS for before, after in pairwise(marks)]
+        get_logger().warning("handover.drained", took_ms=(marks[-1] - marks[0]) // NS_PER_MS, steps_ms=steps_ms)
         raise HandedOver(f"handed over, asked by {self._who}")
 
 
@@ -95,9 +101,11 @@ def _is_underway(trading: Trading, book: OrderBook) -> bool:
     session = trading.session
     if session is None or not session.is_open:
         return False
-    return session.unsent_bytes > 0 or any(
-        track.state is OrderState.CLAIMED and track.sent_ns for track in book.open_tracks()
-    )
+    return session.unsent_bytes > 0 or any(_is_unechoed(track) for track in book.open_tracks())
+
+
+def _is_unechoed(track: OrderTrack) -> bool:
+    return track.state is OrderState.CLAIMED and track.sent_ns > 0
 
 
 async def has_ready_standby(bus: Bus, instance: str) -> bool:

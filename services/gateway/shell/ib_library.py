@@ -41,6 +41,8 @@ class Library:
 
 
 _chosen = LIBRARIES[0]
+_loops: list[asyncio.AbstractEventLoop] = []
+"""The loop that Python may have made for the asking; kept, for it stays the current one of the thread."""
 
 
 def choose_library(name: str) -> None:
@@ -69,7 +71,7 @@ def loop_to_import() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         try:
-            asyncio.get_event_loop_policy().get_event_loop()
+            _loops.append(asyncio.get_event_loop_policy().get_event_loop())
         except RuntimeError:
             loop = asyncio.new_event_loop()
             asyncio.set_event_loop(loop)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from services.gateway.core.ledger import ClaimedOrder
 from services.gateway.shell.ib_library import Library
+from shared.clock import NS_PER_S
 from shared.contracts import ContractName
 from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderLeg
@@ -93,3 +95,8 @@ def name_to_send(library: Library, name: ContractName) -> Any:
 def generic_ticks(contract: ContractInfo) -> str:
     """Return the generic ticks to ask for with a contract's prices: of stocks, the shares to borrow (236)."""
     return "236" if contract.sec_type == "STK" else ""
+
+
+def utc_text(at_ns: int) -> str:
+    """Return a moment as TWS reads it without a zone of its own; nothing for 0."""
+    return datetime.fromtimestamp(at_ns // NS_PER_S, UTC).strftime("%Y%m%d-%H:%M:%S") if at_ns else ""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 
 from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerPosition, BrokerWhatIf
@@ -22,10 +21,16 @@ from services.gateway.core.ledger import ClaimedOrder
 from services.gateway.ports import ClientIdInUse, QueryFailed, SessionListener
 from services.gateway.shell.ib_heard import ENDINGS, Heard
 from services.gateway.shell.ib_library import Library, chosen_library
-from services.gateway.shell.ib_sent import contract_to_send, generic_ticks, name_to_send, order_to_send, what_if_to_send
+from services.gateway.shell.ib_sent import (
+    contract_to_send,
+    generic_ticks,
+    name_to_send,
+    order_to_send,
+    utc_text,
+    what_if_to_send,
+)
 from services.gateway.shell.ib_wire import HEAD, Answers, Socket, open_wire
 from services.gateway.shell.translate import bar_of, info_of, rule_of
-from shared.clock import NS_PER_S
 from shared.contracts import ContractName
 from shared.errors import BrokerUnavailable, TimedOut
 from shared.logs import get_logger
@@ -247,15 +252,12 @@ class IbSession:
         ask = partial(self._wire.reqCompletedOrders, False)
         return await self._heard.ask("completed_orders", ask, limit_s=limit_s, what="the completed orders")
 
-    async def executions(self, *, limit_s: float) -> list[BrokerExecution]:
-        """Return the executions since midnight of the broker's zone."""
+    async def executions(self, *, limit_s: float, since_ns: int = 0) -> list[BrokerExecution]:
+        """Return the executions since midnight of the broker's zone, or since a later moment (whole seconds)."""
         req_id = self._request_id()
-        return await self._heard.ask(
-            req_id,
-            lambda: self._wire.reqExecutions(req_id, self._library.execution_filter()),
-            limit_s=limit_s,
-            what="the executions",
-        )
+        wanted = self._library.execution_filter(time=utc_text(since_ns))
+        ask = partial(self._wire.reqExecutions, req_id, wanted)
+        return await self._heard.ask(req_id, ask, limit_s=limit_s, what="the executions")
 
     async def positions(self, *, limit_s: float) -> list[BrokerPosition]:
         """Return all positions of the login, and begin to tell changes."""
@@ -327,7 +329,7 @@ class IbSession:
     ) -> list[HistoryBar]:  # fmt: skip
         """Return historical bars, oldest first."""
         req_id = self._request_id()
-        end = datetime.fromtimestamp(end_ns / NS_PER_S, UTC).strftime("%Y%m%d-%H:%M:%S") if end_ns else ""
+        end = utc_text(end_ns)
 
         def send() -> None:
             self._wire.reqHistoricalData(

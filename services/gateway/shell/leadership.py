@@ -19,6 +19,7 @@ from services.gateway.core.tws_codes import CodeTable
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.account import AccountDesk
 from services.gateway.shell.adoption import Adoption
+from services.gateway.shell.asking import is_day_known
 from services.gateway.shell.books import BooksDesk
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.contracts import Contracts
@@ -29,7 +30,8 @@ from services.gateway.shell.halt import HaltDesk, hash_memory
 from services.gateway.shell.halt_file import HaltFile
 from services.gateway.shell.handover import HandedOver, Handover, has_ready_standby
 from services.gateway.shell.identity import Accounts, check_identity
-from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.journal import JournalDesk
+from services.gateway.shell.outbox import Outbox, tidy_open_orders
 from services.gateway.shell.pace import Pace
 from services.gateway.shell.requests import Requests
 from services.gateway.shell.trading import Trading
@@ -44,7 +46,6 @@ from shared.errors import ConfigError, Fenced, OutcomeUnknown, TransientError
 from shared.leases.core import LeaseTiming
 from shared.leases.elector import Elector
 from shared.logs import get_logger
-from shared.messages.codec import encode_body
 from shared.messages.control import Control, ControlAction, HaltStage, LinkState
 from shared.messages.orders import OrderState
 from shared.runtime import bind_epoch, until_available
@@ -253,7 +254,7 @@ class Gateway:
         trading = Trading(
             settings, bus, self.book, outbox, self._codes, takeover, token, has_lease, self.accounts.check,
             self.windows.windows,
-            began_ns=began_ns, clock=clock,
+            began_ns=began_ns, is_day_known=await is_day_known(bus, token), clock=clock,
         )  # fmt: skip
         commands = Commands(
             bus, token, self.book, outbox, trading, self.contracts, deployment_id=settings.deployment_id,
@@ -272,7 +273,13 @@ class Gateway:
             bus, outbox, settings.account, session=lambda: self.watch.session, limit_s=settings.answer_limit_s,
             clock=clock,
         )  # fmt: skip
-        books = BooksDesk(bus, outbox, account, trading, account_id=settings.account, source=self._source, clock=clock)
+        journal = JournalDesk(
+            bus, outbox, account, self.contracts, trading, account_id=settings.account,
+            time_zone=settings.tws_time_zone, clock=clock,
+        )  # fmt: skip
+        books = BooksDesk(
+            bus, outbox, account, trading, journal, account_id=settings.account, source=self._source, clock=clock
+        )
         requests = Requests(
             bus, outbox, self.contracts, source=self._source, instance=settings.instance, epoch=token.epoch,
             session=lambda: self.watch.session, pace=pace,
@@ -287,11 +294,12 @@ class Gateway:
             check_accounts=self.accounts.check, clock=clock,
         )  # fmt: skip
         halt.on_foreign, halt.ask_list, halt.listed_ns = adoption.want, others.ask, lambda: others.listed_ns
+        halt.positions = account.reported
         handover = Handover(bus, settings.instance, began_wall_ns=clock.wall_ns(), clock=clock)
         halt.on_other = lambda control: _controlled(control, books, handover)
         await halt.restore(redis_epoch=self._epoch_before, at_guard=await self.guard.halt_memory())
         self._keep_on_disk(HaltMemory(is_halted=halt.stage is not HaltStage.NONE, epoch=token.epoch))
-        await self._tidy_open_orders()
+        await tidy_open_orders(self._bus, self.outbox, self.book, clock.wall_ns())
         self.trading, self.halt, self._handover = trading, halt, handover
         self.watch.desk.feed, self.watch.desk.account = feed, account
         loops: dict[str, Callable[[], Awaitable[None]]] = {
@@ -338,15 +346,6 @@ class Gateway:
             if await has_ready_standby(self._bus, self._settings.instance):
                 self._resigned_ns = now_ns
                 raise Fenced(f"resigned: the link was {trading.state} for {trading.not_ready_s:.0f} s, a standby is up")
-
-    async def _tidy_open_orders(self) -> None:
-        """Make the `open-orders` hash what the book says: a predecessor may have died between stream and hash."""
-        keys = self._bus.keys
-        stored = await self._bus.hash_get_all(keys.open_orders)
-        now_ns = self._clock.wall_ns()
-        current = {track.key: encode_body(track.event(now_ns)) for track in self.book.open_tracks()}
-        self.outbox.delete_fields(keys.open_orders, [name for name in stored if name not in current])
-        self.outbox.put_hash(keys.open_orders, current)
 
     async def _gauges(self) -> None:
         while True:

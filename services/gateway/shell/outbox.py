@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from services.gateway import metrics
+from services.gateway.core.book import OrderBook
 from shared.bus.ports import Bus, LeaseToken
 from shared.clock import SYSTEM_CLOCK, Clock
 from shared.errors import Fenced, OutcomeUnknown, TransientError
@@ -197,3 +198,11 @@ def _merged(batch: Sequence[_Item]) -> dict[str, dict[str, bytes | str | None]]:
         elif isinstance(item, _Delete):
             merged.setdefault(item.key, {}).update(dict.fromkeys(item.fields))
     return merged
+
+
+async def tidy_open_orders(bus: Bus, outbox: Outbox, book: OrderBook, now_ns: int) -> None:
+    """Make the `open-orders` hash what the book says: a predecessor may have died between stream and hash."""
+    stored = await bus.hash_get_all(bus.keys.open_orders)
+    current = {track.key: encode_body(track.event(now_ns)) for track in book.open_tracks()}
+    outbox.delete_fields(bus.keys.open_orders, [name for name in stored if name not in current])
+    outbox.put_hash(bus.keys.open_orders, current)

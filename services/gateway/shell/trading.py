@@ -7,12 +7,11 @@ incarnation). Orders may go out while `can_send`: the lease is held, the session
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
-from services.gateway.core.evidence import Evidence, shown_since_ns
+from services.gateway.core.evidence import Evidence
 from services.gateway.core.ledger import OrderIds
 from services.gateway.core.link import Link, LinkAct, LinkTiming
 from services.gateway.core.order_machine import OrderFact
@@ -23,6 +22,7 @@ from services.gateway.core.tws_codes import CodeTable
 from services.gateway.core.windows import Windows
 from services.gateway.ports import ClientIdInUse
 from services.gateway.settings import GatewaySettings
+from services.gateway.shell.asking import DAY_FIELD, ask_day, ask_lately
 from services.gateway.shell.executions import OrderDesk
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
@@ -46,7 +46,7 @@ class Trading:
     def __init__(
         self, settings: GatewaySettings, bus: Bus, book: OrderBook, outbox: Outbox, codes: CodeTable,
         takeover: Takeover, token: LeaseToken, has_lease: Callable[[], bool], check_accounts: Callable[..., str],
-        windows: Windows, *, began_ns: int, clock: Clock = SYSTEM_CLOCK,
+        windows: Windows, *, began_ns: int, is_day_known: bool = False, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._bus = bus
@@ -59,6 +59,8 @@ class Trading:
         self._windows = windows
         self._clock = clock
         self._began_ns = began_ns
+        self._is_day_known = is_day_known
+        """Whether all of the day was asked for and published in this incarnation of the bus, up to what came last."""
         self.link = Link(LinkTiming(settings.probe_every_s, settings.silence_limit_s))
         self.ids = OrderIds()
         self.desk = OrderDesk(
@@ -273,7 +275,8 @@ class Trading:
 
     async def _serve(self, session: IbSession) -> None:
         """Synchronise, then keep the session alive until it ends."""
-        if not await self._synchronise(session):
+        is_known = self._is_day_known and self.link.is_undisturbed
+        if not await (self._begin_early(session) if is_known else self._synchronise(session)):
             return
         while not self._closing and session.is_open:
             self._turn.clear()
@@ -323,13 +326,11 @@ class Trading:
         reasons, self._wanted = self._wanted, []
         must_announce = not self._takeover.may_send or self.link.state is LinkState.RECONCILING
         try:
-            evidence = await self._ask_all(session)
+            evidence = await ask_day(
+                session, self._settings, self.link, undisturbed_since_ns=self._undisturbed_since_ns, clock=self._clock
+            )
         except TransientError as e:
-            get_logger().warning("reconcile.failed", error=str(e), reasons=reasons)
-            if not session.is_open:
-                return False
-            self._closing = f"the broker did not answer: {e}"
-            return False
+            return self._not_answered(session, e, reasons)
         started_ns = evidence.asked_ns
         self._takeover.note(Step.ASK, self._clock.monotonic_ns())
         findings = self._apply(evidence)
@@ -342,39 +343,45 @@ class Trading:
         self._takeover.published()
         self._takeover.note(Step.PUBLISH, self._clock.monotonic_ns())
         self.rounds += 1
+        self._is_day_known = True
+        self._outbox.put_hash(self._bus.keys.books, {DAY_FIELD: self._token.incarnation})
         self._schedule(findings)
         if must_announce:
-            self._announce(findings, started_ns)
-            await self._outbox.flushed()
-            self.link.synced()
+            await self._announced(findings.orders_shown, len(findings.change.fills), started_ns)
         self._takeover.announced()
         self._show()
         return True
 
-    async def _ask_all(self, session: IbSession) -> Evidence:
-        """Ask all questions at once: the broker answers them in their order, without a pause between.
+    async def _begin_early(self, session: IbSession) -> bool:
+        """Announce once what came last is known and published, and ask for the whole day next."""
+        started_ns, fills_before = self._clock.monotonic_ns(), self._book.fills_taken
+        try:
+            lately = await ask_lately(session, self._settings, last_fill_ns=self._book.last_fill_ns)
+        except TransientError as e:
+            return self._not_answered(session, e, ["a new session"])
+        self._takeover.note(Step.ASK, self._clock.monotonic_ns())
+        for execution in lately.executions:
+            self.desk.take_execution(execution, is_late=True)
+        self.ids.seen(self._book.highest_order_id())
+        await self._outbox.flushed()
+        if self._closing or not self._has_lease():
+            return False
+        self._takeover.day_known()
+        for part in self._takeover.missing_parts():
+            self._takeover.answered(part)
+        self._takeover.published()
+        self._takeover.note(Step.PUBLISH, self._clock.monotonic_ns())
+        await self._announced(len(lately.open_orders), self._book.fills_taken - fills_before, started_ns)
+        self._takeover.announced()
+        self._show()
+        self.ask("only what came last is known")
+        return True
 
-        The positions are for the guard, which believes what it sees on this session: without them nothing is a
-        reduction to it, and its halt would refuse every order that closes. Only the data session's are published.
-        """
-        limit_s = self._settings.answer_limit_s
-        asked_ns = self._clock.monotonic_ns()
-        was_undisturbed = self.link.is_undisturbed
-        questions: list[Coroutine[Any, Any, list[Any]]] = [
-            session.open_orders(limit_s=limit_s),
-            session.completed_orders(limit_s=2 * limit_s),
-            session.executions(limit_s=3 * limit_s),
-        ]
-        if self._settings.guard:
-            questions.append(session.positions(limit_s=4 * limit_s))
-        open_orders, completed, executions, *_ = await _all_of(questions)
-        return Evidence(
-            client_id=session.client_id, open_orders=tuple(open_orders),
-            completed_orders=tuple(completed), executions=tuple(executions),
-            is_undisturbed=was_undisturbed and self.link.is_undisturbed,
-            asked_ns=asked_ns, undisturbed_since_ns=self._undisturbed_since_ns,
-            shows_since_ns=shown_since_ns(self._clock.wall_ns(), self._settings.tws_time_zone),
-        )  # fmt: skip
+    def _not_answered(self, session: IbSession, error: TransientError, reasons: list[str]) -> bool:
+        get_logger().warning("reconcile.failed", error=str(error), reasons=reasons)
+        if session.is_open:
+            self._closing = f"the broker did not answer: {error}"
+        return False
 
     def _apply(self, evidence: Evidence) -> Findings:
         findings = reconcile(
@@ -409,14 +416,14 @@ class Trading:
                 track.cancel_sent_ns = now_ns
                 get_logger().error("order.odd_cancelled", order_id=track.order_id, perm_id=track.perm_id)
 
-    def _announce(self, findings: Findings, started_ns: int) -> None:
+    async def _announced(self, orders_found: int, fills_recovered: int, started_ns: int) -> None:
         now_ns = self._clock.monotonic_ns()
         took_ns = now_ns - started_ns
         unknown = sum(1 for track in self._book.open_tracks() if track.state is OrderState.UNKNOWN)
         message = Reconciled(
             ts_init_ns=self._clock.wall_ns(), instance=self._token.owner, epoch=self._token.epoch,
-            incarnation=self._token.incarnation, orders_found=findings.orders_shown,
-            fills_recovered=len(findings.change.fills), orders_unknown=unknown, took_ms=took_ns // NS_PER_MS,
+            incarnation=self._token.incarnation, orders_found=orders_found,
+            fills_recovered=fills_recovered, orders_unknown=unknown, took_ms=took_ns // NS_PER_MS,
         )  # fmt: skip
         self._outbox.put(self._bus.keys.broker_status, message)
         if self._began_ns:
@@ -426,6 +433,8 @@ class Trading:
                 phases_ms=self._takeover.times_ms(self._began_ns),
             )  # fmt: skip
             self._began_ns = 0
+        await self._outbox.flushed()
+        self.link.synced()
 
     def _show(self) -> None:
         """Publish the link's state when it changed, and wake who waits for it."""
@@ -454,23 +463,3 @@ class Trading:
     def step(self) -> Step:
         """Return how far the take-over is."""
         return self._takeover.step()
-
-
-async def _all_of(questions: Sequence[Coroutine[Any, Any, list[Any]]]) -> list[list[Any]]:
-    """Ask all at once; return the answers, or raise the first error in order. None is left running.
-
-    No TaskGroup and no `gather`: both forget a cancel that comes while a task of theirs fails. A process that was
-    stopped for longer than the lease wakes up to just that, its questions timed out and its leadership ended, and
-    would lead nobody and stand by for nobody for ever.
-    """
-    tasks = [asyncio.create_task(question) for question in questions]  # noqa: TID251 - see above; all end here
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
-    if errors:
-        raise errors[0]
-    return [task.result() for task in tasks]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
-from services.gateway.core.evidence import BrokerError, BrokerOrder, BrokerPosition
+from services.gateway.core.evidence import BrokerError, BrokerOrder, BrokerOrderStatus, BrokerPosition
 from services.gateway.core.link import Link, LinkAct, LinkTiming
 from services.gateway.core.order_machine import OrderFact
 from services.gateway.core.reconcile import missing_external
@@ -37,6 +37,8 @@ class WatchDesk(SessionListener):
         self._codes = codes
         self.feed: FeedDesk | None = None
         self.account: AccountDesk | None = None
+        self.statuses: dict[int, BrokerOrderStatus] = {}
+        """What came along with the last list of everybody's orders, by permId: how much of each is filled."""
         self.on_link: Callable[[int, str], None] = lambda _code, _text: None
         self.on_closed: Callable[[str], None] = lambda _reason: None
 
@@ -60,6 +62,11 @@ class WatchDesk(SessionListener):
         """Take a tickSize."""
         if self.feed is not None:
             self.feed.size_tick(req_id, tick_type, size)
+
+    def order_status(self, line: BrokerOrderStatus) -> None:
+        """Take an orderStatus, which follows each order of a list."""
+        if line.perm_id:
+            self.statuses[line.perm_id] = line
 
     def data_type(self, req_id: int, quality: int) -> None:
         """Take what kind of data flows."""
@@ -244,10 +251,14 @@ class Others:
     async def look(self, session: IbSession) -> None:
         """Take the complete list of open orders of everybody; ours come on the trading session only."""
         asked_ns = self._clock.monotonic_ns()
+        statuses = self._watch.desk.statuses
+        statuses.clear()
         orders = await session.open_orders(limit_s=self._limit_s, of_everybody=True)
         foreign = [order for order in orders if order.client_id != self._client_id()]
         for order in foreign:
             self._take(order)
+            if order.perm_id in statuses:  # an order by hand is filled in part without an execution of ours
+                self._outbox.put_orders(self._book.status(statuses[order.perm_id], self._clock.wall_ns()).events)
         gone = missing_external(self._book, {order.perm_id for order in orders}, self._client_id())
         self.listed_ns = asked_ns
         if not gone:

@@ -169,6 +169,10 @@ def _trading_conditions(view: StatusView, limits: Limits) -> list[Condition]:
     for con_id, row in view.unexplained.items():
         text = f"{view.name(con_id)}: the broker holds {row.reported}, the books {row.expected}; {row.text}"
         found.append(Condition(f"unexplained:{con_id}", "error", text))
+    outdated = [key for key in (view.outdated.orders if view.outdated is not None else ()) if key in view.open_orders]
+    if view.outdated is not None and outdated:
+        text = f"{view.name(view.outdated.con_id)}: {view.outdated.text}; at prices of before: {', '.join(outdated)}"
+        found.append(Condition(f"split-orders:{view.outdated.con_id}", "error", text))
     protected = view.protected()
     bare = [view.name(key) for key, row in view.positions.items() if row.position and key not in protected]
     if bare:

@@ -15,7 +15,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from shared.messages.account import AccountSnapshot, PnlReport, PositionReport, PositionsComplete, Unexplained
+from shared.messages.account import (
+    AccountSnapshot,
+    JournalEntry,
+    PnlReport,
+    PositionReport,
+    PositionsComplete,
+    Unexplained,
+)
 from shared.messages.base import Message
 from shared.messages.control import Alert, BrokerStatus, BrokerWindow, Control, HaltStatus, Reconciled
 from shared.messages.market import Bar, ContractInfo
@@ -75,6 +82,8 @@ class StatusView:
         self.strategies: list[dict[str, Any]] = []
         self.alerts: dict[str, Alert] = {}
         self.unexplained: dict[int, Unexplained] = {}
+        self.outdated: JournalEntry | None = None
+        """The last split that orders at older prices outlived."""
         self.window: BrokerWindow | None = None
         self.bars: dict[int, OrderedDict[int, Bar]] = {}
         self.bars_seen = 0
@@ -127,8 +136,8 @@ class StatusView:
                 self.positions[message.con_id] = message
             case PositionsComplete():
                 self.positions = {key: row for key, row in self.positions.items() if key in message.con_ids}
-            case Unexplained():
-                self._on_unexplained(message)
+            case Unexplained() | JournalEntry():
+                self._on_books(message)
             case ContractInfo():
                 self.names[message.con_id] = message.name
             case _:
@@ -140,8 +149,10 @@ class StatusView:
         else:
             self.reconciled = message
 
-    def _on_unexplained(self, message: Unexplained) -> None:
-        if message.expected == message.reported:
+    def _on_books(self, message: Unexplained | JournalEntry) -> None:
+        if isinstance(message, JournalEntry):
+            self.outdated = message if message.orders else self.outdated
+        elif message.expected == message.reported:
             self.unexplained.pop(message.con_id, None)
         else:
             self.unexplained[message.con_id] = message

@@ -118,12 +118,16 @@ class AccountEvents:
 
         self._floor.later(max(0, stored["due_ns"] - self._floor.now_ns), pay)
 
-    def split(self, *, symbol: str, new: int, old: int = 1) -> None:
-        """Split a stock, `new` shares for `old` ones, and adjust its options; orders end, fractions become cash."""
+    def split(self, *, symbol: str, new: int, old: int = 1, keep_orders: bool = False) -> None:
+        """Split a stock, `new` shares for `old` ones, and adjust its options.
+
+        Orders end unless they are kept; fractions are paid in cash.
+        """
         instrument = self._instrument(symbol)
         if not (0 < new <= 10_000 and 0 < old <= 10_000) or instrument.sec_type != "STK":
             raise ValueError("a stock is needed, and both numbers from 1 to 10000")
-        self._cancel_orders(instrument, "Corporate action: split.")
+        if not keep_orders:
+            self._cancel_orders(instrument, "Corporate action: split.")
         mark = price_of(self._floor.mark(instrument)) * old / new
         for account, holding in self._holders(instrument):
             whole = (holding.quantity * new / old).to_integral_value(ROUND_DOWN)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.core.books import REMIND_NS, SETTLE_NS, Adopted, AskBroker, Books, BooksEffect, Told, books_of
+from services.gateway.core.book_effects import Adopted, AskBroker, BooksEffect, Told
+from services.gateway.core.books import REMIND_NS, SETTLE_NS, Books, books_of
 from shared.errors import DecodeError
 from shared.ids import UNASSIGNED
 from shared.messages.account import BookMove

@@ -62,3 +62,22 @@ def test_a_phase_that_was_repeated_counts_when_it_was_done_last() -> None:
     for step, at_ms in ((Step.FENCE, 1), (Step.CONNECT, 2), (Step.ASK, 3), (Step.CONNECT, 10), (Step.ASK, 14)):
         takeover.note(step, at_ms * 10**6)
     assert takeover.times_ms(0) == {"fence": 1.0, "connect": 9.0, "ask": 4.0}
+
+
+def test_a_day_that_is_known_is_not_waited_for_and_only_in_this_session() -> None:
+    takeover = Takeover()
+    takeover.fenced()
+    takeover.read()
+    takeover.connected()
+    takeover.day_known()
+    assert takeover.missing_parts() == [Part.OPEN_ORDERS, Part.EXECUTIONS]
+    takeover.answered(Part.OPEN_ORDERS)
+    with pytest.raises(AssertionError):
+        takeover.published()
+    takeover.answered(Part.EXECUTIONS)
+    takeover.published()
+    takeover.announced()
+    assert takeover.may_send
+    takeover.disconnected()
+    takeover.connected()
+    assert takeover.missing_parts() == list(Part)

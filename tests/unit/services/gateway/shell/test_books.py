@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from typing import Any, cast
 
 import pytest
 
 from services.gateway.shell.account import AccountDesk
 from services.gateway.shell.books import BooksDesk
+from services.gateway.shell.contracts import Contracts
+from services.gateway.shell.journal import JournalDesk
 from services.gateway.shell.outbox import Outbox
 from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
@@ -48,7 +51,10 @@ async def bus() -> MemoryBus:
 def desk_on(bus: MemoryBus) -> BooksDesk:
     outbox = Outbox(bus, "gateway:a")
     account = AccountDesk(bus, outbox, "DU1", session=lambda: None, limit_s=1.0)
-    return BooksDesk(bus, outbox, account, Trading(), account_id="DU1", source="gateway:a")  # type: ignore[arg-type]
+    trading = cast(Any, Trading())
+    contracts = Contracts(bus, outbox, lambda: None, limit_s=1.0)
+    journal = JournalDesk(bus, outbox, account, contracts, trading, account_id="DU1", time_zone="America/New_York")
+    return BooksDesk(bus, outbox, account, trading, journal, account_id="DU1", source="gateway:a")
 
 
 async def test_a_correction_is_counted_by_whoever_reads_it(bus: MemoryBus) -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from services.gateway.core.ledger import ClaimedOrder
 from services.gateway.shell.ib_library import load_library
-from services.gateway.shell.ib_sent import contract_to_send, name_to_send, order_to_send, what_if_to_send
+from services.gateway.shell.ib_sent import contract_to_send, name_to_send, order_to_send, utc_text, what_if_to_send
 from shared.contracts import parse_contract
 from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderLeg, OrderType, Side
@@ -51,3 +51,8 @@ def test_only_a_what_if_carries_the_flag_and_no_reference_of_ours() -> None:
     made = what_if_to_send(LIBRARY, leg, "DU1", 9)
     assert (made.whatIf, made.transmit, made.orderRef, made.account) == (True, True, "", "DU1")
     assert (made.totalQuantity, made.lmtPrice, made.orderType) == ("5", "1.50", "LMT")
+
+
+def test_a_moment_goes_as_utc_in_whole_seconds() -> None:
+    assert utc_text(0) == ""
+    assert utc_text(1_795_697_999_999_999_999) == "20261126-12:59:59"

@@ -14,6 +14,7 @@ from services.gateway.core.takeover import Takeover
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.core.windows import Windows
 from services.gateway.settings import GatewaySettings
+from services.gateway.shell.asking import ask_day
 from services.gateway.shell.trading import ODD_EVERY_S, Trading
 from shared.bus.ports import LeaseToken
 from shared.clock import NS_PER_S
@@ -134,6 +135,10 @@ class Silent(Session):
         return await self._answer(2)
 
 
+async def ask_whole_day(trading: Trading, session: Silent) -> None:
+    await ask_day(cast(Any, session), trading._settings, trading.link, undisturbed_since_ns=0, clock=trading._clock)
+
+
 LATE = TimedOut("the broker did not answer the list of open orders within 5 s")
 
 
@@ -146,7 +151,7 @@ async def test_a_cancel_while_an_answer_fails_is_not_forgotten(trading: Trading,
     async def lead() -> None:
         nonlocal is_over
         try:
-            await trading._ask_all(cast(Any, session))
+            await ask_whole_day(trading, session)
         except TimedOut:
             await asyncio.sleep(0.01)  # as the loop goes on to the next session
         is_over = True
@@ -167,7 +172,7 @@ async def test_a_missing_answer_alone_is_told_and_no_question_stays(trading: Tra
     session = Silent()
     session.failures[0].set_exception(LATE)
     with pytest.raises(TimedOut, match="the list of open orders"):
-        await trading._ask_all(cast(Any, session))
+        await ask_whole_day(trading, session)
     assert session.ended == 3
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from services.monitoring.core.alerts import AlertBook, Condition, Limits, Pulse, conditions
 from services.monitoring.core.views import StatusView
-from shared.messages.account import PositionReport, Unexplained
+from shared.messages.account import JournalEntry, JournalKind, PositionReport, Unexplained
 from shared.messages.control import Alert, BrokerWindow, WindowPhase
 from shared.messages.orders import OrderEvent, OrderState, Side
 
@@ -86,6 +86,11 @@ def _unexplained(view: StatusView) -> None:
     view.apply(Unexplained(account="a", con_id=1, expected=Decimal(1), reported=Decimal(2)))
 
 
+def _split(view: StatusView) -> None:
+    view.open_orders["r"] = _order(OrderState.WORKING)
+    view.apply(JournalEntry(account="a", kind=JournalKind.SPLIT, con_id=1, text="split 2:1", orders=("r", "ended")))
+
+
 def _window(phase: WindowPhase) -> BrokerWindow:
     return BrokerWindow(instance="gateway-1", phase=phase, name="reset")
 
@@ -98,6 +103,7 @@ TROUBLES: dict[str, Callable[[StatusView], object]] = {
     "dead-letter": lambda view: setattr(view, "dead_letter_count", 1),
     "orders-unknown": lambda view: view.open_orders.update(r=_order(OrderState.UNKNOWN)),
     "unexplained:1": _unexplained,
+    "split-orders:1": _split,
     "window-outlived": lambda view: view.apply(_window(WindowPhase.OUTLIVED)),
     "unprotected": lambda view: view.positions.update({1: _held()}),
     "lag:intents:risk": lambda view: view.lags.append({"stream": "intents", "reader": "risk", "lag": 1001}),
@@ -153,3 +159,10 @@ def test_a_process_that_stops_beating_is_missed_until_it_is_back_or_replaced() -
     successor = beat("strategy", "three", started_ns=25 * S)
     assert pulse.missing([both[0], successor], 31 * S, 5) == []
     assert pulse.missing([both[0], successor], 40 * S, 5) == []
+
+
+def test_an_order_of_before_a_split_that_has_ended_is_no_alert_any_more() -> None:
+    view = healthy()
+    _split(view)
+    del view.open_orders["r"]
+    assert ids(view) == []
