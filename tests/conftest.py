@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.support import SETTING_PREFIXES, Kind, RedisServer, ServerMissing, Spawner, available_kinds, server_binary
@@ -44,6 +45,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(SETTING_PREFIXES):
             monkeypatch.delenv(name)
     monkeypatch.setenv("CQ_ENV_FILE", "")
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_its_own() -> Iterator[None]:
+    """A test that configures logs leaves no later one to write into its stream, which is closed by then."""
+    yield
+    structlog.reset_defaults()
 
 
 def _running(kind: Kind) -> Iterator[RedisServer]:

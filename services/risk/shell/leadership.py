@@ -66,9 +66,6 @@ class Leadership:
             finally:
                 self.token = None
                 self.is_deciding = False
-            # A task group that is cancelled while a part of it fails loses the cancellation (Python 3.11).
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise asyncio.CancelledError
             # Approvals that were reserved but never written are in this book only: the next one is read anew.
             self._is_warm = False
         await asyncio.Event().wait()
