@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.handover import Report, add_to_totals, run
 
-pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 async def test_no_event_is_skipped_and_no_order_doubled_whatever_happens_to_workers(

@@ -129,6 +129,7 @@ async def test_holdings_of_the_first_start_are_unassigned(start_gateway: Any, de
     assert not await words(desk)
 
 
+@pytest.mark.long
 async def test_an_operator_gives_a_holding_to_a_strategy_and_takes_a_difference_for_granted(
     start_gateway: Any, desk: Any, cq: Any
 ) -> None:

@@ -16,7 +16,7 @@ from shared.messages.orders import Decision, Intent
 from tests.integration.guide.conftest import Exchange
 from tests.support import SpawnedProcess, Spawner, eventually_sync
 
-pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.redis, pytest.mark.long, pytest.mark.timeout(300)]
 SCRIPT = """
 import sys, time
 from copilot_quant.backtest.live_engine import LiveStrategyEngine

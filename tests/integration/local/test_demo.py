@@ -41,6 +41,7 @@ def start_demo(spawn: Spawner, folder: Path, marker: str) -> SpawnedProcess:
     return demo
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes by their environment")
 def test_a_killed_demo_leaves_no_process_and_no_file(spawn: Spawner, tmp_path: Path) -> None:
     marker, folder = f"cq-test-{os.getpid()}", tmp_path / "tmp"

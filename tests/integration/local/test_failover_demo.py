@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import ROOT, clean_environment
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.process, pytest.mark.long, pytest.mark.timeout(200)]
 
 
 def test_the_leader_is_killed_and_nothing_is_lost_or_sent_twice() -> None:
