@@ -35,6 +35,7 @@ from shared.settings import BrokerSettings, load_settings
 from tests.chaos.handover_checker import Account, HandoverChecker
 from tests.chaos.pool import WorkerPool
 from tests.chaos.waiting import until
+from tests.chaos.witness import witness_file
 
 ROOT = Path(__file__).resolve().parents[2]
 TOTALS = ROOT / ".cache" / "handover.json"
@@ -200,18 +201,6 @@ class Drill:
         self._busy.discard(name)
 
 
-def strategies_file(folder: Path) -> Path:
-    """Write the drill's strategies file and return its path."""
-    file = folder / "strategies.toml"
-    names = ", ".join(f'"{symbol}"' for symbol in SYMBOLS)
-    (folder / "witness.py").write_text("from tests.chaos.witness import Witness as Witness\n")
-    file.write_text(
-        f'[strategy.witness]\nfile = "witness.py"\nclass = "Witness"\ncontracts = [{names}]\n'
-        f"params = {{ every = {EVERY} }}\n"
-    )
-    return file
-
-
 async def _all_began(checker: HandoverChecker) -> bool:
     return not checker.without_beginning
 
@@ -258,7 +247,7 @@ async def run(seconds: float, seed: int, *, keep: bool, tell: Callable[[str], No
     """Run the drill once and return its report."""
     report = Report()
     system = LocalSystem(LocalOptions(**LOCAL, keep_files=keep), ROOT)
-    plan = replace(system.plan, workers=1, strategies_file=str(strategies_file(system.run_dir)))
+    plan = replace(system.plan, workers=1, strategies_file=str(witness_file(system.run_dir, SYMBOLS, EVERY)))
     worker = next(process for process in services_of(plan) if process.name == "strategy-1")
     logs = system.run_dir / "logs"
     pool = WorkerPool({**worker.env, "STRATEGY_MAX_ERRORS": "1000"}, logs)

@@ -44,6 +44,7 @@ from shared.settings import BrokerSettings, load_settings
 from tests.chaos.system import LIMITS
 from tests.chaos.totals import commit
 from tests.chaos.waiting import until
+from tests.chaos.witness import witness_file
 from tests.support import ROOT
 
 LEASE_S = 4.0
@@ -312,18 +313,6 @@ def _write_synchronously(folder: Path, seconds: float) -> None:
         path.unlink()
 
 
-def strategies_file(folder: Path) -> Path:
-    """Write the strategies file of the soak, one slow trader, and return its path."""
-    file = folder / "strategies.toml"
-    names = ", ".join(f'"{symbol}"' for symbol in SYMBOLS)
-    (folder / "witness.py").write_text("from tests.chaos.witness import Witness as Witness\n")
-    file.write_text(
-        f'[strategy.witness]\nfile = "witness.py"\nclass = "Witness"\ncontracts = [{names}]\n'
-        f"params = {{ every = {EVERY} }}\n"
-    )
-    return file
-
-
 async def _trades(desk: Desk, simulator_http: str) -> bool:
     is_ready = any(row.get("role") == "leader" and row.get("link") == "READY" for row in await desk.heartbeats())
     return is_ready and len((await fetch_truth(simulator_http))["executions"]) >= len(SYMBOLS)
@@ -341,7 +330,8 @@ async def run(options: argparse.Namespace) -> Report:
     limits.write_text(LIMITS)
     local = LocalOptions(
         simulator={"SIM_TICK_RATE": options.rate, "SIM_SEED": str(options.seed), "SIM_CASH": "10000000"},
-        strategies_file=str(strategies_file(folder)), limits_file=str(limits), lease_ttl_s=LEASE_S, workers=1,
+        strategies_file=str(witness_file(folder, SYMBOLS, EVERY)), limits_file=str(limits),
+        lease_ttl_s=LEASE_S, workers=1,
     )  # fmt: skip
     system = LocalSystem(local, ROOT)
     try:

@@ -1,6 +1,9 @@
-"""The strategy of the hand-over drill: it counts and sums up what it is told, and says so in each order's reason."""
+"""The strategy of the drills of workers and stalls: it counts and sums what it is told and says so in its orders."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -42,3 +45,15 @@ class Witness(Strategy):
         """Count."""
         self.state.fills += 1
         self.state.fill_sum = fill_link(self.state.fill_sum, fill.exec_id)
+
+
+def witness_file(folder: Path, symbols: Sequence[str], every: int) -> Path:
+    """Write a strategies file with a witness of these contracts, an order for every so many quotes; return its path."""
+    file = folder / "strategies.toml"
+    names = ", ".join(f'"{symbol}"' for symbol in symbols)
+    (folder / "witness.py").write_text("from tests.chaos.witness import Witness as Witness\n")
+    file.write_text(
+        f'[strategy.witness]\nfile = "witness.py"\nclass = "Witness"\ncontracts = [{names}]\n'
+        f"params = {{ every = {every} }}\n"
+    )
+    return file

@@ -77,6 +77,11 @@ class OrderRow(BaseModel):
         whole = whole if self.is_open and not self.rests else self.reported
         return self.side.sign * max(ZERO, whole - self.executed)
 
+    @property
+    def is_over(self) -> bool:
+        """Return whether it can add nothing to the position any more."""
+        return not self.is_open and not self.pending
+
 
 class Holding(BaseModel):
     """The position in one contract: signed shares, their average price and the result of what was closed.
@@ -157,11 +162,10 @@ class Book:
         """Return filled plus working plus unknown: the position once everything on its way has filled."""
         expected = self.position(con_id)
         for key, row in list(self._moving.items()):
-            pending = row.pending
-            if not pending and not row.is_open:
+            if row.is_over:
                 self._settle(key)
             elif row.con_id == con_id:
-                expected += pending
+                expected += row.pending
         return expected
 
     def _settle(self, key: str) -> None:
@@ -170,16 +174,16 @@ class Book:
 
     def exclude_past(self) -> dict[str, Any]:
         """Return what a dump of the state without the past leaves out; ask before `past_version` and `past`."""
-        for key in [key for key, row in self._moving.items() if not row.is_open and not row.pending]:
+        for key in [key for key, row in self._moving.items() if row.is_over]:
             self._settle(key)
+        return self._over()
+
+    def _over(self) -> dict[str, Any]:
         return {"executions": True, "orders": self.state.orders.keys() - self._moving.keys()}
 
     def past(self) -> bytes:
         """Return what is over as JSON; most of a state, and written only when it has changed."""
-        settled = self.state.orders.keys() - self._moving.keys()
-        return self.state.model_dump_json(
-            include={"executions": True, "orders": settled}, exclude_defaults=True
-        ).encode()
+        return self.state.model_dump_json(include=self._over(), exclude_defaults=True).encode()
 
     def summary(self, names: Mapping[int, str]) -> dict[str, dict[str, str]]:
         """Return position, average price and realised result by contract name, for people."""
@@ -363,7 +367,7 @@ class Book:
     def _prune(self) -> None:
         if len(self.state.orders) <= ENDED_KEPT:
             return
-        ended = [key for key, row in self.state.orders.items() if not row.is_open and not row.pending]
+        ended = [key for key, row in self.state.orders.items() if row.is_over]
         for key in ended[: max(0, len(ended) - ENDED_KEPT // 2)]:
             del self.state.orders[key]
             self._moving.pop(key, None)

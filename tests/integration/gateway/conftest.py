@@ -211,6 +211,26 @@ def broker(spawn: Spawner) -> Broker:
 
 
 @pytest.fixture
+def start_guard(spawn: Spawner, broker: Broker, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Start a guard in front of the simulator; returns what a gateway's environment needs to use it."""
+
+    def start(**more: str) -> dict[str, str]:
+        port, http = free_port(), free_port()
+        process = spawn(
+            "services.guard",
+            env={
+                "CQ_MODE": "sim", "GUARD_LISTEN_PORT": str(port), "GUARD_UPSTREAM_PORT": str(broker.port),
+                "GUARD_HTTP_PORT": str(http), "GUARD_STATE_DIR": str(tmp_path / "guard"), "CQ_HTTP_PORT": "0", **more,
+            },
+            name="guard",
+        )  # fmt: skip
+        process.wait_for_output("service.started", 20.0)
+        return {"GATEWAY_GUARD": f"127.0.0.1:{port}", "GATEWAY_GUARD_HTTP": f"http://127.0.0.1:{http}"}
+
+    return start
+
+
+@pytest.fixture
 async def desk(redis_server: RedisServer, deployment: str, broker: Broker) -> AsyncIterator[Desk]:
     """The bus with risk's lease held by the test."""
     bus = open_bus(redis_server.url, Keys(deployment), client_name="test")

@@ -7,7 +7,6 @@ import json
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from ib_insync import IB, Contract, LimitOrder
 from shared.messages.control import Control, ControlAction
 from shared.messages.orders import OrderLeg, OrderState, OrderType, Side
 from tests.integration.gateway.conftest import AAPL, ACCOUNT
-from tests.support import Spawner, eventually, free_port
+from tests.support import eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(180)]
 OTHER_PROGRAM = 55
@@ -49,20 +48,9 @@ async def other_program(desk: Any) -> AsyncIterator[Callable[[int], Awaitable[IB
 
 
 @pytest.fixture
-def pool_guard(spawn: Spawner, broker: Any, tmp_path: Path) -> dict[str, str]:
+def pool_guard(start_guard: Callable[..., dict[str, str]]) -> dict[str, str]:
     """A guard that knows both ids of the pool."""
-    port, http = free_port(), free_port()
-    process = spawn(
-        "services.guard",
-        env={
-            "CQ_MODE": "sim", "GUARD_LISTEN_PORT": str(port), "GUARD_UPSTREAM_PORT": str(broker.port),
-            "GUARD_HTTP_PORT": str(http), "GUARD_STATE_DIR": str(tmp_path / "guard"), "CQ_HTTP_PORT": "0",
-            "GUARD_TRADING_CLIENT_IDS": "101,102",
-        },
-        name="guard",
-    )  # fmt: skip
-    process.wait_for_output("service.started", 20.0)
-    return {"GATEWAY_GUARD": f"127.0.0.1:{port}", "GATEWAY_GUARD_HTTP": f"http://127.0.0.1:{http}"}
+    return start_guard(GUARD_TRADING_CLIENT_IDS="101,102")
 
 
 def working(desk: Any) -> dict[int, list[int]]:

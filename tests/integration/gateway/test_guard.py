@@ -6,7 +6,6 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,25 +13,15 @@ import pytest
 from shared.messages.control import Control, ControlAction
 from shared.messages.orders import OrderState, Side
 from shared.messages.requests import WhatIfAnswer, WhatIfQuery
-from tests.support import Spawner, eventually, free_port
+from tests.support import eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(90)]
 
 
 @pytest.fixture
-def guard(spawn: Spawner, broker: Any, tmp_path: Path) -> dict[str, str]:
+def guard(start_guard: Callable[..., dict[str, str]]) -> dict[str, str]:
     """A guard in front of the simulator; what a gateway's environment needs to use it."""
-    port, http = free_port(), free_port()
-    process = spawn(
-        "services.guard",
-        env={
-            "CQ_MODE": "sim", "GUARD_LISTEN_PORT": str(port), "GUARD_UPSTREAM_PORT": str(broker.port),
-            "GUARD_HTTP_PORT": str(http), "GUARD_STATE_DIR": str(tmp_path / "guard"), "CQ_HTTP_PORT": "0",
-        },
-        name="guard",
-    )  # fmt: skip
-    process.wait_for_output("service.started", 20.0)
-    return {"GATEWAY_GUARD": f"127.0.0.1:{port}", "GATEWAY_GUARD_HTTP": f"http://127.0.0.1:{http}"}
+    return start_guard()
 
 
 def holds(guard: dict[str, str]) -> bool:
