@@ -58,6 +58,8 @@ VALID_MARKET_S = 5.0
 VALID_OTHER_S = 30.0
 WATCH_S = 60
 FRESH_S = 5
+PRICE_RETRIES = 2
+PRICE_RETRY_S = 1.0
 SETTLED = frozenset({OrderState.WORKING, OrderState.UNKNOWN, OrderState.INACTIVE})
 
 
@@ -419,7 +421,7 @@ class Desk:
         deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(wait_s * NS_PER_S)
         while SYSTEM_CLOCK.monotonic_ns() < deadline_ns:
             last = await self.last_price(con_id)
-            if SYSTEM_CLOCK.wall_ns() - int(last.get("ts_ns", "0")) < FRESH_S * NS_PER_S:
+            if SYSTEM_CLOCK.wall_ns() - int(last.get("fresh_ns", "0")) < FRESH_S * NS_PER_S:
                 return
             await SYSTEM_CLOCK.sleep(0.1)
 
@@ -428,6 +430,16 @@ class Desk:
 
         A market order is waited for until it ends, any other until the broker confirms that it works.
         """
+        result = await self._place(contract, ticket, limit_s)
+        for _ in range(PRICE_RETRIES):
+            # Risk reads prices for itself, a moment after they can be read elsewhere. It refused: nothing was sent.
+            if (result.by, result.code) != ("risk", "RISK_DATA_STALE"):
+                break
+            await SYSTEM_CLOCK.sleep(PRICE_RETRY_S)
+            result = await self._place(contract, ticket, limit_s)
+        return result
+
+    async def _place(self, contract: ContractInfo, ticket: OrderTicket, limit_s: float) -> OrderResult:
         await self.watch(contract.con_id)
         starts = {self.keys.decisions: "", self.keys.orders: ""}
         for stream in starts:

@@ -36,7 +36,6 @@ log = logging.getLogger("copilot_quant.broker")
 ORDER_LIMIT_S = 20.0
 LOOK_LIMIT_S = 10.0
 POSITION_LIMIT_S = 3.0
-PRICE_RETRIES = 2
 
 
 class IBKRBroker(Joined):
@@ -247,12 +246,6 @@ async def _place(desk: Desk, symbol: str, ticket: OrderTicket) -> tuple[OrderRes
     info = await desk.resolve(symbol)
     before = await _held(desk, info.con_id)
     result = await desk.place(info, ticket)
-    for _ in range(PRICE_RETRIES):
-        # Risk reads prices for itself, a moment after they can be read elsewhere. It refused: nothing was sent.
-        if (result.by, result.code) != ("risk", "RISK_DATA_STALE"):
-            break
-        await SYSTEM_CLOCK.sleep(1.0)
-        result = await desk.place(info, ticket)
     if result.filled:
         # The broker reports positions a moment after the fill, and who orders wants to see them.
         deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(POSITION_LIMIT_S * NS_PER_S)

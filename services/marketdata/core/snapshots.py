@@ -6,7 +6,7 @@ A snapshot is the state after the last tick; between two writings any number of 
 from __future__ import annotations
 
 from services.marketdata.core.bars import DayState
-from shared.messages.market import DataQuality
+from shared.messages.market import FLAG_SNAPSHOT, DataQuality
 
 Record = tuple[int, int, int, int, int, int, int, float, float, float, float]
 """A tick record as `TICK_RECORD` unpacks it; fields as in `shared.messages.market.Tick`."""
@@ -48,12 +48,16 @@ class LastPrices:
         return {con_id: quality for con_id, (_, quality) in newest.items()}
 
     def fields(self, con_id: int, symbol: str, day: DayState | None) -> dict[str, str]:
-        """Return the hash fields of a contract; `ts` is the newest tick's event time as a whole number of ns.
+        """Return the hash fields of a contract; `ts_ns` is the newest tick's event time as a whole number of ns.
+
+        `fresh_ns` is when we got the newest tick that was no repetition of old prices at the start of a subscription,
+        0 where there is none: what risk's rule about stale data goes by.
 
         The shell adds `ts` as ISO text, for which it needs a clock's formatting.
         """
         quote, trade = self.quotes.get(con_id), self.trades.get(con_id)
-        newest = max((record for record in (quote, trade) if record is not None), key=lambda r: (r[1], r[2]))
+        records = [record for record in (quote, trade) if record is not None]
+        newest = max(records, key=lambda r: (r[1], r[2]))
         fields = {
             "con_id": str(con_id),
             "symbol": symbol,
@@ -66,6 +70,7 @@ class LastPrices:
             "volume": _number(day.volume) if day is not None else "0",
             "ts_ns": str(newest[1]),
             "ts_init_ns": str(newest[2]),
+            "fresh_ns": str(max((record[2] for record in records if not record[5] & FLAG_SNAPSHOT), default=0)),
             "quality": QUALITY_NAMES.get(newest[4], "UNKNOWN"),
         }
         if quote is not None:

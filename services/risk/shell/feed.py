@@ -290,7 +290,7 @@ class Feed:
     def _apply_last(self, fields: dict[str, bytes]) -> None:
         text = {name: value.decode(errors="replace") for name, value in fields.items()}
         try:
-            con_id, ts_ns = int(text["con_id"]), int(text["ts_init_ns"])
+            con_id, ts_ns = int(text["con_id"]), int(text["fresh_ns"])
             bid, ask, last = (float(text.get(name) or 0) for name in ("bid", "ask", "last"))
         except (KeyError, ValueError):
             return  # a snapshot is for people first; ticks will bring the price

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from copilot_quant.desk import Desk, OrderTicket
+from copilot_quant.desk import PRICE_RETRIES, Desk, OrderTicket
 from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
@@ -29,7 +29,7 @@ def bus() -> MemoryBus:
 @pytest.fixture
 async def desk(bus: MemoryBus) -> Desk:
     await bus.hash_set(bus.keys.identity, {"mode": "sim", "account": "DUSIM0001", "id": "abc"})
-    await bus.hash_set(bus.keys.last(APPLE.con_id), {"ts_ns": str(SYSTEM_CLOCK.wall_ns())})
+    await bus.hash_set(bus.keys.last(APPLE.con_id), {"fresh_ns": str(SYSTEM_CLOCK.wall_ns())})
     return Desk(bus, "DUSIM0001")
 
 
@@ -46,6 +46,25 @@ def an_event(intent: Intent, state: OrderState, *, by: str = "broker", filled: i
         filled=Decimal(filled),
         by=by,
     )
+
+
+async def refuse_then_fill(bus: MemoryBus, refusals: int) -> int:
+    """Be risk without a price for the first intents, then risk and the gateway; return how many there were."""
+    cursor = "0-0"
+    for number in range(refusals + (refusals <= PRICE_RETRIES)):
+        while not (found := await bus.read({bus.keys.intents: cursor}, block_ms=50)):
+            pass
+        cursor = found[bus.keys.intents][0].entry_id
+        intent = decode_fields(found[bus.keys.intents][0].fields).message
+        assert isinstance(intent, Intent)
+        is_refused = number < refusals
+        decision = Decision(
+            intent_id=intent.intent_id, approved=not is_refused, code="RISK_DATA_STALE" if is_refused else ""
+        )
+        await bus.append(bus.keys.decisions, decision, source="risk:1")
+        if not is_refused:
+            await bus.append(bus.keys.orders, an_event(intent, OrderState.FILLED, filled=1), source="gateway:1")
+    return number + 1
 
 
 async def answer(bus: MemoryBus, approved: bool, states: list[OrderState]) -> None:
@@ -88,13 +107,33 @@ async def test_an_order_is_followed_to_its_answer(
 
 
 async def test_prices_are_asked_for_before_an_order_and_waited_for_a_while(bus: MemoryBus, desk: Desk) -> None:
-    await bus.hash_delete(bus.keys.last(APPLE.con_id), ["ts_ns"])
+    await bus.hash_delete(bus.keys.last(APPLE.con_id), ["fresh_ns"])
     async with asyncio.TaskGroup() as group:
         waiting = group.create_task(desk.watch(APPLE.con_id, wait_s=5))
         await eventually(lambda: bus.hash_get_all(bus.keys.watches))
         assert not waiting.done()
-        await bus.hash_set(bus.keys.last(APPLE.con_id), {"ts_ns": str(SYSTEM_CLOCK.wall_ns())})
+        await bus.hash_set(bus.keys.last(APPLE.con_id), {"fresh_ns": str(SYSTEM_CLOCK.wall_ns())})
     await desk.watch(1, wait_s=0.05)
+
+
+async def test_an_order_that_came_before_risk_had_its_price_is_asked_again(
+    bus: MemoryBus, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("copilot_quant.desk.PRICE_RETRY_S", 0.0)
+    async with asyncio.TaskGroup() as group:
+        answers = group.create_task(refuse_then_fill(bus, refusals=1))
+        result = await desk.place(APPLE, BUY_ONE, limit_s=5)
+    assert result.state == "filled" and await answers == 2
+
+
+async def test_a_price_that_never_comes_is_a_refusal_after_some_trials(
+    bus: MemoryBus, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("copilot_quant.desk.PRICE_RETRY_S", 0.0)
+    async with asyncio.TaskGroup() as group:
+        answers = group.create_task(refuse_then_fill(bus, refusals=1 + PRICE_RETRIES))
+        result = await desk.place(APPLE, BUY_ONE, limit_s=5)
+    assert (result.state, result.code) == ("rejected", "RISK_DATA_STALE") and await answers == 1 + PRICE_RETRIES
 
 
 async def test_no_answer_is_said_to_be_none(desk: Desk) -> None:
