@@ -346,6 +346,8 @@ class Unit:
         """Fire the timers that are due, in order of their time; make flat what has to be flat by now."""
         for con_id in self.sessions:
             self._keep_flat(con_id, now_ns)
+        if not self.timers.due:
+            return
         due = sorted((at, name) for name, (at, _) in self.timers.due.items() if at <= now_ns)
         for at, name in due:
             every_ns = self.timers.due[name][1] if name in self.timers.due else 0
@@ -395,6 +397,11 @@ class Unit:
     def is_urgent(self) -> bool:
         """Return whether something waits that must leave now."""
         return bool(self._in_flight or self.outbox.intents or self.outbox.cancels)
+
+    def may_commit(self, now_ns: int) -> bool:
+        """Return whether `commit` may have something to save; asked at each turn, and mostly there is nothing."""
+        is_due = now_ns - self._committed_at_ns >= int(self.limits.commit_every_s * NS_PER_S)
+        return self.is_urgent or bool(self.saved.pending) or (is_due and (self._has_news or self._is_behind))
 
     def commit(self, now_ns: int, *, force: bool = False) -> Commit | None:
         """Return the commit to save now, None if nothing is worth one yet.
