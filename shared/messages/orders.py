@@ -246,7 +246,10 @@ class Decision(Message):
 
 @register
 class Command(Message):
-    """An approved intent; only risk writes these. The gateway does not send it after `not_after_ns` (wall time)."""
+    """An approved intent; only risk writes these. The gateway does not send it after `not_after_ns` (wall time).
+
+    `margin_change` is what the broker said it adds to the initial margin, None where it was not asked.
+    """
 
     TYPE: ClassVar[str] = "command"
 
@@ -255,6 +258,7 @@ class Command(Message):
     incarnation: str
     is_reducing: bool = False
     risk_epoch: int = 0
+    margin_change: Decimal | None = None
 
     def envelope_key(self) -> str:
         """Return the conId."""

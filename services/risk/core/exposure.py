@@ -241,12 +241,14 @@ class Book(Orders):
 
     # -- control and status
 
-    def _apply_control(self, control: Control, _: int) -> None:
+    def _apply_control(self, control: Control, now_ns: int) -> None:
         self.breakers.apply(control)
         if control.action in (ControlAction.RESUME, ControlAction.RESUME_STRATEGY):
             strategy = "" if control.scope == "account" else control.scope.rpartition(":")[2]
             self.oddities.resume(strategy)
             self.activity.resume(strategy)
+            if not control.scope.startswith("contract:"):
+                self.profits.accept(strategy, self.contracts, now_ns)
 
     def _apply_halt(self, status: HaltStatus, _: int) -> None:
         self.breakers.set_stage(str(status.stage), status.reason)

@@ -48,11 +48,13 @@ class Holding:
 class Profits:
     """Holdings per strategy and contract."""
 
-    __slots__ = ("_charged", "_charges", "_day", "_holdings", "_started_ns")
+    __slots__ = ("_accepted", "_charged", "_charges", "_day", "_holdings", "_started_ns")
 
     def __init__(self, day: TradingDay) -> None:
         self._day = day
         self._started_ns = 0
+        self._accepted: dict[str, Decimal] = {}
+        """Strategy → loss of the day that a person accepted by resuming it."""
         self._holdings: dict[str, dict[int, Holding]] = {}
         self._charged: dict[str, Decimal] = {}
         """Strategy → commissions of the day in base currency."""
@@ -70,6 +72,7 @@ class Profits:
         if start_ns > self._started_ns:
             self._started_ns = start_ns
             self._charged = {}
+            self._accepted = {}
             for rows in self._holdings.values():
                 for con_id in [con_id for con_id, row in rows.items() if not row.position]:
                     del rows[con_id]
@@ -110,6 +113,15 @@ class Profits:
             total += points * contract.point
         return total
 
+    def lost(self, strategy: str, contracts: Mapping[int, ContractExposure], now_ns: int) -> Decimal:
+        """Return what a strategy lost in the day (negative: made), beyond what a person accepted by resuming it."""
+        return -self.of(strategy, contracts, now_ns) - self._accepted.get(strategy, ZERO)
+
+    def accept(self, strategy: str, contracts: Mapping[int, ContractExposure], now_ns: int) -> None:
+        """Take a person's word: what a strategy ("": each) has lost till now counts no more today."""
+        for name in [strategy] if strategy else self.strategies:
+            self._accepted[name] = max(ZERO, -self.of(name, contracts, now_ns))
+
     def stored(self) -> dict[str, object]:
         """Return the holdings, for a snapshot."""
         rows = [
@@ -118,12 +130,17 @@ class Profits:
             for con_id, row in held.items()
         ]
         charged = {strategy: str(amount) for strategy, amount in self._charged.items()}
-        return {"started_ns": self._started_ns, "rows": rows, "charged": charged, "charges": list(self._charges)}
+        accepted = {strategy: str(amount) for strategy, amount in self._accepted.items()}
+        return {
+            "started_ns": self._started_ns, "rows": rows, "charged": charged, "charges": list(self._charges),
+            "accepted": accepted,
+        }  # fmt: skip
 
     def restore(self, stored: Mapping[str, Any]) -> None:
         """Take `stored` of a snapshot."""
         self._started_ns = stored["started_ns"]
         self._charged = {name: Decimal(amount) for name, amount in stored.get("charged", {}).items()}
+        self._accepted = {name: Decimal(amount) for name, amount in stored.get("accepted", {}).items()}
         self._charges = dict.fromkeys(stored.get("charges", ()))
         for strategy, con_id, position, average, realized in stored["rows"]:
             row = self._holdings.setdefault(strategy, {}).setdefault(con_id, Holding())
