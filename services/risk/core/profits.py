@@ -4,9 +4,12 @@ Average cost per strategy and contract: an execution that closes realises agains
 realised in the day and what is open now, against its average cost: a loss that was carried over from yesterday counts
 today as well, which errs to the careful side and needs no price of the past.
 
-Commissions count as they are reported, each once. Money paid in or out is no execution: neither loss nor profit.
+Commissions count as they are reported, each once. Money paid in or out is no execution: neither loss nor profit. A split
+changes shares and average cost, and is neither; while the broker shows a position that we cannot explain, what is open
+there is not counted, since shares and price may be of different terms.
 
-Known limit: a contract or a commission whose price or rate is unknown adds only 0.
+Known limits: a contract or a commission whose price or rate is unknown adds only 0; a price in the terms of after a split
+that comes before the broker shows the new position looks like a loss.
 """
 
 from __future__ import annotations
@@ -85,6 +88,14 @@ class Profits:
         if change:
             self._holdings.setdefault(strategy, {}).setdefault(con_id, Holding()).take(change, price)
 
+    def split(self, con_id: int, before: Decimal, after: Decimal) -> None:
+        """Take a split that made `after` of `before`: the same for the shares of whoever holds some, and their cost."""
+        for rows in self._holdings.values():
+            row = rows.get(con_id)
+            if row is not None:
+                row.position = row.position * after / before
+                row.average = row.average * before / after
+
     def charged(self, strategy: str, exec_id: str, amount: Decimal, now_ns: int) -> None:
         """Take the commission of an execution in base currency; a second time changes nothing."""
         self.advance(now_ns)
@@ -108,7 +119,7 @@ class Profits:
             if contract is None or contract.point is None:
                 continue
             points, price = row.realized, contract.price()
-            if row.position and price is not None:
+            if row.position and price is not None and not contract.is_ahead:
                 points += row.position * (price - row.average)
             total += points * contract.point
         return total

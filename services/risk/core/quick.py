@@ -252,7 +252,7 @@ def proves(
         and smallest <= quantity <= terms.quantity_max
         and not quantity % step
         and order_value <= terms.notional_max
-        and now_ns - quote.ts_ns <= terms.data_age_ns
+        and -terms.data_age_ns <= now_ns - quote.ts_ns <= terms.data_age_ns
         and not book.sums.unvalued
         and book.open_orders < terms.open_max
         and activity.trades < terms.trades_max

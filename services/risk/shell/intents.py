@@ -222,8 +222,15 @@ class IntentReader(FencedReader):
             if verdict.command.margin_change is not None:
                 book.margins.took(intent, verdict.command.margin_change, now_ns)
         DECIDE_TIME.observe((self._clock.monotonic_ns() - begun_ns) / NS_PER_S)
-        await self._write(token, intent, verdict.decision, verdict.command)
-        book.margins.answers.pop(intent.intent_id, None)
+        try:
+            await self._write(token, intent, verdict.decision, verdict.command)
+        except (BadInput, OverflowError) as e:  # its answer would be larger than an entry may be: nothing was written
+            if verdict.command is not None:
+                book.release(intent)
+            await self._refuse_unreadable(token, entry, e)
+            return
+        finally:
+            book.margins.answers.pop(intent.intent_id, None)
         self._note(intent, verdict.decision, held.read_ns)
 
     async def _must_wait(self, held: Held, decision: Decision) -> bool:
