@@ -28,7 +28,7 @@ class Activity:
     """The counts. `started_ns` is when the trading day that is counted began."""
 
     __slots__ = (
-        "_contents", "_day", "fills", "last_ns", "orders", "rejects", "repeats", "started_ns", "trades", "turnover",
+        "_contents", "_day", "filled", "last_ns", "orders", "rejects", "repeats", "started_ns", "trades", "turnover",
         "until_ns",
     )  # fmt: skip
 
@@ -41,9 +41,9 @@ class Activity:
         """Base currency bought and sold in the day."""
         self.trades = 0
         self.orders: dict[str, int] = {}
-        """Strategy → orders and modifies approved in the day."""
-        self.fills: dict[str, int] = {}
-        """Strategy → executions of the day."""
+        """Strategy → orders placed, changed and cancelled in the day, each leg one: what IB counts as submissions."""
+        self.filled: dict[str, int] = {}
+        """Strategy → orders of the day that executed, in part or whole."""
         self.repeats: dict[Repeat, int] = {}
         """Strategy, conId, is it a buy → orders approved in the day, until a person resumes the strategy."""
         self.last_ns: dict[tuple[str, int], int] = {}
@@ -60,12 +60,12 @@ class Activity:
         if start_ns > self.started_ns:
             self.started_ns = start_ns
             self.turnover, self.trades = ZERO, 0
-            self.orders, self.fills, self.repeats = {}, {}, {}
+            self.orders, self.filled, self.repeats = {}, {}, {}
 
     def approved(self, intent: Intent, now_ns: int) -> None:
         """Count an approved intent."""
         self.advance(now_ns)
-        self.orders[intent.strategy] = self.orders.get(intent.strategy, 0) + 1
+        self.orders[intent.strategy] = self.orders.get(intent.strategy, 0) + len(intent.legs)
         self.last_ns[intent.strategy, intent.con_id] = now_ns
         key = repeat_key(intent)
         self.repeats[key] = self.repeats.get(key, 0) + 1
@@ -75,11 +75,17 @@ class Activity:
         self._contents.pop(content, None)
         self._contents[content] = now_ns
 
-    def executed(self, strategy: str, value: Decimal | None, now_ns: int) -> None:
-        """Count an execution worth `value` in base currency."""
+    def cancelled(self, strategy: str, now_ns: int) -> None:
+        """Count an order that ended cancelled."""
+        self.advance(now_ns)
+        self.orders[strategy] = self.orders.get(strategy, 0) + 1
+
+    def executed(self, strategy: str, value: Decimal | None, now_ns: int, *, is_first: bool) -> None:
+        """Count an execution worth `value` in base currency; `is_first` of its order."""
         self.advance(now_ns)
         self.trades += 1
-        self.fills[strategy] = self.fills.get(strategy, 0) + 1
+        if is_first:
+            self.filled[strategy] = self.filled.get(strategy, 0) + 1
         if value is not None:
             self.turnover += abs(value)
 
@@ -115,7 +121,7 @@ class Activity:
             "turnover": str(self.turnover),
             "trades": self.trades,
             "orders": self.orders,
-            "fills": self.fills,
+            "filled": self.filled,
             "repeats": [[*key, count] for key, count in self.repeats.items()],
             "rejects": self.rejects,
         }
@@ -124,7 +130,7 @@ class Activity:
         """Take `stored` of a snapshot."""
         self.started_ns, self.trades = stored["started_ns"], stored["trades"]
         self.turnover = Decimal(stored["turnover"])
-        self.orders, self.fills = dict(stored["orders"]), dict(stored["fills"])
+        self.orders, self.filled = dict(stored["orders"]), dict(stored.get("filled", {}))
         self.rejects = dict(stored["rejects"])
         self.repeats = {(strategy, con_id, is_buy): count for strategy, con_id, is_buy, count in stored["repeats"]}
 

@@ -12,6 +12,7 @@ from services.risk.core.activity import Activity
 from services.risk.core.days import TradingDay
 from services.risk.core.ended import Ended
 from services.risk.core.legs import Leg, OrderGroup
+from services.risk.core.margins import Margins
 from services.risk.core.oddities import ERRORS, Oddities
 from services.risk.core.positions import ContractExposure
 from services.risk.core.profits import Profits
@@ -52,6 +53,7 @@ class Orders:
         self.profits_due_ns: dict[str, int] = {}
         """Strategy → when its profit is looked at again."""
         self.oddities = Oddities()
+        self.margins = Margins()
         self.account_bucket = TokenBucket()
         self.strategy_buckets: dict[str, TokenBucket] = {}
 
@@ -119,6 +121,8 @@ class Orders:
         if command.intent.account == self.account:
             self.reserve(command.intent, now_ns, (1e9, 1e9, 1e9, 1e9))
             self.unwritten.pop(command.intent.intent_id, None)
+            if command.margin_change is not None:
+                self.margins.took(command.intent, command.margin_change, now_ns)
 
     def _apply_order(self, event: OrderEvent, now_ns: int) -> None:
         if event.account != self.account:
@@ -139,6 +143,8 @@ class Orders:
             self.activity.rejected(group.strategy)
         elif event.state is OrderState.WORKING or event.state is OrderState.FILLED:
             self.activity.accepted(group.strategy)
+        if event.state is OrderState.CANCELLED and leg.state is not event.state and event.intent_id:
+            self.activity.cancelled(group.strategy, now_ns)
         if event.state in ERRORS and leg.state is not event.state and event.intent_id:
             self.oddities.erred(now_ns)
         leg.apply_event(event)
@@ -165,15 +171,17 @@ class Orders:
         before, executed, is_new = leg.filled, leg.executed, fill.exec_stem not in leg.executions
         if leg.apply_fill(fill):
             self.oddities.executed(fill, leg, self.contract(fill.con_id).quote, now_ns, is_known=is_known)
-            self._note_execution(group, fill, (leg.executed - executed) * leg.sign, now_ns, is_new=is_new)
+            self._note_execution(group, leg, fill, (leg.executed - executed) * leg.sign, now_ns, is_new=is_new)
             self._moved(group, leg, leg.filled - before, now_ns)
 
-    def _note_execution(self, group: OrderGroup, fill: Fill, change: Decimal, now_ns: int, *, is_new: bool) -> None:
+    def _note_execution(
+        self, group: OrderGroup, leg: Leg, fill: Fill, change: Decimal, now_ns: int, *, is_new: bool
+    ) -> None:
         self.profits.executed(group.strategy, fill.con_id, change, fill.price, now_ns)
         if is_new:
             point = self.contract(fill.con_id).point
             value = None if point is None else fill.quantity * fill.price * point
-            self.activity.executed(group.strategy, value, now_ns)
+            self.activity.executed(group.strategy, value, now_ns, is_first=len(leg.executions) == 1)
 
     def _moved(self, group: OrderGroup, leg: Leg, change: Decimal, now_ns: int) -> None:
         if change:
@@ -215,6 +223,7 @@ class Orders:
         self.sums.quantities_changed(contract)
         if not group.open_buys and not group.open_sells:
             self._closed.append((self.seen_ns, group.key))
+            self.margins.ended(group.key, self.seen_ns)
 
     # -- what has ended, and what a snapshot or another source tells
 
