@@ -13,13 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from copilot_quant.backtest.guide import is_guide_shape, on_data_strategy
 from services.strategy.api import Strategy
-from services.strategy.core.history import checked_needs
 from services.strategy.core.sessions import Session, SessionRules
-from services.strategy.shell.loader import INTERVALS, Declared, DeclaredUnit, execute_file, load_strategies
+from services.strategy.shell.loader import (
+    INTERVALS,
+    Declared,
+    DeclaredUnit,
+    checked_history,
+    checked_params,
+    execute_file,
+    load_strategies,
+)
 from shared.errors import BadInput
 from shared.ids import UnitId
 
@@ -71,16 +76,13 @@ def declared_of(
         if len(intervals) != 1:
             raise BadInput(f"{cls.__name__}: on_data is called at the end of a bar: choose one, such as --bars 1d")
         cls, values, per = on_data_strategy(cls, values, lookback), {}, "all"
-    try:
-        made = cls.Params.model_validate(dict(values), extra="forbid")
-    except ValidationError as e:
-        first = e.errors(include_url=False)[0]
-        said = str(first["msg"]).removeprefix("Value error, ")
-        raise BadInput(f"{where}: {cls.__name__}.Params: {'.'.join(map(str, first['loc']))}: {said}") from e
+    made = checked_params(cls, values, f"{where}: {cls.__name__}.Params")
     rules = SessionRules(_session(session), last_entry, flat_by) if session else None
     if rules is None and (last_entry or flat_by):
         raise BadInput("last_entry and flat_by need a session: choose rth")
-    declared = Declared(name, cls, made, intervals, str(where), rules=rules, history=_history(cls, made, str(where)))
+    declared = Declared(
+        name, cls, made, intervals, str(where), rules=rules, history=checked_history(cls, made, f"{where}: ")
+    )
     groups = [tuple(symbols)] if per == "all" else [(one,) for one in symbols]
     units = [UnitId(f"{name}/{'all' if per == 'all' else group[0]}") for group in groups]
     return [DeclaredUnit(unit, declared, group) for unit, group in zip(units, groups, strict=True)]
@@ -105,15 +107,6 @@ def _session(text: str) -> Session:
         return Session(text)
     except ValueError as e:
         raise BadInput(f"session {text!r} is unknown: write {', '.join(Session)}") from e
-
-
-def _history(cls: type[Strategy], params: Any, where: str) -> tuple[tuple[str, int], ...]:
-    try:
-        return tuple(checked_needs(cls.history_needs(params)).items())
-    except BadInput as e:
-        raise BadInput(f"{where}: {cls.__name__}.history_needs: {e}") from e
-    except Exception as e:  # user code
-        raise BadInput(f"{where}: {cls.__name__}.history_needs raised {type(e).__name__}: {e}") from e
 
 
 def _class_of(path: Path, wanted: str) -> type[Any]:

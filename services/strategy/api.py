@@ -66,18 +66,22 @@ ContractLike = ContractInfo | str | int
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Nothing(BaseModel):
+    """Nothing to remember."""
+
+
 class Strategy:
     """Base of every strategy; each unit has an instance of its own.
 
-    `Params` and `State` are pydantic models. `self.params` comes from the TOML file and does not change; `self.state`
-    is saved with each commit and is there again after a crash or a move.
+    `Params` is a pydantic model; `self.params` comes from the TOML file and does not change. `State` is a pydantic
+    model whose fields have defaults, or `dict` (then `self.state` holds what JSON can: text, numbers, lists, dicts with
+    text keys). `self.state` is saved with each commit and is there again after a crash or a move.
     """
 
     class Params(BaseModel):
         """No parameters."""
 
-    class State(BaseModel):
-        """Nothing to remember."""
+    State: type[Any] = Nothing
 
     params: Any
     state: Any

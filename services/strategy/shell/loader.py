@@ -26,6 +26,7 @@ import re
 import sys
 import tomllib
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -37,7 +38,9 @@ from services.strategy.api import Strategy
 from services.strategy.core.history import INTERVALS as INTERVAL_OF
 from services.strategy.core.history import checked_needs
 from services.strategy.core.sessions import Session, SessionRules
+from services.strategy.core.usercode import RAISED, text_of, where_of
 from services.strategy.shell.caretaker import Caretaker, needs_care
+from services.strategy.shell.mistakes import check_models, line_of_table, sentence_of
 from shared.contracts import parse_contract
 from shared.errors import BadInput, ConfigError
 from shared.ids import MANUAL, UNASSIGNED, UnitId
@@ -155,7 +158,8 @@ def load_strategies(path: Path, *, fresh: bool = False) -> Loaded:
         ConfigError: there is no such file, or it is no TOML with `[strategy.NAME]` tables.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except OSError as e:
         raise ConfigError(f"STRATEGIES_FILE: {str(path)!r} cannot be read ({e.strerror})") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
@@ -169,14 +173,15 @@ def load_strategies(path: Path, *, fresh: bool = False) -> Loaded:
     loaded = Loaded()
     for name, table in tables.items():
         try:
-            _add(loaded, path, name, table)
+            line = line_of_table(text, name)
+            _add(loaded, path, f"{path}:{line}" if line else str(path), name, table)
         except BadInput as e:
             loaded.mistakes[name] = str(e)
     return loaded
 
 
-def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
-    where = f"{path}: [strategy.{name}]"
+def _add(loaded: Loaded, path: Path, line: str, name: str, table: object) -> None:
+    where = f"{line}: [strategy.{name}]"
     if not _NAME.fullmatch(name) or name in (UNASSIGNED, MANUAL):
         raise BadInput(
             f"{where}: a strategy's name is lower-case letters, digits, _ and -, and not manual or unassigned"
@@ -184,7 +189,7 @@ def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
     try:
         entry = Entry.model_validate(table)
     except ValidationError as e:
-        raise BadInput(f"{where} {_first(e)}") from e
+        raise BadInput(f"{where} {sentence_of(e, Entry)}") from e
     if not entry.enabled:
         return
     rules = _rules(where, entry)
@@ -204,14 +209,13 @@ def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
 
 def _declared(path: Path, where: str, name: str, entry: Entry, rules: SessionRules | None) -> Declared:
     cls = _class_of(path, where, name, entry)
-    try:
-        params = cls.Params.model_validate(entry.params, extra="forbid")
-    except ValidationError as e:
-        raise BadInput(f"{where} params.{_first(e)}") from e
+    params = checked_params(cls, entry.params, f"{where} params")
     bars = tuple(dict.fromkeys(entry.bars))
     file = path.parent / entry.file
     source = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
-    return Declared(name, cls, params, bars, str(file), source, rules, _history(where, cls, params), entry.isolated)
+    return Declared(
+        name, cls, params, bars, str(file), source, rules, checked_history(cls, params, f"{where} "), entry.isolated
+    )
 
 
 def _rules(where: str, entry: Entry) -> SessionRules | None:
@@ -225,20 +229,35 @@ def _rules(where: str, entry: Entry) -> SessionRules | None:
         raise BadInput(f"{where} {e}") from e
 
 
-def _history(where: str, cls: type[Strategy], params: BaseModel) -> tuple[tuple[str, int], ...]:
+def checked_params(cls: type[Strategy], values: Mapping[str, Any], where: str) -> Any:
+    """Return a strategy's parameters.
+
+    Raises:
+        BadInput: they are wrong, or `Params` or `State` is of no kind that can be read and saved.
+    """
+    try:
+        check_models(cls)
+        return cls.Params.model_validate(dict(values), extra="forbid")
+    except ValidationError as e:
+        raise BadInput(f"{where}.{sentence_of(e, cls.Params)}") from e
+    except BadInput as e:
+        raise BadInput(f"{where}: {e}") from e
+    except RAISED as e:  # user code: a validator
+        raise BadInput(f"{where}: {cls.__name__}.Params raised {text_of(e)} at {where_of(e)}") from e
+
+
+def checked_history(cls: type[Strategy], params: Any, where: str) -> tuple[tuple[str, int], ...]:
+    """Return what a strategy looks back on: bar size and how many closed bars.
+
+    Raises:
+        BadInput: it says so wrongly.
+    """
     try:
         return tuple(checked_needs(cls.history_needs(params)).items())
     except BadInput as e:
-        raise BadInput(f"{where} {cls.__name__}.history_needs: {e}") from e
-    except Exception as e:  # user code: what it raises stops only itself (P10)
-        raise BadInput(f"{where} {cls.__name__}.history_needs raised {type(e).__name__}: {e}") from e
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message}"
+        raise BadInput(f"{where}{cls.__name__}.history_needs: {e}") from e
+    except RAISED as e:  # user code: what it raises stops only itself (P10)
+        raise BadInput(f"{where}{cls.__name__}.history_needs raised {text_of(e)} at {where_of(e)}") from e
 
 
 def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Strategy]:
@@ -287,7 +306,7 @@ def execute_file(file: Path) -> ModuleType:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as e:  # user code: one bad file stops only itself (P10)
+    except RAISED as e:  # user code: one bad file stops only itself (P10)
         del sys.modules[module_name]
         raise BadInput(_import_error(file, e)) from e
     return module
@@ -301,4 +320,4 @@ def _import_error(file: Path, e: BaseException) -> str:
     if isinstance(e, SyntaxError):
         return f"{e.filename}:{e.lineno}: {e.msg}"
     lines = [frame.lineno for frame in traceback.extract_tb(e.__traceback__) if frame.filename == str(file)]
-    return f"{file}:{lines[-1] if lines else '?'}: {type(e).__name__}: {e}"
+    return f"{file}:{lines[-1] if lines else '?'}: {text_of(e)}"
