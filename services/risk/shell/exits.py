@@ -13,7 +13,7 @@ from services.risk.core.exits import CancelExit, Exits, Key, Reduced, ResizeExit
 from services.risk.core.rule import plain
 from services.risk.shell.deciding import Deciding
 from shared.clock import NS_PER_S
-from shared.errors import BadInput
+from shared.errors import BadInput, Refused
 from shared.ids import intent_id
 from shared.logs import get_logger
 from shared.messages.codec import decode_body
@@ -72,10 +72,13 @@ class ExitDesk:
             return
         gone = [f"{name}:{leg}" for name, leg in self._stored if (name, leg) not in reduced]
         rows = {f"{name}:{leg}": f"{one.before} {one.filled}" for (name, leg), one in reduced.items()}
-        if rows:
-            await bus.hash_set(bus.keys.risk_exits, rows)
-        if gone:
-            await bus.hash_delete(bus.keys.risk_exits, gone)
+        try:
+            if rows:
+                await bus.hash_set(bus.keys.risk_exits, rows)
+            if gone:
+                await bus.hash_delete(bus.keys.risk_exits, gone)
+        except Refused as e:  # an ACL file of the user's without this key: reducing matters more than remembering
+            get_logger().warning("exit.not_remembered", reason=str(e))
         self._stored = reduced
 
     async def _cancel(self, act: CancelExit, now_ns: int) -> None:

@@ -14,6 +14,7 @@ from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
 from shared.clock import NS_PER_S, ManualClock
+from shared.errors import Refused
 from shared.messages import decode_fields
 from shared.messages.codec import encode_body
 from shared.messages.orders import CancelRequest, Group, Intent, IntentAction, OrderEvent, OrderState, Side
@@ -106,6 +107,20 @@ async def test_the_next_leader_lets_grow_what_the_one_before_reduced(scene: Scen
         await scene.show(leg, OrderState.CANCELLED, quantity=60)
     await other.look()
     assert list(await scene.bus.hash_get_all(scene.bus.keys.risk_exits)) == ["odd"], "what ended is forgotten"
+
+
+async def test_without_the_right_to_remember_it_is_reduced_all_the_same(
+    scene: Scene, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object) -> None:
+        raise Refused("BUS_NO_PERMISSION", "this Redis user may not do that")
+
+    await scene.show(0, OrderState.CANCELLED, filled=40)
+    await scene.desk.look()
+    monkeypatch.setattr(scene.bus, "hash_set", refused)
+    clock.advance(GRACE_NS / NS_PER_S)
+    await scene.desk.look()
+    assert len(await scene.said(scene.bus.keys.intents)) == 2
 
 
 async def test_exits_of_an_entry_that_never_filled_are_cancelled_by_leg(scene: Scene, clock: ManualClock) -> None:
