@@ -13,9 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from copilot_quant.backtest.guide import is_guide_shape, on_data_strategy
-from services.strategy.api import Strategy
 from services.strategy.core.sessions import Session, SessionRules
+from services.strategy.shell.guide import is_guide_shape
 from services.strategy.shell.loader import (
     INTERVALS,
     Declared,
@@ -23,6 +22,8 @@ from services.strategy.shell.loader import (
     checked_history,
     checked_params,
     execute_file,
+    guide_shape,
+    is_strategy,
     load_strategies,
 )
 from shared.errors import BadInput
@@ -73,9 +74,8 @@ def declared_of(
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
     values: Mapping[str, Any] = params or {}
     if is_guide_shape(cls):
-        if len(intervals) != 1:
-            raise BadInput(f"{cls.__name__}: on_data is called at the end of a bar: choose one, such as --bars 1d")
-        cls, values, per = on_data_strategy(cls, values, lookback), {}, "all"
+        cls, values = guide_shape(cls, values, intervals, lookback, f"{where}:")
+        per = "all"
     made = checked_params(cls, values, f"{where}: {cls.__name__}.Params")
     rules = SessionRules(_session(session), last_entry, flat_by) if session else None
     if rules is None and (last_entry or flat_by):
@@ -116,7 +116,7 @@ def _class_of(path: Path, wanted: str) -> type[Any]:
     found = {
         name: value
         for name, value in vars(module).items()
-        if isinstance(value, type) and value.__module__ == module.__name__ and _is_strategy(value)
+        if is_strategy(value) and value.__module__ == module.__name__
     }
     if wanted in found:
         return found[wanted]
@@ -125,7 +125,3 @@ def _class_of(path: Path, wanted: str) -> type[Any]:
         asked = f"no strategy class {wanted!r}" if wanted else "not exactly one strategy class"
         raise BadInput(f"{path} has {asked}; it has {known}")
     return next(iter(found.values()))
-
-
-def _is_strategy(value: type[Any]) -> bool:
-    return issubclass(value, Strategy) or is_guide_shape(value)

@@ -7,6 +7,7 @@ class = "Dip"
 contracts = ["AAPL", "SAP@IBIS:EUR"]
 bars = ["5s"]                   # 1s, 5s, 1m, 1d; none without this key
 per = "contract"                # one unit per contract (default), or "all": one unit for all of them
+lookback = 30                   # for the guide's shape only: bars of each contract that `on_data` gets
 session = "rth"                 # quotes, trades, bars and orders only then: "rth", "extended", "overnight"
 last_entry = "15:45"            # no entries after it (contract's zone, or "15 min" before the close)
 flat_by = "15 min"              # the platform cancels and closes, whatever the strategy does; with "rth"
@@ -26,11 +27,11 @@ import re
 import sys
 import tomllib
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -40,12 +41,14 @@ from services.strategy.core.history import checked_needs
 from services.strategy.core.sessions import Session, SessionRules
 from services.strategy.core.usercode import RAISED, text_of, where_of
 from services.strategy.shell.caretaker import Caretaker, needs_care
+from services.strategy.shell.guide import OnData, check_arguments, is_guide_shape, on_data_strategy
 from services.strategy.shell.mistakes import check_models, line_of_table, sentence_of
 from shared.contracts import parse_contract
 from shared.errors import BadInput, ConfigError
 from shared.ids import MANUAL, UNASSIGNED, UnitId
 
 INTERVALS = ("1s", "5s", "1m", "1d")
+DEFAULT_LOOKBACK = 30
 MODULE_PREFIX = "cq_strategy_"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
@@ -59,7 +62,8 @@ class Entry(BaseModel):
     class_name: str = Field(alias="class")
     contracts: list[str] = Field(min_length=1, max_length=500)
     bars: list[str] = []
-    per: str = Field(default="contract", pattern="^(contract|all)$")
+    per: str = Field(default="", pattern="^(|contract|all)$")
+    lookback: int | None = Field(default=None, ge=1, le=5000)
     enabled: bool = True
     isolated: bool = False
     session: Session | None = None
@@ -199,23 +203,45 @@ def _add(loaded: Loaded, path: Path, line: str, name: str, table: object) -> Non
     except BadInput as e:
         mistake = loaded.mistakes[name] = str(e)
         declared = Declared(name, Caretaker, Caretaker.Params(), (), str(path.parent / entry.file), rules=rules)
-    groups = [(one,) for one in entry.contracts] if entry.per == "contract" else [tuple(entry.contracts)]
+    per = entry.per or ("all" if issubclass(declared.cls, OnData) else "contract")
+    groups = [(one,) for one in entry.contracts] if per == "contract" else [tuple(entry.contracts)]
     for group in groups:
-        unit_id = UnitId(f"{name}/{group[0] if entry.per == 'contract' else 'all'}")
+        unit_id = UnitId(f"{name}/{group[0] if per == 'contract' else 'all'}")
         unit = DeclaredUnit(unit_id, declared, group, mistake)
         if not mistake or needs_care(unit):
             loaded.units[unit_id] = unit
 
 
 def _declared(path: Path, where: str, name: str, entry: Entry, rules: SessionRules | None) -> Declared:
-    cls = _class_of(path, where, name, entry)
-    params = checked_params(cls, entry.params, f"{where} params")
+    cls, values = _class_of(path, where, name, entry), entry.params
     bars = tuple(dict.fromkeys(entry.bars))
+    if is_guide_shape(cls):
+        cls, values = guide_shape(cls, values, bars, entry.lookback or DEFAULT_LOOKBACK, where)
+    elif entry.lookback is not None:
+        raise BadInput(f"{where} lookback: it is for on_data; this class says in history_needs what it looks back on")
+    params = checked_params(cls, values, f"{where} params")
     file = path.parent / entry.file
     source = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
     return Declared(
         name, cls, params, bars, str(file), source, rules, checked_history(cls, params, f"{where} "), entry.isolated
     )
+
+
+def guide_shape(
+    cls: type[Any], arguments: Mapping[str, Any], bars: Sequence[str], lookback: int, where: str
+) -> tuple[type[Strategy], dict[str, Any]]:  # fmt: skip
+    """Return the strategy class that runs a class of the guide's shape, and its parameters.
+
+    Raises:
+        BadInput: not exactly one interval, or arguments that do not fit.
+    """
+    if len(bars) != 1:
+        raise BadInput(f"{where} {cls.__name__}: on_data is called at the end of a bar: choose one, such as 1d")
+    try:
+        check_arguments(cls, arguments)
+    except BadInput as e:
+        raise BadInput(f"{where} {e}") from e
+    return on_data_strategy(cls, bars[0]), {"arguments": dict(arguments), "lookback": lookback}
 
 
 def _rules(where: str, entry: Entry) -> SessionRules | None:
@@ -260,7 +286,7 @@ def checked_history(cls: type[Strategy], params: Any, where: str) -> tuple[tuple
         raise BadInput(f"{where}{cls.__name__}.history_needs raised {text_of(e)} at {where_of(e)}") from e
 
 
-def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Strategy]:
+def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Any]:
     file = path.parent / entry.file
     if not file.is_file():
         raise BadInput(f"{where} file: there is no {file}")
@@ -269,11 +295,16 @@ def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Strategy]
     except BadInput as e:
         raise BadInput(f"{where} file: {e}") from e
     cls = getattr(module, entry.class_name, None)
-    if not isinstance(cls, type) or not issubclass(cls, Strategy):
-        found = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Strategy)]
-        known = ", ".join(one for one in found if one != "Strategy") or "none"
+    if not is_strategy(cls):
+        found = [key for key, value in vars(module).items() if is_strategy(value)]
+        known = ", ".join(one for one in found if one not in ("Strategy", "DataStrategy")) or "none"
         raise BadInput(f"{where} class: {file} has no strategy class {entry.class_name!r}; it has {known} ({name})")
     return cls
+
+
+def is_strategy(value: object) -> TypeGuard[type[Any]]:
+    """Return whether something is a class of either shape."""
+    return isinstance(value, type) and (issubclass(value, Strategy) or is_guide_shape(value))
 
 
 def forget_imports() -> None:

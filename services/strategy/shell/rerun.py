@@ -21,6 +21,7 @@ from services.strategy.core.unit import Unit
 from services.strategy.core.usercode import RAISED, text_of
 from services.strategy.shell.failures import Failure
 from services.strategy.shell.feed import Dispatcher, RunningUnit, streams_of
+from services.strategy.shell.guide import is_guide_shape, on_data_strategy
 from services.strategy.shell.loader import Declared, DeclaredUnit, import_file
 from services.strategy.shell.making import make_strategy
 from shared.bus.keys import Keys
@@ -124,6 +125,8 @@ def _fire(unit: _Watched, until_ns: int) -> None:
 def _unit_of(failure: Failure) -> tuple[_Watched, Dispatcher]:
     keys = Keys(failure.deployment, failure.partitions)
     cls = getattr(import_file(Path(failure.file)), failure.class_name, None)
+    if cls is not None and is_guide_shape(cls) and failure.bars:
+        cls = on_data_strategy(cls, failure.bars[0])
     if not isinstance(cls, type) or not issubclass(cls, Strategy):
         raise BadInput(f"{failure.file} has no strategy class {failure.class_name!r} any more")
     try:
