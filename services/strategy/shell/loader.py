@@ -29,8 +29,9 @@ import tomllib
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -330,17 +331,28 @@ def execute_file(file: Path) -> ModuleType:
         BadInput: it does not import; the sentence has file and line.
     """
     module_name = _module_name(file)
-    spec = importlib.util.spec_from_file_location(module_name, file)
-    if spec is None or spec.loader is None:
+    loader = _SourceLoader(module_name, str(file))
+    spec = importlib.util.spec_from_file_location(module_name, file, loader=loader)
+    if spec is None:
         raise BadInput(f"{file} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except RAISED as e:  # user code: one bad file stops only itself (P10)
         del sys.modules[module_name]
         raise BadInput(_import_error(file, e)) from e
     return module
+
+
+class _SourceLoader(SourceFileLoader):
+    """Compiles the file each time: Python's cache takes an edit of the same size within one second for no edit."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of the file as it is now."""
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
 
 
 def _module_name(file: Path) -> str:
