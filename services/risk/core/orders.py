@@ -19,9 +19,10 @@ from services.risk.core.profits import Profits
 from services.risk.core.rates import TokenBucket
 from services.risk.core.sums import Sums
 from shared.ids import UNASSIGNED
-from shared.messages.orders import Command, Fill, Group, Intent, IntentAction, OrderEvent, OrderState
+from shared.messages.orders import Command, Fill, Group, Intent, IntentAction, OrderEvent, OrderState, Side
 from shared.money import ZERO
 
+_MODIFY, _BUY = IntentAction.MODIFY, Side.BUY
 SETTLED_NS = 60_000_000_000
 """How long an ended order stays at hand: its last executions come within seconds."""
 MODIFY_CLAIMED = "GATEWAY_MODIFY"
@@ -74,35 +75,41 @@ class Orders:
         """
         if self._is_known(intent):
             return
-        bucket = self.strategy_buckets.setdefault(intent.strategy, TokenBucket())
+        asked = intent.__dict__  # a message answers for an attribute three times slower than its dict does
+        strategy = asked["strategy"]
+        bucket = self.strategy_buckets.get(strategy)
+        if bucket is None:
+            bucket = self.strategy_buckets[strategy] = TokenBucket()
         bucket.take(limits_rates[0], limits_rates[1], now_ns)
         self.account_bucket.take(limits_rates[2], limits_rates[3], now_ns)
         self.seen_ns = now_ns
-        self.unwritten[intent.intent_id] = now_ns
+        self.unwritten[asked["intent_id"]] = now_ns
         self.activity.approved(intent, now_ns)
-        self._count(intent)
+        if asked["action"] is _MODIFY:
+            self._count_modify(intent)
+            return
+        group = self._group(asked["intent_id"], asked["con_id"], strategy, asked["group"])
+        for terms in asked["legs"]:
+            row = terms.__dict__
+            group.leg(row["leg"], 1 if row["side"] is _BUY else -1).reserve(terms)
+        self._recount(group)
 
     def _is_known(self, intent: Intent) -> bool:
-        group = self.groups.get(intent.intent_id)
+        name = intent.intent_id
+        group = self.groups.get(name)
         if group is None:
-            return intent.intent_id in self.modifies or intent.intent_id in self.ended
+            return name in self.modifies or name in self.ended
         legs = [group.legs.get(terms.leg) for terms in intent.legs]
         return all(leg is not None and (leg.is_open or leg.is_shown) for leg in legs)
 
-    def _count(self, intent: Intent) -> None:
-        if intent.action is IntentAction.MODIFY:
-            group = self.groups.get(intent.modifies)
-            terms = intent.legs[0]
-            leg = group.legs.get(terms.leg) if group is not None else None
-            self.modifies[intent.intent_id] = (intent.modifies, terms.leg)
-            if group is not None and leg is not None and leg.is_open:
-                leg.pending[intent.intent_id] = (terms.quantity, terms.limit_price, terms.stop_price)
-                self._recount(group)
-            return
-        group = self._group(intent.intent_id, intent.con_id, intent.strategy, intent.group)
-        for terms in intent.legs:
-            group.leg(terms.leg, terms.side.sign).reserve(terms)
-        self._recount(group)
+    def _count_modify(self, intent: Intent) -> None:
+        group = self.groups.get(intent.modifies)
+        terms = intent.legs[0]
+        leg = group.legs.get(terms.leg) if group is not None else None
+        self.modifies[intent.intent_id] = (intent.modifies, terms.leg)
+        if group is not None and leg is not None and leg.is_open:
+            leg.pending[intent.intent_id] = (terms.quantity, terms.limit_price, terms.stop_price)
+            self._recount(group)
 
     def release(self, intent: Intent) -> None:
         """Take back a reservation whose approval was never written."""
@@ -211,7 +218,7 @@ class Orders:
         buys, sells, open_buys, open_sells = group.buys, group.sells, group.open_buys, group.open_sells
         group.recount()
         contract = self.contract(group.con_id)
-        contract.best_own = None
+        contract.note_best(group.key, group.best_buy, group.best_sell)
         contract.add_work(
             group.strategy,
             group.buys - buys,

@@ -4,12 +4,12 @@ Average cost per strategy and contract: an execution that closes realises agains
 realised in the day and what is open now, against its average cost: a loss that was carried over from yesterday counts
 today as well, which errs to the careful side and needs no price of the past.
 
-Commissions count as they are reported, each once. Money paid in or out is no execution: neither loss nor profit. A split
-changes shares and average cost, and is neither; while the broker shows a position that we cannot explain, what is open
-there is not counted, since shares and price may be of different terms.
+Commissions count as they are reported, each once. Money paid in or out is no execution: neither loss nor profit. A
+split changes shares and average cost, and is neither; while the broker shows a position that we cannot explain, what is
+open there is not counted, since shares and price may be of different terms.
 
-Known limits: a contract or a commission whose price or rate is unknown adds only 0; a price in the terms of after a split
-that comes before the broker shows the new position looks like a loss.
+Known limits: a contract or a commission whose price or rate is unknown adds only 0; a price in the terms of after a
+split that comes before the broker shows the new position looks like a loss.
 """
 
 from __future__ import annotations

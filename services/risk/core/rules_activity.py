@@ -147,15 +147,8 @@ def _reaches(leg: OrderLeg, against: Decimal) -> bool:
 
 def best_own(contract: ContractExposure) -> tuple[Decimal | None, Decimal | None]:
     """Return the highest buy limit and the lowest sell limit that work; stops and children that wait do not."""
-    buys: list[Decimal] = []
-    sells: list[Decimal] = []
-    for group in contract.groups.values():
-        for leg in group.legs.values():
-            parent = None if leg.parent is None else group.legs.get(leg.parent)
-            if not leg.is_open or (parent is not None and parent.is_open):
-                continue
-            if leg.limit_price is not None and leg.stop_price is None:
-                (buys if leg.sign > 0 else sells).append(leg.limit_price)
+    resting = contract.resting.values()
+    buys, sells = [buy for buy, _ in resting if buy is not None], [sell for _, sell in resting if sell is not None]
     return max(buys, default=None), min(sells, default=None)
 
 
