@@ -109,4 +109,5 @@ def bar_event(message: BarMessage, contract: ContractInfo) -> Bar:
         open=float(message.open), high=float(message.high), low=float(message.low), close=float(message.close),
         volume=float(message.volume), vwap=None if message.vwap is None else float(message.vwap),
         is_complete=message.is_complete, is_revised=message.is_revised,
+        hours=message.hours,
     )  # fmt: skip

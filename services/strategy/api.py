@@ -199,8 +199,9 @@ class Strategy:
     def history(self, contract: ContractLike, bar_size: str = "1 day", count: int | None = None) -> Any:
         """Return the last closed bars as a pandas DataFrame: open, high, low, close, volume, vwap by time (UTC).
 
-        Nothing is asked for here: the bars were loaded before the start, as `history_needs` says, and carried on by the
-        bars of the stream. So at the same event the same bars come again, also after a crash.
+        `attrs["hours"]` says what they cover: "rth" (daily bars) or "all". Nothing is asked for here: the bars were
+        loaded before the start, as `history_needs` says, and carried on by the bars of the stream. So at the same event
+        the same bars come again, also after a crash.
 
         Args:
             contract: event's contract, name or conId.
@@ -210,7 +211,7 @@ class Strategy:
         Raises:
             BadInput: more than `history_needs` names, or pandas is not installed.
         """
-        return frame_of(self.history_bars(contract, bar_size, count))
+        return frame_of(self.history_bars(contract, bar_size, count), parse_bar_size(bar_size))
 
     def history_bars(
         self, contract: ContractLike, bar_size: str = "1 day", count: int | None = None

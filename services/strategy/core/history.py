@@ -65,8 +65,13 @@ def pandas(who: str, otherwise: str = "") -> Any:
         raise BadInput(f"{who} and pandas is not installed: {hint}") from e
 
 
-def frame_of(rows: Sequence[ClosedBar]) -> Any:
-    """Return bars as a pandas DataFrame by UTC time.
+def hours_of(size: str) -> str:
+    """Return what the bars of a size cover: `rth` regular hours only, `all` whatever was traded."""
+    return "rth" if size == DAILY else "all"
+
+
+def frame_of(rows: Sequence[ClosedBar], size: str = "") -> Any:
+    """Return bars as a pandas DataFrame by UTC time; `attrs["hours"]` says which hours they cover.
 
     Raises:
         BadInput: pandas is not installed.
@@ -75,7 +80,10 @@ def frame_of(rows: Sequence[ClosedBar]) -> Any:
     names = ("open", "high", "low", "close", "volume", "vwap")
     index = module.DatetimeIndex([row.ts_ns for row in rows], tz="UTC", name="time")
     columns = {name: [getattr(row, name) for row in rows] for name in names}
-    return module.DataFrame(columns, index=index, dtype="float64")
+    frame = module.DataFrame(columns, index=index, dtype="float64")
+    if size:
+        frame.attrs.update({"bar_size": size, "hours": hours_of(size), "time_zone": "UTC"})
+    return frame
 
 
 def checked_needs(needs: Mapping[str, Any]) -> dict[str, int]:
