@@ -139,8 +139,8 @@ class Commands:
 
     def _prepare(self, session: IbSession, command: Command, order_ids: Sequence[int]) -> None:
         """Encode the orders of a claim under way: once it has succeeded, their bytes go at once."""
-        orders = hoped_for(command, order_ids, deployment_id=self._deployment_id)
-        session.prepare(orders, self._contracts.known(command.intent.con_id))
+        hoped = hoped_for(command, order_ids, deployment_id=self._deployment_id)
+        session.prepare(hoped, self._contracts.known(command.intent.con_id))
 
     async def _modify(self, command: Command, entry: Entry) -> None:
         target = next(iter(self._book.of_intent(command.intent.modifies, command.intent.legs[0].leg)), None)
@@ -228,8 +228,7 @@ class Commands:
 
         The `events` of the claim go to the book right after it: the broker's word comes in a later turn of the loop.
         """
-        trading, intent = self._trading, command.intent
-        now_ns = self._clock.monotonic_ns()
+        trading, intent, now_ns = self._trading, command.intent, self._clock.monotonic_ns()
         try:
             if not trading.can_send or trading.session is None:
                 if not self._has_lease():
@@ -246,9 +245,8 @@ class Commands:
         if error:
             self._not_sent(command, error, is_modify=is_modify)
             return
-        tracks = [track for order in orders if (track := self._book.get(order.order_ref)) is not None]
-        if is_modify:
-            tracks = []
+        refs = () if is_modify else [order.order_ref for order in orders]
+        tracks = [track for ref in refs if (track := self._book.get(ref)) is not None]
         for track in tracks:
             track.sent_ns = now_ns
         asyncio.get_running_loop().call_soon(self._note_sent, intent, orders, tracks, is_modify)

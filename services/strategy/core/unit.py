@@ -12,8 +12,6 @@ Invariants:
 
 from __future__ import annotations
 
-import inspect
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -36,6 +34,16 @@ from services.strategy.core.saved import (
     Watched,
 )
 from services.strategy.core.sessions import SessionPlan, Window
+from services.strategy.core.usercode import (
+    RAISED,
+    Nonsense,
+    UnsavableState,
+    file_of,
+    restored,
+    saved_of,
+    text_of,
+    where_of,
+)
 from shared.messages.account import BookMove
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderState, Side
@@ -48,20 +56,6 @@ PAST_IN_STATE = 20
 """An order takes this much of what is over along in the state, before it writes the whole past: that takes longer."""
 MAX_UNANSWERED = 100
 """A unit makes no further orders while risk owes it this many answers."""
-
-
-class Nonsense(TypeError):
-    """Raised for a handler that returns what nobody asks for; the id that an order returns may be returned on."""
-
-    def __init__(self, handler: Callable[..., object], returned: object) -> None:
-        if inspect.iscoroutine(returned):
-            returned.close()
-            what = "is async: write `def`, nothing waits in a handler"
-        else:
-            what = f"returned a {type(returned).__name__}: nobody takes it; order with self.buy, self.sell and the like"
-        super().__init__(f"{getattr(handler, '__name__', 'the handler')} {what}")
-        code = getattr(inspect.unwrap(handler), "__code__", None)
-        self.frames = [traceback.FrameSummary(code.co_filename, code.co_firstlineno, code.co_name)] if code else []
 
 
 @dataclass(slots=True)
@@ -132,13 +126,12 @@ class Unit:
         self.outbox = Outbox(self.identity, self.book, commit + 1, self.outbox.moment)
 
     def _restore_user_state(self) -> None:
-        model = type(self.strategy.state)
         try:
-            self.strategy.state = model.model_validate(self.saved.user)
+            self.strategy.state = restored(self.strategy.state, self.saved.user)
         except ValidationError as e:
             first = e.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise StateMisfit(self.identity.unit, model, where, first["msg"]) from e
+            raise StateMisfit(self.identity.unit, type(self.strategy.state), where, first["msg"]) from e
 
     def start(self, now_ns: int, wall_ns: int) -> None:
         """Call `on_start`, at the first start and after each move."""
@@ -436,9 +429,9 @@ class Unit:
 
     def _save_user_state(self) -> None:
         try:
-            self.saved.user = self.strategy.state.model_dump(mode="json")
-        except Exception as e:  # noqa: BLE001 - user code: what a state holds is not ours to know (P10)
-            self._failed("saving the state", e, self.outbox.mark())
+            self.saved.user = saved_of(self.strategy.state)
+        except RAISED as e:  # user code: what a state holds is not ours to know (P10)
+            self._failed("saving the state", e, self.outbox.mark(), file_of(type(self.strategy)))
             self.pause(f"its state cannot be saved: {self.recent_errors[-1].error}")
 
     def committed(self, now_ns: int) -> None:
@@ -499,7 +492,7 @@ class Unit:
                 raise Nonsense(handler, returned)
             if watched.debugged_ns != debugged_ns:
                 self.outbox.prolong(mark, watched.debugged_ns - debugged_ns)
-        except Exception as e:  # noqa: BLE001 - user code: anything may come out, and nothing else may stop (P10)
+        except RAISED as e:  # user code: anything may come out, and nothing else may stop (P10)
             watched.unit = ""
             self._failed(event, e, mark)
         except HandlerBlocked as e:
@@ -514,15 +507,9 @@ class Unit:
                 unit = self.identity.unit
                 watched.spent_ns[unit] = watched.spent_ns.get(unit, 0) + watched.clock() - begun_ns
 
-    def _failed(self, event: str, e: BaseException, mark: tuple[int, int]) -> None:
+    def _failed(self, event: str, e: BaseException, mark: tuple[int, int], file: str = "") -> None:
         self.outbox.take_back(mark)
-        frames = traceback.extract_tb(e.__traceback__)[1:]
-        if isinstance(e, Nonsense):
-            frames = e.frames
-        ours = [frame for frame in frames if "/services/strategy/" not in frame.filename]
-        last = (ours or frames)[-1:]
-        where = f"{last[0].filename}:{last[0].lineno}" if last else "?"
-        text = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
+        where, text = file if isinstance(e, UnsavableState) else where_of(e), text_of(e)
         moment = self.outbox.moment
         self.recent_errors.append(
             HandlerError(event, where, text, moment.cause_id or f"at-{moment.now_ns}", moment.now_ns)

@@ -181,6 +181,7 @@ class Dispatcher:
                     vwap=None if message.vwap is None else float(message.vwap),
                     is_complete=message.is_complete,
                     is_revised=message.is_revised,
+                    hours=message.hours,
                 )
                 running.unit.bar(bar, now_ns, wall_ns, entry.entry_id)
 
