@@ -49,7 +49,7 @@ from shared.leases.elector import Elector
 from shared.logs import get_logger
 from shared.messages.control import HaltStage, LinkState
 from shared.messages.orders import OrderState
-from shared.runtime import bind_epoch, until_available
+from shared.runtime import bind_epoch, side_by_side, until_available
 
 FOLLOW_S = 0.25
 """How often a standby reads what the leader has published; a take-over reads the rest."""
@@ -328,9 +328,7 @@ class Gateway:
             "handover": lambda: handover.run(commands, outbox, trading, self.book),
         }
         try:
-            async with asyncio.TaskGroup() as group:
-                for name, loop in loops.items():
-                    group.create_task(_as_coroutine(loop()), name=name)
+            await side_by_side(loops)
         finally:
             feed.stop()
             account.stop()
@@ -368,10 +366,6 @@ class Gateway:
             trading.session.abort()
         self._begin_anew()
         bind_epoch(0)
-
-
-async def _as_coroutine(awaitable: Awaitable[None]) -> None:
-    await awaitable
 
 
 def _reason_of(group: BaseExceptionGroup[BaseException]) -> str:

@@ -27,10 +27,10 @@ class Watched(MemoryBus):
         self.scans += 1
         return await super().scan(pattern)
 
-    async def hash_set(self, key: str, values: Mapping[str, str | bytes]) -> None:
+    async def hash_set(self, key: str, values: Mapping[str, str | bytes], *, expire_s: float | None = None) -> None:
         if self.is_old_user:
             raise Refused("BUS_NO_PERMISSION", "no")
-        await super().hash_set(key, values)
+        await super().hash_set(key, values, expire_s=expire_s)
 
 
 async def beat(bus: MemoryBus, name: str, role: str = "standby", link: str = "READY") -> None:
