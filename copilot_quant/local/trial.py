@@ -20,6 +20,7 @@ from copilot_quant.local.chosen import strategies_file_of
 from copilot_quant.local.lines import Lines
 from copilot_quant.local.options import options_of
 from copilot_quant.local.processes import services_of
+from copilot_quant.local.refusals import check_refusals
 from copilot_quant.local.scaffold import LIMITS
 from copilot_quant.local.system import LocalSystem
 from copilot_quant.local.unit_rows import rows_of
@@ -63,6 +64,7 @@ async def run_trial(options: TrialOptions, directory: Path, say: Say) -> int:
     made = directory / ".cq" / "run"
     made.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = strategies_file_of(options.chosen, options.symbols, made)
+    began_ms = SYSTEM_CLOCK.wall_ns() // NS_PER_MS
     system = LocalSystem(replace(local, strategies_file=str(file), keep_files=options.keep_files), directory)
     task = asyncio.current_task()
     if task is not None:
@@ -75,11 +77,11 @@ async def run_trial(options: TrialOptions, directory: Path, say: Say) -> int:
             worker = _worker_here(system)
         os.environ.update({**system.operator_env(), "CQ_ENV_FILE": ""})
         async with open_desk(load_settings(BrokerSettings), client_name="cq-run") as desk:
-            await _wait_for_leader(desk)
+            await _wait_for_leader(desk, system)
             lines = Lines({info.con_id: info.name for info in await desk.known_contracts()})
             say(f"{settings.mode.upper()} {settings.account}: a gateway leads; page {system.status_page}; stop: Ctrl-C")
             await _tell_halt(desk, say)
-            await _watch(options, system, desk, lines, say, made)
+            await _watch(options, system, desk, lines, say, made, f"{began_ms}-0")
     except asyncio.CancelledError:
         pass  # Ctrl-C: an ordinary end
     finally:
@@ -123,7 +125,7 @@ def _remove(made: Path) -> None:
             return  # another run, or a deployment's data, is in there
 
 
-async def _wait_for_leader(desk: Desk) -> None:
+async def _wait_for_leader(desk: Desk, system: LocalSystem) -> None:
     deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(READY_LIMIT_S * NS_PER_S)
     while True:
         rows = await desk.heartbeats()
@@ -131,6 +133,7 @@ async def _wait_for_leader(desk: Desk) -> None:
             row["service"] == "gateway" and row.get("link") == "READY" and row.get("role") == "leader" for row in rows
         ):
             return
+        await asyncio.to_thread(check_refusals, system.supervisor)
         if SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
             raise CqError(f"no gateway became READY within {READY_LIMIT_S:g} s")
         await SYSTEM_CLOCK.sleep(0.2)
@@ -145,10 +148,13 @@ async def _tell_halt(desk: Desk, say: Say) -> None:
 
 
 async def _watch(
-    options: TrialOptions, system: LocalSystem, desk: Desk, lines: Lines, say: Say, made: Path
+    options: TrialOptions, system: LocalSystem, desk: Desk, lines: Lines, say: Say, made: Path, after: str
 ) -> None:  # fmt: skip
-    """Tell what happens until the time is over; an error of one loop ends the run."""
-    loops = [_tell_entries(desk, lines, say), _tell_units(desk, lines, say), _keep_alive(system)]
+    """Tell what happens until the time is over; an error of one loop ends the run.
+
+    What the streams of a deployment on paper kept from earlier runs, up to the id `after`, is not told again.
+    """
+    loops = [_tell_entries(desk, lines, say, after), _tell_units(desk, lines, say), _keep_alive(system)]
     if options.mode is Mode.SIM:
         loops.append(_reload_on_edit(options, desk, say, made))
     try:
@@ -164,10 +170,10 @@ async def _watch(
         raise ours[0] from e
 
 
-async def _tell_entries(desk: Desk, lines: Lines, say: Say) -> None:
+async def _tell_entries(desk: Desk, lines: Lines, say: Say, after: str) -> None:
     keys = desk.keys
     streams = (keys.intents, keys.cancels, keys.decisions, keys.orders, keys.fills)
-    cursors = {stream: "0-0" for stream in streams}
+    cursors = {stream: after for stream in streams}
     while True:
         try:
             found = await desk.bus.read(cursors, count=200, block_ms=200)
