@@ -105,6 +105,11 @@ async def register_reader(bus: Bus, stream: str, name: str, cursor: str, now_ns:
     await bus.hash_set(bus.keys.readers(stream), {name: f"{cursor} {now_ns}"})
 
 
+async def forget_reader(bus: Bus, stream: str, name: str) -> None:
+    """End a registration: the reader holds nothing back any more."""
+    await bus.hash_delete(bus.keys.readers(stream), [name])
+
+
 def parse_readers(stored: Mapping[str, bytes]) -> tuple[ReaderPosition, ...]:
     """Return the registered readers; a registration that cannot be read holds nothing back."""
     found = []

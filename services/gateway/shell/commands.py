@@ -80,8 +80,7 @@ class Commands:
         stream = self._bus.keys.commands
         cursor = await self._retry(lambda: self._bus.get_cursor("commands"))
         while True:
-            found = await self._read(stream, cursor)
-            for entry in found:
+            for entry in await self._read(stream, cursor):
                 await self._command(entry)
                 cursor = entry.entry_id
 
@@ -252,12 +251,9 @@ class Commands:
         asyncio.get_running_loop().call_soon(self._note_sent, intent, orders, tracks, is_modify)
 
     def _note_sent(
-        self,
-        intent: Intent,
-        orders: Sequence[ClaimedOrder],
-        tracks: Sequence[OrderTrack],
+        self, intent: Intent, orders: Sequence[ClaimedOrder], tracks: Sequence[OrderTrack],
         is_modify: bool,  # noqa: FBT001 - call_soon takes no names
-    ) -> None:
+    ) -> None:  # fmt: skip
         metrics.ORDERS_SENT.labels("modify" if is_modify else "new").inc(len(orders))
         self._outbox.put_hash(
             self._bus.keys.open_orders, {track.key: _body(track, self._clock.wall_ns()) for track in tracks}

@@ -7,7 +7,7 @@ import time
 
 from shared.bus.dead_letter import MAX_ERROR_CHARACTERS, decode_or_keep, is_order_path, original_fields
 from shared.bus.ports import Bus, Entry
-from shared.bus.retention import Retention, keep_bounded, register_reader, retentions, trim_pass
+from shared.bus.retention import Retention, forget_reader, keep_bounded, register_reader, retentions, trim_pass
 from shared.bus.tail import TailReader
 from shared.clock import NS_PER_S, SystemClock
 from shared.messages import decode_fields
@@ -158,7 +158,7 @@ async def test_retention_waits_for_registered_readers_but_not_past_its_end(bus: 
     assert await trim_pass(bus, {stream: short}, now_ns) == {stream: 3}
     gap = await bus.gap_after(stream, ids[2])
     assert gap is not None and gap.next_id == ids[6]
-    await register_reader(bus, stream, "slow", ids[7], now_ns)
+    await forget_reader(bus, stream, "slow")
     assert await trim_pass(bus, {stream: NOTHING_STAYS, bus.keys.fills: NOTHING_STAYS}, now_ns) == {stream: 1}
     assert await bus.last_id(stream) == ids[7]
 
