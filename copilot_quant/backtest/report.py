@@ -52,12 +52,13 @@ def page_of(content: Mapping[str, Any], prices: Mapping[str, Sequence[tuple[int,
     subtitle = (
         f"{', '.join(options.get('symbols', ()))} from {content['first'][:19]} to {content['last'][:19]} UTC; "
         f"{content['events']:,} events; {charges}, latency {options.get('latency_ms')} ms; "
-        f"limits: {options.get('limits')}; parameters {json.dumps(options.get('params', {}))}"
+        f"limits: {options.get('limits')}{_parameters(options.get('params') or {})}"
     )
     places = {
         "title": html.escape(title),
         "subtitle": html.escape(subtitle),
         "facts": _facts(content["statistics"]),
+        "scaled": html.escape(_scaled(content["statistics"])),
         "tables": "\n".join(_tables(content)),
         "library": _text(_LIBRARY_PATH),
         "data": json.dumps(_charts(content, prices)).replace("<", "\\u003c"),
@@ -81,6 +82,26 @@ def shown(name: str, value: Any) -> str:
     if name in _PERCENT:
         return f"{value * 100:,.2f} %"
     return f"{value:,}" if isinstance(value, int | str) else f"{value:,.2f}"
+
+
+def _parameters(params: Mapping[str, Any]) -> str:
+    each = [
+        f"{name}: {', '.join(f'{key} {value}' for key, value in values.items())}"
+        for name, values in params.items()
+        if isinstance(values, Mapping) and values
+    ]
+    return f"; {'; '.join(each)}" if each else ""
+
+
+def _scaled(figures: Mapping[str, Any]) -> str:
+    """Return how far the yearly figures reach beyond what was played."""
+    period = figures.get("returns_of")
+    if period == "day":
+        return "Yearly figures, Sharpe and Sortino are made of daily returns."
+    return (
+        f"Yearly figures, Sharpe and Sortino are scaled up from returns of {period} within one day: they say little "
+        "about a year."
+    )
 
 
 def _facts(figures: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from copilot_quant.backtest.roundtrips import RoundTrip, round_trips
 from copilot_quant.backtest.statistics import Figures, drawdowns, figures, finite, trading
 from copilot_quant.backtest.units import Running
 from copilot_quant.frames import frame, pandas
+from services.strategy.core.usercode import RAISED, saved_of, text_of
 from shared.clock import iso_utc
 from shared.messages.orders import Intent
 from shared.money import ZERO
@@ -156,9 +157,9 @@ def _unit(running: Running, journal: Journal) -> UnitResult:
 def _unsavable(running: Running) -> list[str]:
     """Return why the state at the end could not be saved: live it is with every commit, and the unit pauses."""
     try:
-        running.strategy.state.model_dump(mode="json")
-    except Exception as e:  # noqa: BLE001 - user code: what a state holds is not ours to know
-        return [f"the state cannot be saved, live this pauses the unit: {type(e).__name__}: {e}"]
+        saved_of(running.strategy.state)
+    except RAISED as e:  # user code: what a state holds is not ours to know
+        return [f"the state cannot be saved, live this pauses the unit: {text_of(e)}"]
     return []
 
 

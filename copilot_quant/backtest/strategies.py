@@ -13,13 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from copilot_quant.backtest.guide import is_guide_shape, on_data_strategy
-from services.strategy.api import Strategy
-from services.strategy.core.history import checked_needs
 from services.strategy.core.sessions import Session, SessionRules
-from services.strategy.shell.loader import INTERVALS, Declared, DeclaredUnit, execute_file, load_strategies
+from services.strategy.shell.guide import is_guide_shape
+from services.strategy.shell.loader import (
+    INTERVALS,
+    Declared,
+    DeclaredUnit,
+    checked_history,
+    checked_params,
+    execute_file,
+    guide_shape,
+    is_strategy,
+    load_strategies,
+)
 from shared.errors import BadInput
 from shared.ids import UnitId
 
@@ -68,19 +74,15 @@ def declared_of(
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
     values: Mapping[str, Any] = params or {}
     if is_guide_shape(cls):
-        if len(intervals) != 1:
-            raise BadInput(f"{cls.__name__}: on_data is called at the end of a bar: choose one, such as --bars 1d")
-        cls, values, per = on_data_strategy(cls, values, lookback), {}, "all"
-    try:
-        made = cls.Params.model_validate(dict(values), extra="forbid")
-    except ValidationError as e:
-        first = e.errors(include_url=False)[0]
-        said = str(first["msg"]).removeprefix("Value error, ")
-        raise BadInput(f"{where}: {cls.__name__}.Params: {'.'.join(map(str, first['loc']))}: {said}") from e
+        cls, values = guide_shape(cls, values, intervals, lookback, f"{where}:")
+        per = "all"
+    made = checked_params(cls, values, f"{where}: {cls.__name__}.Params")
     rules = SessionRules(_session(session), last_entry, flat_by) if session else None
     if rules is None and (last_entry or flat_by):
         raise BadInput("last_entry and flat_by need a session: choose rth")
-    declared = Declared(name, cls, made, intervals, str(where), rules=rules, history=_history(cls, made, str(where)))
+    declared = Declared(
+        name, cls, made, intervals, str(where), rules=rules, history=checked_history(cls, made, f"{where}: ")
+    )
     groups = [tuple(symbols)] if per == "all" else [(one,) for one in symbols]
     units = [UnitId(f"{name}/{'all' if per == 'all' else group[0]}") for group in groups]
     return [DeclaredUnit(unit, declared, group) for unit, group in zip(units, groups, strict=True)]
@@ -107,15 +109,6 @@ def _session(text: str) -> Session:
         raise BadInput(f"session {text!r} is unknown: write {', '.join(Session)}") from e
 
 
-def _history(cls: type[Strategy], params: Any, where: str) -> tuple[tuple[str, int], ...]:
-    try:
-        return tuple(checked_needs(cls.history_needs(params)).items())
-    except BadInput as e:
-        raise BadInput(f"{where}: {cls.__name__}.history_needs: {e}") from e
-    except Exception as e:  # user code
-        raise BadInput(f"{where}: {cls.__name__}.history_needs raised {type(e).__name__}: {e}") from e
-
-
 def _class_of(path: Path, wanted: str) -> type[Any]:
     if not path.is_file():
         raise BadInput(f"there is no file {path}")
@@ -123,7 +116,7 @@ def _class_of(path: Path, wanted: str) -> type[Any]:
     found = {
         name: value
         for name, value in vars(module).items()
-        if isinstance(value, type) and value.__module__ == module.__name__ and _is_strategy(value)
+        if is_strategy(value) and value.__module__ == module.__name__
     }
     if wanted in found:
         return found[wanted]
@@ -132,7 +125,3 @@ def _class_of(path: Path, wanted: str) -> type[Any]:
         asked = f"no strategy class {wanted!r}" if wanted else "not exactly one strategy class"
         raise BadInput(f"{path} has {asked}; it has {known}")
     return next(iter(found.values()))
-
-
-def _is_strategy(value: type[Any]) -> bool:
-    return issubclass(value, Strategy) or is_guide_shape(value)

@@ -16,6 +16,7 @@ from services.strategy.core.saved import Limits
 from services.strategy.core.sessions import SessionPlan
 from services.strategy.core.unit import Unit
 from services.strategy.shell.loader import DeclaredUnit
+from services.strategy.shell.making import make_strategy
 from shared.clock import NS_PER_S
 from shared.messages.market import Bar as BarMessage
 from shared.messages.market import ContractInfo
@@ -85,10 +86,10 @@ def make_unit(
     """Return a unit that has not started.
 
     Raises:
-        BadInput: it has a session, and the hours of a contract are not known.
+        BadInput: it cannot be made, or has a session, and the hours of a contract are not known.
     """
     spec = declared.strategy
-    strategy = spec.cls(spec.params)
+    strategy = make_strategy(spec)
     by_id = {contracts[name].con_id: contracts[name] for name in declared.contracts}
     plans = {} if spec.rules is None else {con_id: SessionPlan(spec.rules, info) for con_id, info in by_id.items()}
     unit = BacktestUnit(
@@ -108,4 +109,5 @@ def bar_event(message: BarMessage, contract: ContractInfo) -> Bar:
         open=float(message.open), high=float(message.high), low=float(message.low), close=float(message.close),
         volume=float(message.volume), vwap=None if message.vwap is None else float(message.vwap),
         is_complete=message.is_complete, is_revised=message.is_revised,
+        hours=message.hours,
     )  # fmt: skip

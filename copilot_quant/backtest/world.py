@@ -96,7 +96,7 @@ class World:
         for each in self._contracts:
             units = self._units[each.info.con_id]
             reads = tuple(dict.fromkeys(size for one in units for size in one.declared.strategy.reads))
-            calendar = SessionCalendar(each.info.time_zone, each.info.trading_hours)
+            calendar = SessionCalendar(each.info.time_zone, each.info.liquid_hours)  # as marketdata does
             builders.append(
                 ContractBars(each.info.con_id, calendar, BarRules(intervals=reads))
                 if reads and not self._given

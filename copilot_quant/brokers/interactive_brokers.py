@@ -21,10 +21,11 @@ from typing import Any
 
 from copilot_quant.access import Joined, open_access
 from copilot_quant.background import BACKGROUND
-from copilot_quant.brokers.rows import Number, balance_of, fill_row, order_row, position_row, receipt, ticket_of
+from copilot_quant.brokers.rows import balance_of, fill_row, order_row, position_row, receipt, ticket_of
 from copilot_quant.desk import Desk, OrderResult, OrderTicket
 from copilot_quant.frames import frame
 from copilot_quant.front_settings import sentence
+from services.strategy.core.guide_orders import Number
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
 from shared.errors import BusUnavailable, CqError, DecodeError
 from shared.ids import MANUAL

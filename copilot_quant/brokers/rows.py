@@ -6,26 +6,16 @@ except through `ticket_of`, which makes decimals of what was written.
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from copilot_quant.desk import OrderResult, OrderTicket
+from services.strategy.core.guide_orders import Number, checked_prices, one_of, positive
 from shared.clock import iso_utc
-from shared.errors import BadInput
 from shared.ids import MANUAL
 from shared.messages.account import PositionReport
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Fill, OrderEvent, Side, TimeInForce
-
-Number = int | float | str | Decimal
-PRICES = {
-    "market": (),
-    "limit": ("limit_price",),
-    "stop": ("stop_price",),
-    "stop_limit": ("limit_price", "stop_price"),
-    "bracket": (),
-}
-"""Which prices each `order_type` needs; a bracket's entry is at its `limit_price`, or at the market."""
 
 
 def balance_of(values: dict[str, str]) -> dict[str, float]:
@@ -138,45 +128,16 @@ def ticket_of(
     Raises:
         BadInput: it cannot be an order; the sentence says which argument.
     """
-    kind = order_type.strip().lower().replace(" ", "_").replace("-", "_")
-    if kind not in PRICES:
-        raise BadInput(f"order_type {order_type!r}: choose from {', '.join(PRICES)}")
-    given = {name: _decimal(name, value) for name, value in prices.items() if value is not None}
-    missing = [name for name in PRICES[kind] if name not in given]
-    if missing:
-        raise BadInput(f"a {kind} order needs {' and '.join(missing)}")
-    exits = {"take_profit", "stop_loss"}
-    allowed = {*PRICES[kind], *({"limit_price"} | exits if kind == "bracket" else ())}
-    if given.keys() - allowed:
-        raise BadInput(f"a {kind} order takes no {' or '.join(sorted(given.keys() - allowed))}")
-    if kind == "bracket" and not given.keys() & exits:
-        raise BadInput("a bracket order needs take_profit, stop_loss or both")
+    given = checked_prices(order_type, prices)
     return OrderTicket(
-        side=_one_of(Side, "side", side),
-        quantity=_decimal("quantity", quantity),
-        tif=_one_of(TimeInForce, "tif", tif),
+        side=one_of(Side, "side", side),
+        quantity=positive("quantity", quantity),
+        tif=one_of(TimeInForce, "tif", tif),
         outside_rth=outside_rth,
         strategy=strategy,
         reason=reason,
         **given,
     )
-
-
-def _one_of(words: Any, name: str, value: str) -> Any:
-    try:
-        return words(str(value).strip().upper())
-    except ValueError as e:
-        raise BadInput(f"{name} {value!r}: choose from {', '.join(word.value for word in words)}") from e
-
-
-def _decimal(name: str, value: Number) -> Decimal:
-    try:
-        found = Decimal(str(value))
-    except InvalidOperation as e:
-        raise BadInput(f"{name} {value!r} is no number") from e
-    if not found.is_finite() or found <= 0:
-        raise BadInput(f"{name} {value!r} has to be a positive number")
-    return found
 
 
 def _float(value: Decimal | None) -> float | None:

@@ -16,10 +16,10 @@ TYPER_USAGE = 2
 
 def main() -> None:
     """Run `cq`; every error we raise on purpose becomes one sentence on stderr and its exit code."""
-    from copilot_quant.cli.application import app  # `cq --help` must not pay for what it does not use
+    from copilot_quant.cli.application import build_app  # a script that imports this package pays nothing for typer
 
     try:
-        app(prog_name="cq", standalone_mode=True)
+        build_app(sys.argv[1:])(prog_name="cq", standalone_mode=True)
     except SystemExit as e:
         sys.exit(ExitCode.USAGE if e.code == TYPER_USAGE else e.code)
     except UnknownContract as e:

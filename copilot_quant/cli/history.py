@@ -59,7 +59,8 @@ def history(
         writer.writeheader()
         writer.writerows(rows)
     else:
-        print_rows(rows, as_json=as_json, title=f"{contract} {size}", columns=COLUMNS, empty="no bars")
+        title = f"{contract} {size}, {'all' if all_hours else 'regular'} hours, times in UTC"
+        print_rows(rows, as_json=as_json, title=title, columns=COLUMNS, empty="no bars")
 
 
 def bar_row(bar: HistoryBar, *, daily: bool) -> dict[str, object]:

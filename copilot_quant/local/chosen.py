@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from services.strategy.api import Strategy
-from services.strategy.shell.loader import import_file
+from services.strategy.shell.guide import is_guide_shape
+from services.strategy.shell.loader import import_file, is_strategy
 from shared.contracts import parse_contract
 from shared.errors import ConfigError
 
@@ -61,16 +62,12 @@ def _tables_beside(chosen: Path) -> dict[str, dict[str, Any]]:
 
 def _tables_of(chosen: Path, symbols: Sequence[str]) -> dict[str, dict[str, Any]]:
     module = import_file(chosen)
-    classes = [
-        one
-        for one in vars(module).values()
-        if isinstance(one, type) and issubclass(one, Strategy) and one.__module__ == module.__name__
-    ]
+    classes = [one for one in vars(module).values() if is_strategy(one) and one.__module__ == module.__name__]
     if not classes:
-        raise ConfigError(f"{chosen} has no class derived from Strategy")
+        raise ConfigError(f"{chosen} has no class derived from Strategy, and none with on_data")
     if not symbols:
         raise ConfigError(f"no {BESIDE} beside {chosen} says what it trades: add --symbols AAPL,IBM")
-    bars = {cls: ["1s"] if cls.on_bar is not Strategy.on_bar else [] for cls in classes}
+    bars = {cls: ["1s"] if is_guide_shape(cls) or cls.on_bar is not Strategy.on_bar else [] for cls in classes}
     return {_snake(cls.__name__): {"class": cls.__name__, "contracts": [], "bars": bars[cls]} for cls in classes}
 
 

@@ -63,6 +63,7 @@ async def run_trial(options: TrialOptions, directory: Path, say: Say) -> int:
     made = directory / ".cq" / "run"
     made.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = strategies_file_of(options.chosen, options.symbols, made)
+    began_ms = SYSTEM_CLOCK.wall_ns() // NS_PER_MS
     system = LocalSystem(replace(local, strategies_file=str(file), keep_files=options.keep_files), directory)
     task = asyncio.current_task()
     if task is not None:
@@ -79,7 +80,7 @@ async def run_trial(options: TrialOptions, directory: Path, say: Say) -> int:
             lines = Lines({info.con_id: info.name for info in await desk.known_contracts()})
             say(f"{settings.mode.upper()} {settings.account}: a gateway leads; page {system.status_page}; stop: Ctrl-C")
             await _tell_halt(desk, say)
-            await _watch(options, system, desk, lines, say, made)
+            await _watch(options, system, desk, lines, say, made, f"{began_ms}-0")
     except asyncio.CancelledError:
         pass  # Ctrl-C: an ordinary end
     finally:
@@ -145,10 +146,13 @@ async def _tell_halt(desk: Desk, say: Say) -> None:
 
 
 async def _watch(
-    options: TrialOptions, system: LocalSystem, desk: Desk, lines: Lines, say: Say, made: Path
+    options: TrialOptions, system: LocalSystem, desk: Desk, lines: Lines, say: Say, made: Path, after: str
 ) -> None:  # fmt: skip
-    """Tell what happens until the time is over; an error of one loop ends the run."""
-    loops = [_tell_entries(desk, lines, say), _tell_units(desk, lines, say), _keep_alive(system)]
+    """Tell what happens until the time is over; an error of one loop ends the run.
+
+    What the streams of a deployment on paper kept from earlier runs, up to the id `after`, is not told again.
+    """
+    loops = [_tell_entries(desk, lines, say, after), _tell_units(desk, lines, say), _keep_alive(system)]
     if options.mode is Mode.SIM:
         loops.append(_reload_on_edit(options, desk, say, made))
     try:
@@ -164,10 +168,10 @@ async def _watch(
         raise ours[0] from e
 
 
-async def _tell_entries(desk: Desk, lines: Lines, say: Say) -> None:
+async def _tell_entries(desk: Desk, lines: Lines, say: Say, after: str) -> None:
     keys = desk.keys
     streams = (keys.intents, keys.cancels, keys.decisions, keys.orders, keys.fills)
-    cursors = {stream: "0-0" for stream in streams}
+    cursors = {stream: after for stream in streams}
     while True:
         try:
             found = await desk.bus.read(cursors, count=200, block_ms=200)

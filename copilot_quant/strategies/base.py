@@ -1,7 +1,8 @@
 """The guide's shape of a strategy: a table of bars comes in at an interval, a list of orders goes out.
 
-It suits ideas on daily or minute bars that are looked at now and then. A strategy that has to react to ticks, survive
-a crash or run on several workers derives from `services.strategy.api.Strategy` instead (docs/how-to/strategies.md).
+It suits ideas on daily or minute bars that are looked at now and then. Such a class runs in `LiveStrategyEngine`, in a
+backtest, and on workers when the strategies file names it. One that has to react to ticks or remember something derives
+from `services.strategy.api.Strategy` instead (docs/how-to/strategies.md).
 """
 
 from __future__ import annotations

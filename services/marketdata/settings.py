@@ -92,4 +92,5 @@ class MarketdataSettings(CommonSettings):
     @property
     def rules(self) -> BarRules:
         """Return what bars to build."""
-        return BarRules(tuple(self.intervals), tuple(self.empty_bars), self.bar_grace_ms * 1_000_000)
+        day_hours = "rth" if self.day_hours == "liquid" else "all"
+        return BarRules(tuple(self.intervals), tuple(self.empty_bars), self.bar_grace_ms * 1_000_000, day_hours)

@@ -66,18 +66,22 @@ ContractLike = ContractInfo | str | int
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Nothing(BaseModel):
+    """Nothing to remember."""
+
+
 class Strategy:
     """Base of every strategy; each unit has an instance of its own.
 
-    `Params` and `State` are pydantic models. `self.params` comes from the TOML file and does not change; `self.state`
-    is saved with each commit and is there again after a crash or a move.
+    `Params` is a pydantic model; `self.params` comes from the TOML file and does not change. `State` is a pydantic
+    model whose fields have defaults, or `dict` (then `self.state` holds what JSON can: text, numbers, lists, dicts with
+    text keys). `self.state` is saved with each commit and is there again after a crash or a move.
     """
 
     class Params(BaseModel):
         """No parameters."""
 
-    class State(BaseModel):
-        """Nothing to remember."""
+    State: type[Any] = Nothing
 
     params: Any
     state: Any
@@ -195,8 +199,9 @@ class Strategy:
     def history(self, contract: ContractLike, bar_size: str = "1 day", count: int | None = None) -> Any:
         """Return the last closed bars as a pandas DataFrame: open, high, low, close, volume, vwap by time (UTC).
 
-        Nothing is asked for here: the bars were loaded before the start, as `history_needs` says, and carried on by the
-        bars of the stream. So at the same event the same bars come again, also after a crash.
+        `attrs["hours"]` says what they cover: "rth" (daily bars) or "all". Nothing is asked for here: the bars were
+        loaded before the start, as `history_needs` says, and carried on by the bars of the stream. So at the same event
+        the same bars come again, also after a crash.
 
         Args:
             contract: event's contract, name or conId.
@@ -206,7 +211,7 @@ class Strategy:
         Raises:
             BadInput: more than `history_needs` names, or pandas is not installed.
         """
-        return frame_of(self.history_bars(contract, bar_size, count))
+        return frame_of(self.history_bars(contract, bar_size, count), parse_bar_size(bar_size))
 
     def history_bars(
         self, contract: ContractLike, bar_size: str = "1 day", count: int | None = None
@@ -237,6 +242,7 @@ class Strategy:
         outside_rth: bool = False,
         valid_for_s: float | None = None,
         reason: str = "",
+        rounding: str = "passive",
     ) -> str | None:
         """Order; return the intent's id, None when nothing is sent (paused, gap, session, event out of date).
 
@@ -244,12 +250,14 @@ class Strategy:
             contract: event's contract, name or conId.
             side: BUY or SELL.
             quantity: positive shares or contracts.
-            limit: limit price; rounded to the tick, buys down and sells up.
+            limit: limit price; rounded to the tick as `rounding` says.
             stop: trigger price; with `limit` a stop limit order.
             tif: DAY, GTC, IOC or FOK; default DAY, for stops GTC.
             outside_rth: may fill outside regular hours.
             valid_for_s: not sent to the broker later than this after the event; default 5 s for market orders, else 30.
             reason: shown beside the order.
+            rounding: "passive" (default: limits of buys down and of sells up, stops to where they trigger later),
+                "aggressive", "nearest", or "exact": a price between two ticks is a mistake.
 
         Raises:
             BadInput: a quantity or price that cannot be an order.
@@ -258,16 +266,9 @@ class Strategy:
         if self.unit.refuses(info.con_id, side, quantity_of(quantity)):
             return None
         ticket = Ticket(
-            info,
-            side,
-            quantity,
-            limit=limit,
-            stop=stop,
-            tif=tif,
-            outside_rth=outside_rth,
-            valid_for_s=valid_for_s,
-            reason=reason,
-        )
+            info, side, quantity, limit=limit, stop=stop, tif=tif, outside_rth=outside_rth, valid_for_s=valid_for_s,
+            reason=reason, rounding=rounding,
+        )  # fmt: skip
         return self.unit.outbox.place(ticket)
 
     def bracket(
@@ -281,21 +282,16 @@ class Strategy:
         stop_loss: Number | None = None,
         valid_for_s: float | None = None,
         reason: str = "",
+        rounding: str = "passive",
     ) -> str | None:
         """Order with its exits, which rest at the broker and cancel each other; return the intent's id or None."""
         info = self.contract(contract)
         if self.unit.refuses(info.con_id, side, quantity_of(quantity)):
             return None
         ticket = Ticket(
-            info,
-            side,
-            quantity,
-            limit=limit,
-            valid_for_s=valid_for_s,
-            reason=reason,
-            take_profit=take_profit,
-            stop_loss=stop_loss,
-        )
+            info, side, quantity, limit=limit, valid_for_s=valid_for_s, reason=reason, take_profit=take_profit,
+            stop_loss=stop_loss, rounding=rounding,
+        )  # fmt: skip
         return self.unit.outbox.place(ticket)
 
     def one_cancels_all(
@@ -324,6 +320,7 @@ class Strategy:
         quantity: Number | None = None,
         valid_for_s: float | None = None,
         reason: str = "",
+        rounding: str = "passive",
     ) -> str | None:
         """Change prices or quantity of a working order; what is not named stays as it is.
 
@@ -334,11 +331,12 @@ class Strategy:
         Args:
             order: one of `working_orders()`, an `on_order` update, or the id that placing it returned.
             leg: which leg, where an id is given.
-            limit: new limit price; rounded to the tick on the passive side.
+            limit: new limit price; rounded to the tick as `rounding` says, like `order`'s.
             stop: new trigger price.
             quantity: new total quantity, what has filled included.
             valid_for_s: the change is not sent later than this after the event.
             reason: shown beside the change.
+            rounding: as in `order`.
 
         Raises:
             BadInput: the order is unknown or has ended, or it would become another type of order.
@@ -358,6 +356,7 @@ class Strategy:
             stop=row.stop_price if stop is None else stop,
             valid_for_s=valid_for_s,
             reason=reason,
+            rounding=rounding,
         )
         return self.unit.outbox.modify(row, ticket)
 

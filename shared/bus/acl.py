@@ -75,6 +75,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "decisions",
         "decided:*",
         "risk-book",
+        "risk-exits",
         "limits",
         "commands",
         "cancel-commands",

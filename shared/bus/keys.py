@@ -178,6 +178,11 @@ class Keys:
         return self._key("risk-book")
 
     @property
+    def risk_exits(self) -> str:
+        """Hash: `intent:leg` of an exit that risk reduced → its size before and what its entry had filled then."""
+        return self._key("risk-exits")
+
+    @property
     def limits(self) -> str:
         """Hash: text of the limits in force, who applied them and why, and the answer to the last change asked for."""
         return self._key("limits")

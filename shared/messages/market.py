@@ -206,7 +206,8 @@ class Bar(Message):
     """One time bar, published when it closes; `is_revised` marks a bar published again because of late trades.
 
     `ts_open_ns`..`ts_close_ns` is half open, wall time; volume in shares; `vwap` None without trades.
-    `is_complete` is False where ticks of the interval are known to be missing.
+    `is_complete` is False where ticks of the interval are known to be missing. `hours` says what it covers: `rth`
+    regular hours only, `all` whatever was traded, empty where the sender did not say.
     """
 
     TYPE: ClassVar[str] = "bar"
@@ -225,6 +226,7 @@ class Bar(Message):
     quality: int = 0
     is_complete: bool = True
     is_revised: bool = False
+    hours: str = ""
 
     def envelope_key(self) -> str:
         """Return the conId."""

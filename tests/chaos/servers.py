@@ -16,7 +16,7 @@ from pathlib import Path
 
 import redis
 
-from tests.support import eventually_sync, free_port, server_binary
+from tests.support import eventually_sync, first_kind, free_port, server_binary
 
 MASTER = "orders"
 _SERVER = """
@@ -64,7 +64,7 @@ class Server:
 
     def start(self, limit_s: float = 20.0) -> None:
         """Start it and wait until it answers."""
-        command = [server_binary("redis"), str(self.folder / "redis.conf")]
+        command = [server_binary(first_kind()), str(self.folder / "redis.conf")]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
         eventually_sync(self.answers, limit_s)
 
@@ -162,7 +162,7 @@ class Servers:
             config.write_text(
                 _SENTINEL.format(port=port, folder=here, master=MASTER, master_port=first.port, password=first.password)
             )
-            command = [server_binary("redis"), str(config), "--sentinel"]
+            command = [server_binary(first_kind()), str(config), "--sentinel"]
             self._sentinels.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True))
             self.sentinel_ports.append(port)
         for port in self.sentinel_ports:

@@ -147,6 +147,8 @@ class Nemesis(Intrusions):
         weather.answers_late_ns = int(half_ns * (0.3 + 0.68 * self._world.rng.random()))
 
         def cut() -> None:
+            if self._is_over:
+                return  # healed before it came to that
             weather.is_cut = True
             self._world.after(self._world.between(1.0, 4.0), weather.calm)
 

@@ -35,11 +35,15 @@ _MAX_EMPTY = 600
 
 @dataclass(frozen=True, slots=True)
 class BarRules:
-    """What to build: `intervals` are given out, `fill_empty` also without trades, closing `grace_ns` after the end."""
+    """What to build: `intervals` are given out, `fill_empty` also without trades, closing `grace_ns` after the end.
+
+    `day_hours` is what the calendar's days cover, `rth` or `all`, and is told with each daily bar.
+    """
 
     intervals: tuple[str, ...] = INTERVALS
     fill_empty: tuple[str, ...] = ()
     grace_ns: int = 200_000_000
+    day_hours: str = "rth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,5 +407,6 @@ class ContractBars:
                 quality=bar.quality,
                 is_complete=bar.is_complete,
                 is_revised=is_revised,
+                hours=self._rules.day_hours if interval == DAY else "all",
             )
         )

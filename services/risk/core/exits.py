@@ -11,14 +11,12 @@ Invariants:
    came after that.
 3. The broker gets `GRACE_NS` to do it by itself, an answer `AGAIN_NS`.
 4. An exit is changed only while the broker shows it and no other change of it is under way.
-
-Known limit: what was reduced before risk's leader changed does not grow again for an execution that came later still;
-the alarm of unprotected positions tells.
+5. What was reduced is remembered outside too (`reduced`, `remember`), so that the next leader lets it grow as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -65,7 +63,7 @@ class _Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reduced:
+class Reduced:
     """An exit that was reduced here: its size before, and what its entry had filled by then."""
 
     before: Decimal
@@ -77,7 +75,16 @@ class Exits:
 
     def __init__(self) -> None:
         self._watched: dict[Key, _Watched] = {}
-        self._reduced: dict[Key, _Reduced] = {}
+        self._reduced: dict[Key, Reduced] = {}
+
+    @property
+    def reduced(self) -> Mapping[Key, Reduced]:
+        """Return what was reduced and still works."""
+        return self._reduced
+
+    def remember(self, reduced: Mapping[Key, Reduced]) -> None:
+        """Take what a leader before reduced; what this one did itself is newer."""
+        self._reduced = {**reduced, **self._reduced}
 
     def step(self, groups: Iterable[OrderGroup], now_ns: int) -> list[ResizeExit | CancelExit]:
         """Return what to ask for now; nothing while exits fit, or answers are awaited."""
@@ -103,12 +110,12 @@ class Exits:
                     acts.append(CancelExit(group.key, leg.number, group.strategy))
                     continue
                 before = reduced[key].before if key in reduced else leg.quantity
-                self._reduced[key] = _Reduced(before, entry.filled)
+                self._reduced[key] = Reduced(before, entry.filled)
                 acts.append(ResizeExit(group.key, leg.number, wanted, entry.filled, entry.quantity))
         return acts
 
     @staticmethod
-    def _wanted(group: OrderGroup, entry: Leg, leg: Leg, reduced: _Reduced | None) -> Decimal | None:
+    def _wanted(group: OrderGroup, entry: Leg, leg: Leg, reduced: Reduced | None) -> Decimal | None:
         """Return the quantity an exit should have, None if it has it."""
         left = entry.filled - sum(
             (other.filled for other in group.legs.values() if other.parent == entry.number and other is not leg), ZERO

@@ -7,11 +7,13 @@ needed for it.
 
 from __future__ import annotations
 
-from services.risk.core.exits import CancelExit, Exits, ResizeExit
+from decimal import Decimal
+
+from services.risk.core.exits import CancelExit, Exits, Key, Reduced, ResizeExit
 from services.risk.core.rule import plain
 from services.risk.shell.deciding import Deciding
 from shared.clock import NS_PER_S
-from shared.errors import BadInput
+from shared.errors import BadInput, Refused
 from shared.ids import intent_id
 from shared.logs import get_logger
 from shared.messages.codec import decode_body
@@ -28,6 +30,8 @@ class ExitDesk:
         self._deciding = deciding
         self._exits = Exits()
         self._number = 0
+        self._read_in_epoch = -1
+        self._stored: dict[Key, Reduced] = {}
 
     async def run(self) -> None:
         """Look for ever."""
@@ -36,11 +40,46 @@ class ExitDesk:
     async def look(self) -> None:
         """Ask once for what is due."""
         now_ns = self._deciding.clock.wall_ns()
-        for act in self._exits.step(self._deciding.feed.book.groups.values(), now_ns):
+        await self._recall()
+        acts = self._exits.step(self._deciding.feed.book.groups.values(), now_ns)
+        await self._store()  # before it is asked for: nothing is reduced that the next leader does not know of
+        for act in acts:
             if isinstance(act, ResizeExit):
                 await self._resize(act, now_ns)
             else:
                 await self._cancel(act, now_ns)
+
+    async def _recall(self) -> None:
+        """Read what a leader before has reduced, once in each epoch; what cannot be read is only not grown again."""
+        bus, epoch = self._deciding.bus, self._deciding.feed.book.epoch
+        if self._read_in_epoch == epoch:
+            return
+        found: dict[Key, Reduced] = {}
+        for field, body in (await bus.hash_get_all(bus.keys.risk_exits)).items():
+            name, _, leg = field.rpartition(":")
+            try:
+                before, filled = body.decode().split()
+                found[name, int(leg)] = Reduced(Decimal(before), Decimal(filled))
+            except (ValueError, ArithmeticError):
+                get_logger().warning("exit.unreadable", field=field)
+        self._stored = found
+        self._exits.remember(found)
+        self._read_in_epoch = epoch
+
+    async def _store(self) -> None:
+        bus, reduced = self._deciding.bus, dict(self._exits.reduced)
+        if reduced == self._stored:
+            return
+        gone = [f"{name}:{leg}" for name, leg in self._stored if (name, leg) not in reduced]
+        rows = {f"{name}:{leg}": f"{one.before} {one.filled}" for (name, leg), one in reduced.items()}
+        try:
+            if rows:
+                await bus.hash_set(bus.keys.risk_exits, rows)
+            if gone:
+                await bus.hash_delete(bus.keys.risk_exits, gone)
+        except Refused as e:  # an ACL file of the user's without this key: reducing matters more than remembering
+            get_logger().warning("exit.not_remembered", reason=str(e))
+        self._stored = reduced
 
     async def _cancel(self, act: CancelExit, now_ns: int) -> None:
         request = CancelRequest(

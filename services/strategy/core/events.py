@@ -50,7 +50,10 @@ class Trade:
 
 @dataclass(slots=True)
 class Bar:
-    """One closed time bar; `interval` is 1s, 5s, 1m or 1d. A revised bar replaces the one of the same opening time."""
+    """One closed time bar; `interval` is 1s, 5s, 1m or 1d. A revised bar replaces the one of the same opening time.
+
+    `hours` says what it covers: `rth` regular hours only (daily bars, by default), `all` whatever was traded.
+    """
 
     contract: ContractInfo
     interval: str
@@ -64,6 +67,7 @@ class Bar:
     vwap: float | None = None
     is_complete: bool = True
     is_revised: bool = False
+    hours: str = ""
 
 
 @dataclass(slots=True)

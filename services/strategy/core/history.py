@@ -52,23 +52,38 @@ def closed_bar_of(bar: HistoryBar) -> ClosedBar:
     return ClosedBar(bar.ts_ns, *prices, float(bar.volume), vwap)
 
 
-def frame_of(rows: Sequence[ClosedBar]) -> Any:
-    """Return bars as a pandas DataFrame by UTC time.
+def pandas(who: str, otherwise: str = "") -> Any:
+    """Return the module.
+
+    Raises:
+        BadInput: it is not installed.
+    """
+    try:
+        return importlib.import_module("pandas")
+    except ImportError as e:
+        hint = f"`pip install 'copilot-quant[history]'`{otherwise}"
+        raise BadInput(f"{who} and pandas is not installed: {hint}") from e
+
+
+def hours_of(size: str) -> str:
+    """Return what the bars of a size cover: `rth` regular hours only, `all` whatever was traded."""
+    return "rth" if size == DAILY else "all"
+
+
+def frame_of(rows: Sequence[ClosedBar], size: str = "") -> Any:
+    """Return bars as a pandas DataFrame by UTC time; `attrs["hours"]` says which hours they cover.
 
     Raises:
         BadInput: pandas is not installed.
     """
-    try:
-        pandas: Any = importlib.import_module("pandas")
-    except ImportError as e:
-        raise BadInput(
-            "self.history gives pandas DataFrames and pandas is not installed: "
-            "`pip install 'copilot-quant[history]'`, or use self.history_bars"
-        ) from e
+    module = pandas("self.history gives pandas DataFrames", ", or use self.history_bars")
     names = ("open", "high", "low", "close", "volume", "vwap")
-    index = pandas.DatetimeIndex([row.ts_ns for row in rows], tz="UTC", name="time")
+    index = module.DatetimeIndex([row.ts_ns for row in rows], tz="UTC", name="time")
     columns = {name: [getattr(row, name) for row in rows] for name in names}
-    return pandas.DataFrame(columns, index=index, dtype="float64")
+    frame = module.DataFrame(columns, index=index, dtype="float64")
+    if size:
+        frame.attrs.update({"bar_size": size, "hours": hours_of(size), "time_zone": "UTC"})
+    return frame
 
 
 def checked_needs(needs: Mapping[str, Any]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 Invariants:
 1. An intent's id follows from (deployment, unit, number of the next commit, index): a repeated commit makes the same.
 2. Prices are rounded to the tick on the passive side: limits of buys down, of sells up; stops to the side that
-   triggers later, so that rounding never triggers one.
+   triggers later, so that rounding never triggers one. `Rounding` tells otherwise.
 3. What a handler asked for before it raised is taken back: half a plan is worse than none.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from services.strategy.core.book import Book, OrderRow
@@ -28,13 +29,25 @@ from shared.messages.orders import (
     Side,
     TimeInForce,
 )
-from shared.money import ZERO, decimal_of, round_to_tick
+from shared.money import ZERO, decimal_of, is_on_tick, round_to_tick
 
 NS_PER_S = 1_000_000_000
 VALID_MARKET_S = 5.0
 VALID_OTHER_S = 30.0
 
 Number = int | float | str | Decimal
+
+
+class Rounding(StrEnum):
+    """What becomes of a price that lies between two ticks."""
+
+    PASSIVE = "passive"
+    """Limits of buys down and of sells up, stops to where they trigger later; the default."""
+    AGGRESSIVE = "aggressive"
+    """The other way: limits towards the market, stops to where they trigger earlier."""
+    NEAREST = "nearest"
+    EXACT = "exact"
+    """It is a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +89,7 @@ class Order:
     stop: Number | None = None
     tif: str = ""
     outside_rth: bool = False
+    rounding: str = Rounding.PASSIVE
 
 
 @dataclass(slots=True)
@@ -93,6 +107,7 @@ class Ticket:
     reason: str = ""
     take_profit: Number | None = None
     stop_loss: Number | None = None
+    rounding: str = Rounding.PASSIVE
 
 
 @dataclass(slots=True)
@@ -141,6 +156,7 @@ class Outbox:
                 outside_rth=order.outside_rth,
                 valid_for_s=valid_for_s,
                 reason=reason,
+                rounding=order.rounding,
             )
             for order in orders
         ]
@@ -244,9 +260,9 @@ class Outbox:
 
 def _legs(ticket: Ticket) -> tuple[tuple[OrderLeg, ...], Group]:
     quantity = quantity_of(ticket.quantity)
-    contract, side = ticket.contract, ticket.side
-    limit = None if ticket.limit is None else _limit(contract, side, ticket.limit)
-    stop = None if ticket.stop is None else _stop(contract, side, ticket.stop)
+    side = ticket.side
+    limit = None if ticket.limit is None else _limit(ticket, side, ticket.limit)
+    stop = None if ticket.stop is None else _stop(ticket, side, ticket.stop)
     kinds = {
         (False, False): OrderType.MARKET,
         (True, False): OrderType.LIMIT,
@@ -270,14 +286,14 @@ def _legs(ticket: Ticket) -> tuple[tuple[OrderLeg, ...], Group]:
 
 def _children(ticket: Ticket, quantity: Decimal) -> Sequence[OrderLeg]:
     """Return the exits of a bracket, good till cancelled: they protect a position that outlives the day."""
-    other = Side.SELL if ticket.side is Side.BUY else Side.BUY
+    other = _other(ticket.side)
     legs: list[OrderLeg] = []
     common: dict[str, Any] = {"side": other, "quantity": quantity, "tif": TimeInForce.GTC, "parent_leg": 0}
     if ticket.take_profit is not None:
-        price = _limit(ticket.contract, other, ticket.take_profit)
+        price = _limit(ticket, other, ticket.take_profit)
         legs.append(OrderLeg(leg=1, order_type=OrderType.LIMIT, limit_price=price, **common))
     if ticket.stop_loss is not None:
-        price = _stop(ticket.contract, other, ticket.stop_loss)
+        price = _stop(ticket, other, ticket.stop_loss)
         legs.append(OrderLeg(leg=len(legs) + 1, order_type=OrderType.STOP, stop_price=price, **common))
     return legs
 
@@ -308,15 +324,31 @@ def quantity_of(value: Number) -> Decimal:
     return quantity
 
 
-def _limit(contract: ContractInfo, side: Side, value: Number) -> Decimal:
-    price = _number("limit price", value)
-    return round_to_tick(price, contract.tick_at(price), side=side)
+def _limit(ticket: Ticket, side: Side, value: Number) -> Decimal:
+    return _on_tick(ticket, _number("limit price", value), "limit price", passive=side)
 
 
-def _stop(contract: ContractInfo, side: Side, value: Number) -> Decimal:
+def _stop(ticket: Ticket, side: Side, value: Number) -> Decimal:
     """Round a stop to the side that triggers later: a sell stop down, a buy stop up, never into the market."""
-    price = _number("stop price", value)
-    return round_to_tick(price, contract.tick_at(price), side=Side.BUY if side is Side.SELL else Side.SELL)
+    return _on_tick(ticket, _number("stop price", value), "stop price", passive=_other(side))
+
+
+def _on_tick(ticket: Ticket, price: Decimal, what: str, *, passive: Side) -> Decimal:
+    try:
+        rounding = Rounding(ticket.rounding)
+    except ValueError as e:
+        raise BadInput(f"rounding {ticket.rounding!r} is unknown: write {', '.join(Rounding)}") from e
+    tick = ticket.contract.tick_at(price)
+    if rounding is Rounding.EXACT:
+        if not is_on_tick(price, tick):
+            raise BadInput(f"{what} {price} of {ticket.contract.name} is between two ticks of {tick}")
+        return price
+    sides = {Rounding.PASSIVE: passive, Rounding.AGGRESSIVE: _other(passive), Rounding.NEAREST: None}
+    return round_to_tick(price, tick, side=sides[rounding])
+
+
+def _other(side: Side) -> Side:
+    return Side.BUY if side is Side.SELL else Side.SELL
 
 
 def signed_order(difference: Decimal) -> tuple[Side, Decimal] | None:

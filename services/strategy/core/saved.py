@@ -17,7 +17,7 @@ from shared.messages.orders import CancelRequest, Intent
 class StateMisfit(BadInput):
     """The saved state does not fit the strategy's `State` any more; `field` of `model` is the first that does not."""
 
-    def __init__(self, unit: str, model: type[BaseModel], field_name: str, reason: str) -> None:
+    def __init__(self, unit: str, model: type[Any], field_name: str, reason: str) -> None:
         super().__init__(
             f"the saved state of {unit} does not fit {model.__qualname__} any more at {field_name!r} ({reason})"
         )

@@ -12,8 +12,6 @@ Invariants:
 
 from __future__ import annotations
 
-import inspect
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -36,6 +34,16 @@ from services.strategy.core.saved import (
     Watched,
 )
 from services.strategy.core.sessions import SessionPlan, Window
+from services.strategy.core.usercode import (
+    RAISED,
+    Nonsense,
+    UnsavableState,
+    file_of,
+    restored,
+    saved_of,
+    text_of,
+    where_of,
+)
 from shared.messages.account import BookMove
 from shared.messages.market import ContractInfo
 from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderState, Side
@@ -44,22 +52,10 @@ from shared.money import ZERO
 ERROR_WINDOW_S = 60.0
 ERRORS_KEPT = 20
 FLAT_AGAIN_NS = NS_PER_S
+PAST_IN_STATE = 20
+"""An order takes this much of what is over along in the state, before it writes the whole past: that takes longer."""
 MAX_UNANSWERED = 100
 """A unit makes no further orders while risk owes it this many answers."""
-
-
-class Nonsense(TypeError):
-    """Raised for a handler that returns what nobody asks for; the id that an order returns may be returned on."""
-
-    def __init__(self, handler: Callable[..., object], returned: object) -> None:
-        if inspect.iscoroutine(returned):
-            returned.close()
-            what = "is async: write `def`, nothing waits in a handler"
-        else:
-            what = f"returned a {type(returned).__name__}: nobody takes it; order with self.buy, self.sell and the like"
-        super().__init__(f"{getattr(handler, '__name__', 'the handler')} {what}")
-        code = getattr(inspect.unwrap(handler), "__code__", None)
-        self.frames = [traceback.FrameSummary(code.co_filename, code.co_firstlineno, code.co_name)] if code else []
 
 
 @dataclass(slots=True)
@@ -96,7 +92,6 @@ class Unit:
         self._committed = 0
         self._committed_at_ns = 0
         self._has_news = False
-        self._past_saved = -1
         self._in_flight: Commit | None = None
         self._resend: dict[str, _Resend] = {}
         self._flat_again_ns: dict[int, int] = {}
@@ -127,18 +122,16 @@ class Unit:
                 self._restore_user_state()
         self.saved.fresh = fresh or self.saved.fresh
         self.book = Book(self.saved.book)
-        self._past_saved = -1
         self.history = BarHistory(self.history_needs, self.saved.horizons)
         self.outbox = Outbox(self.identity, self.book, commit + 1, self.outbox.moment)
 
     def _restore_user_state(self) -> None:
-        model = type(self.strategy.state)
         try:
-            self.strategy.state = model.model_validate(self.saved.user)
+            self.strategy.state = restored(self.strategy.state, self.saved.user)
         except ValidationError as e:
             first = e.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise StateMisfit(self.identity.unit, model, where, first["msg"]) from e
+            raise StateMisfit(self.identity.unit, type(self.strategy.state), where, first["msg"]) from e
 
     def start(self, now_ns: int, wall_ns: int) -> None:
         """Call `on_start`, at the first start and after each move."""
@@ -346,6 +339,8 @@ class Unit:
         """Fire the timers that are due, in order of their time; make flat what has to be flat by now."""
         for con_id in self.sessions:
             self._keep_flat(con_id, now_ns)
+        if not self.timers.due:
+            return
         due = sorted((at, name) for name, (at, _) in self.timers.due.items() if at <= now_ns)
         for at, name in due:
             every_ns = self.timers.due[name][1] if name in self.timers.due else 0
@@ -396,6 +391,11 @@ class Unit:
         """Return whether something waits that must leave now."""
         return bool(self._in_flight or self.outbox.intents or self.outbox.cancels)
 
+    def may_commit(self, now_ns: int) -> bool:
+        """Return whether `commit` may have something to save; asked at each turn, and mostly there is nothing."""
+        is_due = now_ns - self._committed_at_ns >= int(self.limits.commit_every_s * NS_PER_S)
+        return self.is_urgent or bool(self.saved.pending) or (is_due and (self._has_news or self._is_behind))
+
     def commit(self, now_ns: int, *, force: bool = False) -> Commit | None:
         """Return the commit to save now, None if nothing is worth one yet.
 
@@ -411,24 +411,27 @@ class Unit:
         for intent in self.outbox.intents:
             self.saved.pending[intent.intent_id] = intent.model_dump_json()
         self._save_user_state()
+        book = self.book
+        news = book.settle()
+        past = book.past() if news > (0 if is_due or force else PAST_IN_STATE) else None
         self._in_flight = Commit(
             number=self._committed + 1,
             state=self.saved.model_dump_json(
-                exclude_defaults=True, exclude={"book": self.book.exclude_past()}
+                exclude_defaults=True, exclude={"book": book.exclude_past(all_of_it=past is not None)}
             ).encode(),
             timers=self.timers.model_dump_json().encode(),
             cursors=dict(self.cursors),
             intents=(*self.outbox.intents, *resent),
             cancels=tuple(self.outbox.cancels),
-            past=None if self._past_saved == self.book.past_version else self.book.past(),
+            past=past,
         )
         return self._in_flight
 
     def _save_user_state(self) -> None:
         try:
-            self.saved.user = self.strategy.state.model_dump(mode="json")
-        except Exception as e:  # noqa: BLE001 - user code: what a state holds is not ours to know (P10)
-            self._failed("saving the state", e, self.outbox.mark())
+            self.saved.user = saved_of(self.strategy.state)
+        except RAISED as e:  # user code: what a state holds is not ours to know (P10)
+            self._failed("saving the state", e, self.outbox.mark(), file_of(type(self.strategy)))
             self.pause(f"its state cannot be saved: {self.recent_errors[-1].error}")
 
     def committed(self, now_ns: int) -> None:
@@ -437,7 +440,8 @@ class Unit:
         if commit is None:
             return
         self._in_flight = None
-        self._past_saved = self.book.past_version
+        if commit.past is not None:
+            self.book.past_written()
         self._committed = commit.number
         self._committed_at_ns = now_ns
         self._has_news = self._is_behind = False
@@ -488,7 +492,7 @@ class Unit:
                 raise Nonsense(handler, returned)
             if watched.debugged_ns != debugged_ns:
                 self.outbox.prolong(mark, watched.debugged_ns - debugged_ns)
-        except Exception as e:  # noqa: BLE001 - user code: anything may come out, and nothing else may stop (P10)
+        except RAISED as e:  # user code: anything may come out, and nothing else may stop (P10)
             watched.unit = ""
             self._failed(event, e, mark)
         except HandlerBlocked as e:
@@ -503,15 +507,9 @@ class Unit:
                 unit = self.identity.unit
                 watched.spent_ns[unit] = watched.spent_ns.get(unit, 0) + watched.clock() - begun_ns
 
-    def _failed(self, event: str, e: BaseException, mark: tuple[int, int]) -> None:
+    def _failed(self, event: str, e: BaseException, mark: tuple[int, int], file: str = "") -> None:
         self.outbox.take_back(mark)
-        frames = traceback.extract_tb(e.__traceback__)[1:]
-        if isinstance(e, Nonsense):
-            frames = e.frames
-        ours = [frame for frame in frames if "/services/strategy/" not in frame.filename]
-        last = (ours or frames)[-1:]
-        where = f"{last[0].filename}:{last[0].lineno}" if last else "?"
-        text = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
+        where, text = file if isinstance(e, UnsavableState) else where_of(e), text_of(e)
         moment = self.outbox.moment
         self.recent_errors.append(
             HandlerError(event, where, text, moment.cause_id or f"at-{moment.now_ns}", moment.now_ns)

@@ -12,7 +12,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from services.strategy.core.history import DAILY, ClosedBar, closed_bar_of
+from services.strategy.core.history import ClosedBar, closed_bar_of, hours_of
 from services.strategy.shell.answers import Answers
 from services.strategy.shell.loader import DeclaredUnit
 from shared.bar_sizes import BAR_SIZES
@@ -124,7 +124,8 @@ class HistoryBook:
         self._by_query[one.query_id] = one
         query = BarsQuery(
             ts_init_ns=now_ns, query_id=one.query_id, client=self._client, con_id=con_id, bar_size=size,
-            deadline_ns=now_ns + int(ASK_LIMIT_S * NS_PER_S), count=one.count, closed_only=True, use_rth=size == DAILY,
+            deadline_ns=now_ns + int(ASK_LIMIT_S * NS_PER_S), count=one.count, closed_only=True,
+            use_rth=hours_of(size) == "rth",
         )  # fmt: skip
         await self._bus.append(self._bus.keys.history_queries, query, source=self._source)
 

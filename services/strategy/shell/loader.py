@@ -7,6 +7,7 @@ class = "Dip"
 contracts = ["AAPL", "SAP@IBIS:EUR"]
 bars = ["5s"]                   # 1s, 5s, 1m, 1d; none without this key
 per = "contract"                # one unit per contract (default), or "all": one unit for all of them
+lookback = 30                   # for the guide's shape only: bars of each contract that `on_data` gets
 session = "rth"                 # quotes, trades, bars and orders only then: "rth", "extended", "overnight"
 last_entry = "15:45"            # no entries after it (contract's zone, or "15 min" before the close)
 flat_by = "15 min"              # the platform cancels and closes, whatever the strategy does; with "rth"
@@ -26,10 +27,12 @@ import re
 import sys
 import tomllib
 import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import CodeType, ModuleType
+from typing import Any, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -37,12 +40,16 @@ from services.strategy.api import Strategy
 from services.strategy.core.history import INTERVALS as INTERVAL_OF
 from services.strategy.core.history import checked_needs
 from services.strategy.core.sessions import Session, SessionRules
+from services.strategy.core.usercode import RAISED, text_of, where_of
 from services.strategy.shell.caretaker import Caretaker, needs_care
+from services.strategy.shell.guide import OnData, check_arguments, is_guide_shape, on_data_strategy
+from services.strategy.shell.mistakes import check_models, line_of_table, sentence_of
 from shared.contracts import parse_contract
 from shared.errors import BadInput, ConfigError
 from shared.ids import MANUAL, UNASSIGNED, UnitId
 
 INTERVALS = ("1s", "5s", "1m", "1d")
+DEFAULT_LOOKBACK = 30
 MODULE_PREFIX = "cq_strategy_"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
@@ -56,7 +63,8 @@ class Entry(BaseModel):
     class_name: str = Field(alias="class")
     contracts: list[str] = Field(min_length=1, max_length=500)
     bars: list[str] = []
-    per: str = Field(default="contract", pattern="^(contract|all)$")
+    per: str = Field(default="", pattern="^(|contract|all)$")
+    lookback: int | None = Field(default=None, ge=1, le=5000)
     enabled: bool = True
     isolated: bool = False
     session: Session | None = None
@@ -155,7 +163,8 @@ def load_strategies(path: Path, *, fresh: bool = False) -> Loaded:
         ConfigError: there is no such file, or it is no TOML with `[strategy.NAME]` tables.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
     except OSError as e:
         raise ConfigError(f"STRATEGIES_FILE: {str(path)!r} cannot be read ({e.strerror})") from e
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
@@ -169,14 +178,15 @@ def load_strategies(path: Path, *, fresh: bool = False) -> Loaded:
     loaded = Loaded()
     for name, table in tables.items():
         try:
-            _add(loaded, path, name, table)
+            line = line_of_table(text, name)
+            _add(loaded, path, f"{path}:{line}" if line else str(path), name, table)
         except BadInput as e:
             loaded.mistakes[name] = str(e)
     return loaded
 
 
-def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
-    where = f"{path}: [strategy.{name}]"
+def _add(loaded: Loaded, path: Path, line: str, name: str, table: object) -> None:
+    where = f"{line}: [strategy.{name}]"
     if not _NAME.fullmatch(name) or name in (UNASSIGNED, MANUAL):
         raise BadInput(
             f"{where}: a strategy's name is lower-case letters, digits, _ and -, and not manual or unassigned"
@@ -184,7 +194,7 @@ def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
     try:
         entry = Entry.model_validate(table)
     except ValidationError as e:
-        raise BadInput(f"{where} {_first(e)}") from e
+        raise BadInput(f"{where} {sentence_of(e, Entry)}") from e
     if not entry.enabled:
         return
     rules = _rules(where, entry)
@@ -194,24 +204,45 @@ def _add(loaded: Loaded, path: Path, name: str, table: object) -> None:
     except BadInput as e:
         mistake = loaded.mistakes[name] = str(e)
         declared = Declared(name, Caretaker, Caretaker.Params(), (), str(path.parent / entry.file), rules=rules)
-    groups = [(one,) for one in entry.contracts] if entry.per == "contract" else [tuple(entry.contracts)]
+    per = entry.per or ("all" if issubclass(declared.cls, OnData) else "contract")
+    groups = [(one,) for one in entry.contracts] if per == "contract" else [tuple(entry.contracts)]
     for group in groups:
-        unit_id = UnitId(f"{name}/{group[0] if entry.per == 'contract' else 'all'}")
+        unit_id = UnitId(f"{name}/{group[0] if per == 'contract' else 'all'}")
         unit = DeclaredUnit(unit_id, declared, group, mistake)
         if not mistake or needs_care(unit):
             loaded.units[unit_id] = unit
 
 
 def _declared(path: Path, where: str, name: str, entry: Entry, rules: SessionRules | None) -> Declared:
-    cls = _class_of(path, where, name, entry)
-    try:
-        params = cls.Params.model_validate(entry.params, extra="forbid")
-    except ValidationError as e:
-        raise BadInput(f"{where} params.{_first(e)}") from e
+    cls, values = _class_of(path, where, name, entry), entry.params
     bars = tuple(dict.fromkeys(entry.bars))
+    if is_guide_shape(cls):
+        cls, values = guide_shape(cls, values, bars, entry.lookback or DEFAULT_LOOKBACK, where)
+    elif entry.lookback is not None:
+        raise BadInput(f"{where} lookback: it is for on_data; this class says in history_needs what it looks back on")
+    params = checked_params(cls, values, f"{where} params")
     file = path.parent / entry.file
     source = hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
-    return Declared(name, cls, params, bars, str(file), source, rules, _history(where, cls, params), entry.isolated)
+    return Declared(
+        name, cls, params, bars, str(file), source, rules, checked_history(cls, params, f"{where} "), entry.isolated
+    )
+
+
+def guide_shape(
+    cls: type[Any], arguments: Mapping[str, Any], bars: Sequence[str], lookback: int, where: str
+) -> tuple[type[Strategy], dict[str, Any]]:  # fmt: skip
+    """Return the strategy class that runs a class of the guide's shape, and its parameters.
+
+    Raises:
+        BadInput: not exactly one interval, or arguments that do not fit.
+    """
+    if len(bars) != 1:
+        raise BadInput(f"{where} {cls.__name__}: on_data is called at the end of a bar: choose one, such as 1d")
+    try:
+        check_arguments(cls, arguments)
+    except BadInput as e:
+        raise BadInput(f"{where} {e}") from e
+    return on_data_strategy(cls, bars[0]), {"arguments": dict(arguments), "lookback": lookback}
 
 
 def _rules(where: str, entry: Entry) -> SessionRules | None:
@@ -225,23 +256,38 @@ def _rules(where: str, entry: Entry) -> SessionRules | None:
         raise BadInput(f"{where} {e}") from e
 
 
-def _history(where: str, cls: type[Strategy], params: BaseModel) -> tuple[tuple[str, int], ...]:
+def checked_params(cls: type[Strategy], values: Mapping[str, Any], where: str) -> Any:
+    """Return a strategy's parameters.
+
+    Raises:
+        BadInput: they are wrong, or `Params` or `State` is of no kind that can be read and saved.
+    """
+    try:
+        check_models(cls)
+        return cls.Params.model_validate(dict(values), extra="forbid")
+    except ValidationError as e:
+        raise BadInput(f"{where}.{sentence_of(e, cls.Params)}") from e
+    except BadInput as e:
+        raise BadInput(f"{where}: {e}") from e
+    except RAISED as e:  # user code: a validator
+        raise BadInput(f"{where}: {cls.__name__}.Params raised {text_of(e)} at {where_of(e)}") from e
+
+
+def checked_history(cls: type[Strategy], params: Any, where: str) -> tuple[tuple[str, int], ...]:
+    """Return what a strategy looks back on: bar size and how many closed bars.
+
+    Raises:
+        BadInput: it says so wrongly.
+    """
     try:
         return tuple(checked_needs(cls.history_needs(params)).items())
     except BadInput as e:
-        raise BadInput(f"{where} {cls.__name__}.history_needs: {e}") from e
-    except Exception as e:  # user code: what it raises stops only itself (P10)
-        raise BadInput(f"{where} {cls.__name__}.history_needs raised {type(e).__name__}: {e}") from e
+        raise BadInput(f"{where}{cls.__name__}.history_needs: {e}") from e
+    except RAISED as e:  # user code: what it raises stops only itself (P10)
+        raise BadInput(f"{where}{cls.__name__}.history_needs raised {text_of(e)} at {where_of(e)}") from e
 
 
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{where}: {message}"
-
-
-def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Strategy]:
+def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Any]:
     file = path.parent / entry.file
     if not file.is_file():
         raise BadInput(f"{where} file: there is no {file}")
@@ -250,11 +296,16 @@ def _class_of(path: Path, where: str, name: str, entry: Entry) -> type[Strategy]
     except BadInput as e:
         raise BadInput(f"{where} file: {e}") from e
     cls = getattr(module, entry.class_name, None)
-    if not isinstance(cls, type) or not issubclass(cls, Strategy):
-        found = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Strategy)]
-        known = ", ".join(one for one in found if one != "Strategy") or "none"
+    if not is_strategy(cls):
+        found = [key for key, value in vars(module).items() if is_strategy(value)]
+        known = ", ".join(one for one in found if one not in ("Strategy", "DataStrategy")) or "none"
         raise BadInput(f"{where} class: {file} has no strategy class {entry.class_name!r}; it has {known} ({name})")
     return cls
+
+
+def is_strategy(value: object) -> TypeGuard[type[Any]]:
+    """Return whether something is a class of either shape."""
+    return isinstance(value, type) and (issubclass(value, Strategy) or is_guide_shape(value))
 
 
 def forget_imports() -> None:
@@ -280,17 +331,28 @@ def execute_file(file: Path) -> ModuleType:
         BadInput: it does not import; the sentence has file and line.
     """
     module_name = _module_name(file)
-    spec = importlib.util.spec_from_file_location(module_name, file)
-    if spec is None or spec.loader is None:
+    loader = _SourceLoader(module_name, str(file))
+    spec = importlib.util.spec_from_file_location(module_name, file, loader=loader)
+    if spec is None:
         raise BadInput(f"{file} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as e:  # user code: one bad file stops only itself (P10)
+        loader.exec_module(module)
+    except RAISED as e:  # user code: one bad file stops only itself (P10)
         del sys.modules[module_name]
         raise BadInput(_import_error(file, e)) from e
     return module
+
+
+class _SourceLoader(SourceFileLoader):
+    """Compiles the file each time: Python's cache takes an edit of the same size within one second for no edit."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the code of the file as it is now."""
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
 
 
 def _module_name(file: Path) -> str:
@@ -301,4 +363,4 @@ def _import_error(file: Path, e: BaseException) -> str:
     if isinstance(e, SyntaxError):
         return f"{e.filename}:{e.lineno}: {e.msg}"
     lines = [frame.lineno for frame in traceback.extract_tb(e.__traceback__) if frame.filename == str(file)]
-    return f"{file}:{lines[-1] if lines else '?'}: {type(e).__name__}: {e}"
+    return f"{file}:{lines[-1] if lines else '?'}: {text_of(e)}"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-
-from pydantic import BaseModel
+from typing import Any
 
 from services.strategy.core.saved import StateMisfit
 from shared.errors import BadInput
@@ -21,8 +20,8 @@ def explained(misfit: StateMisfit) -> BadInput:
     )
 
 
-def line_of(model: type[BaseModel], field_name: str) -> str:
-    """Return `file:line` of a model's field, of the model where it has no such field, "" where there is no source."""
+def line_of(model: type[Any], field_name: str = "") -> str:
+    """Return `file:line` of a class's field, of the class where it has no such field, "" where there is no source."""
     try:
         lines, first = inspect.getsourcelines(model)
         file = inspect.getsourcefile(model) or ""

@@ -22,6 +22,7 @@ from services.strategy.core.sessions import SessionPlan
 from services.strategy.core.unit import Unit
 from services.strategy.shell.feed import Dispatcher, RunningUnit, streams_of
 from services.strategy.shell.loader import DeclaredUnit
+from services.strategy.shell.making import make_strategy
 from shared.bus.keys import Keys
 from shared.bus.ports import FIRST, Entry, entry_order
 from shared.clock import NS_PER_MS
@@ -100,7 +101,7 @@ class OfflineUnit:
         limits: Limits | None = None,
     ) -> None:
         spec = declared.strategy
-        strategy = spec.cls(spec.params)
+        strategy = make_strategy(spec)
         by_id = {info.con_id: info for info in contracts}
         who = Identity(identity.get("id", ""), identity.get("account", ""), spec.name, declared.unit_id)
         plans = {} if spec.rules is None else {info.con_id: SessionPlan(spec.rules, info) for info in contracts}

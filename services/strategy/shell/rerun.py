@@ -18,9 +18,12 @@ from services.strategy.core.history import ClosedBar, checked_needs
 from services.strategy.core.ordering import Identity
 from services.strategy.core.sessions import Session, SessionPlan, SessionRules
 from services.strategy.core.unit import Unit
+from services.strategy.core.usercode import RAISED, text_of
 from services.strategy.shell.failures import Failure
 from services.strategy.shell.feed import Dispatcher, RunningUnit, streams_of
+from services.strategy.shell.guide import is_guide_shape, on_data_strategy
 from services.strategy.shell.loader import Declared, DeclaredUnit, import_file
+from services.strategy.shell.making import make_strategy
 from shared.bus.keys import Keys
 from shared.bus.ports import entry_order
 from shared.clock import NS_PER_MS
@@ -65,9 +68,9 @@ class _Watched(Unit):
             try:
                 is_looked_at = run is not None and number == self._stop_at
                 return run(handler, *given) if is_looked_at and run is not None else handler(*given)
-            except Exception as e:
+            except RAISED as e:
                 if not seen.raised and is_it:
-                    seen.raised = f"{type(e).__name__}: {e}"
+                    seen.raised = text_of(e)
                     seen.trace = "".join(traceback.format_exception(e))
                     seen.call = number
                 raise
@@ -122,13 +125,14 @@ def _fire(unit: _Watched, until_ns: int) -> None:
 def _unit_of(failure: Failure) -> tuple[_Watched, Dispatcher]:
     keys = Keys(failure.deployment, failure.partitions)
     cls = getattr(import_file(Path(failure.file)), failure.class_name, None)
+    if cls is not None and is_guide_shape(cls) and failure.bars:
+        cls = on_data_strategy(cls, failure.bars[0])
     if not isinstance(cls, type) or not issubclass(cls, Strategy):
         raise BadInput(f"{failure.file} has no strategy class {failure.class_name!r} any more")
     try:
         params = cls.Params.model_validate(failure.params)
     except ValueError as e:
         raise BadInput(f"the parameters of {failure.unit} do not fit {failure.class_name}.Params any more: {e}") from e
-    strategy = cls(params)
     contracts = {info.con_id: info for info in failure.contract_infos()}
     rules = None
     if failure.rules is not None:
@@ -137,6 +141,10 @@ def _unit_of(failure: Failure) -> tuple[_Watched, Dispatcher]:
     name = failure.unit.partition("/")[0]
     identity = Identity(failure.deployment_id, failure.account, name, failure.unit)
     needs = checked_needs(failure.needs)
+    spec = Declared(
+        name, cls, params, tuple(failure.bars), failure.file, rules=rules, history=tuple(needs.items())
+    )  # fmt: skip
+    strategy = make_strategy(spec)
     unit = _Watched(
         identity, strategy, contracts, history_needs=needs, on_bar_intervals=tuple(failure.bars), sessions=plans
     )
@@ -149,9 +157,6 @@ def _unit_of(failure: Failure) -> tuple[_Watched, Dispatcher]:
     for key, rows in failure.history.items():
         con_id, _, size = key.partition(":")
         unit.history.load(int(con_id), size, [ClosedBar(int(row[0]), *row[1:]) for row in rows])
-    spec = Declared(
-        name, cls, params, tuple(failure.bars), failure.file, rules=rules, history=tuple(needs.items())
-    )  # fmt: skip
     declared = DeclaredUnit(UnitId(failure.unit), spec, tuple(info.name for info in contracts.values()))
     streams = streams_of(keys, contracts, spec.reads)
     return unit, Dispatcher(keys, [RunningUnit(declared, unit, strategy, streams, is_joined=True)])

@@ -11,6 +11,7 @@ from services.strategy.core.sessions import SessionPlan
 from services.strategy.core.unit import Unit
 from services.strategy.shell.feed import RunningUnit, streams_of
 from services.strategy.shell.loader import DeclaredUnit
+from services.strategy.shell.making import make_strategy
 from services.strategy.shell.misfit import explained
 from shared.bus.ports import FIRST, Bus, UnitRecord, entry_order
 from shared.clock import NS_PER_MS, SYSTEM_CLOCK, Clock
@@ -79,11 +80,11 @@ class UnitMaker:
         """Return a unit restored from its record, not yet started.
 
         Raises:
-            BadInput: its saved state does not fit any more, or the broker gave no hours for its session.
+            BadInput: it cannot be made, its saved state does not fit, or the broker gave no hours for its session.
         """
         spec = declared.strategy
         identity = Identity(self._deployment_id, self._account, spec.name, declared.unit_id, incarnation)
-        strategy = spec.cls(spec.params)
+        strategy = make_strategy(spec, declared.unit_id, self._watched)
         by_id = {info.con_id: info for info in contracts}
         needs, bars = dict(spec.history), spec.bars
         plans = {} if spec.rules is None else {info.con_id: SessionPlan(spec.rules, info) for info in contracts}

@@ -20,7 +20,7 @@ from shared.messages.control import Alert, Control, ControlAction
 from shared.messages.orders import CancelCommand, CancelRequest, Command, Decision, OrderState
 from tests.conformance.bus.bench import SOURCE, a_claim, an_event, an_intent, lead
 from tests.conformance.bus.test_incarnation import FEE
-from tests.support import RedisServer
+from tests.support import RedisServer, first_kind
 
 PASSWORDS = {role: f"secret-{role}" for role in ROLES}
 
@@ -224,7 +224,7 @@ async def test_what_scripts_wrote_is_there_after_a_kill_although_the_default_use
     keys = Keys(deployment)
     users = tmp_path / "users.acl"
     users.write_text("\n".join(acl_lines(keys, PASSWORDS)) + "\n")
-    server = RedisServer("redis", options=("--aclfile", str(users)))
+    server = RedisServer(first_kind(), options=("--aclfile", str(users)))
     server.client = lambda **options: redis.Redis(  # type: ignore[method-assign]
         host=server.host, port=server.port, username="admin", password=PASSWORDS["admin"], **options
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ from tests.support import ROOT, clean_environment
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.long, pytest.mark.timeout(240)]
 
 
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="the Sentinels need a redis-server")
 def test_a_short_run_ends_with_nothing_wrong(tmp_path: Path) -> None:
     options = ["--for", "10", "--every", "1.5", "--seed", "13", "--rate", "10", "--show", "--folder", str(tmp_path)]
     options += ["--totals", str(tmp_path / "totals.json")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,6 @@ from tests.support import ROOT, clean_environment
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.long, pytest.mark.timeout(240)]
 
 
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="the soak needs a redis-server")
 def test_a_few_stalls_cost_nobody_a_lease(tmp_path: Path) -> None:
     path = tmp_path / "stalls.json"
     options = ["--for", "20", "--seed", "1", "--rate", "20", "--report", str(path)]

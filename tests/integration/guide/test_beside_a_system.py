@@ -97,7 +97,9 @@ def test_a_halt_while_redis_hangs_is_held_by_the_guard(here: None, paper: Exchan
     """The process is stopped, so its port takes connections and answers nothing."""
     env = json.loads((folder / ".cq" / "run.json").read_text())["env"]
     port = urlsplit(env["REDIS_URL"]).port
-    found = subprocess.run(["pgrep", "-f", f"redis-server.*:{port}"], capture_output=True, text=True, timeout=10)
+    found = subprocess.run(
+        ["pgrep", "-f", f"(redis|valkey)-server.*:{port}"], capture_output=True, text=True, timeout=10
+    )
     (pid,) = map(int, found.stdout.split())
     os.kill(pid, signal.SIGSTOP)
     try:

@@ -108,6 +108,16 @@ def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing_of_a_strategys()
     assert json.loads(data)["trades"]["IBM"] == [[OPEN_MS // 1000, 1]]
 
 
+def test_the_page_says_what_was_played_in_words_and_how_far_its_figures_reach() -> None:
+    content = play(Speaks, market({"IBM": [quote(at_ms, 9.99, 10.0) for at_ms in (0, 100, 200)]})).content()
+    params = {"sized": {"quantity": 5, "name": "<b>"}, "empty": {}}
+    page = page_of({**content, "options": {**content["options"], "params": params}}, {})
+    assert "; sized: quantity 5, name &lt;b&gt;</p>" in page
+    assert "scaled up from returns of" in page and "within one day: they say little about a year" in page
+    daily = {**content, "statistics": {**content["statistics"], "returns_of": "day"}}
+    assert "are made of daily returns" in page_of(daily, {})
+
+
 def test_the_json_holds_everything_and_says_it_plainly() -> None:
     result = play(Speaks, market({"IBM": [quote(at_ms, 9.99, 10.0) for at_ms in (0, 100, 200)]}))
     content = json.loads(result.to_json())

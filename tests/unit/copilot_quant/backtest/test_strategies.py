@@ -8,12 +8,12 @@ import pytest
 from pydantic import BaseModel
 
 from copilot_quant.backtest.contracts import day_of, exchange_hours
-from copilot_quant.backtest.guide import is_guide_shape
 from copilot_quant.backtest.runner import Costs, limits_of, run_backtest
 from copilot_quant.backtest.strategies import declared_of
 from copilot_quant.strategies.base import DataStrategy, Order
 from copilot_quant.strategies.my_strategy import MyStrategy
 from services.strategy.api import Strategy
+from services.strategy.shell.guide import is_guide_shape
 from shared.errors import BadInput, ConfigError
 from tests.backtests import trade, write_daily, write_ticks
 
@@ -53,8 +53,8 @@ def test_a_file_with_one_class_needs_no_name(tmp_path: Path) -> None:
         ("\n1/0\n", {}, r"bad\.py:2: ZeroDivisionError"),
         ("x = 1\n", {}, "not exactly one strategy class; it has none"),
         (CODE, {"class_name": "Other"}, "no strategy class 'Other'; it has Dip"),
-        (CODE, {"params": {"quantity": "many"}}, r"Dip\.Params: quantity: Input should be a valid integer"),
-        (CODE, {"params": {"size": 1}}, r"Dip\.Params: size: Extra inputs are not permitted"),
+        (CODE, {"params": {"quantity": "many"}}, r"Dip\.Params\.quantity: Input should be a valid integer"),
+        (CODE, {"params": {"size": 1}}, r"Dip\.Params\.size: there is no such key"),
         (CODE, {"bars": ["2m"]}, "'2m' is no bar"),
         (CODE, {"session": "night"}, "session 'night' is unknown"),
         (CODE, {"flat_by": "15 min"}, "need a session"),
@@ -73,7 +73,7 @@ def test_other_mistakes_too(tmp_path: Path) -> None:
         declared_of(tmp_path / "none.py", ["IBM"])
     with pytest.raises(BadInput, match="no symbols"):
         declared_of(MyStrategy, [])
-    with pytest.raises(BadInput, match="choose one, such as --bars 1d"):
+    with pytest.raises(BadInput, match="choose one, such as 1d"):
         declared_of(MyStrategy, ["IBM"])
     with pytest.raises(ConfigError, match="neither a profile"):
         limits_of(tmp_path / "none.toml")

@@ -6,6 +6,7 @@ import pytest
 
 from copilot_quant.brokers import rows
 from copilot_quant.desk import OrderResult, OrderTicket
+from services.strategy.core.guide_orders import Number
 from shared.errors import BadInput
 from shared.messages.account import PositionReport
 from shared.messages.market import ContractInfo
@@ -67,7 +68,7 @@ def test_a_receipt_says_who_refused() -> None:
         ("bracket", {"limit_price": 5, "stop_loss": 3}, OrderType.LIMIT),
     ],
 )
-def test_words_and_prices_make_a_ticket(order_type: str, prices: dict[str, rows.Number], expected: OrderType) -> None:
+def test_words_and_prices_make_a_ticket(order_type: str, prices: dict[str, Number], expected: OrderType) -> None:
     ticket = rows.ticket_of(10, order_type, "Buy", {**prices})
     assert (ticket.order_type, ticket.side, ticket.quantity) == (expected, Side.BUY, 10)
     assert len(ticket.legs()) == 1 + len({"take_profit", "stop_loss"} & prices.keys())
@@ -91,7 +92,7 @@ def test_words_and_prices_make_a_ticket(order_type: str, prices: dict[str, rows.
     ],
 )
 def test_what_cannot_be_an_order_is_named(
-    quantity: rows.Number, order_type: str, side: str, prices: dict[str, rows.Number | None], word: str
+    quantity: Number, order_type: str, side: str, prices: dict[str, rows.Number | None], word: str
 ) -> None:
     with pytest.raises(BadInput, match=word):
         rows.ticket_of(quantity, order_type, side, prices)

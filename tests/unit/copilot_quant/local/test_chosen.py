@@ -56,7 +56,7 @@ def test_what_cannot_run_is_said_with_file_and_line(tmp_path: Path) -> None:
         strategies_file_of(broken, ("AAPL",), tmp_path)
     empty = tmp_path / "empty.py"
     empty.write_text("x = 1\n")
-    with pytest.raises(ConfigError, match="no class derived from Strategy"):
+    with pytest.raises(ConfigError, match="no class derived from Strategy, and none with on_data"):
         strategies_file_of(empty, ("AAPL",), tmp_path)
     with pytest.raises(ConfigError, match="there is no"):
         strategies_file_of(tmp_path / "gone.py", (), tmp_path)

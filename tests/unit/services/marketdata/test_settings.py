@@ -14,6 +14,8 @@ def test_defaults_and_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.contracts == ("AAPL", "FX:EUR.USD")
     assert settings.rules.intervals == ("1m",)
     assert settings.rules.grace_ns == 200_000_000
+    assert settings.rules.day_hours == "rth"
+    assert settings.model_copy(update={"day_hours": "trading"}).rules.day_hours == "all"
 
 
 def test_every_mistake_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,7 @@ def test_the_history_is_a_frame_by_utc_time(strategy: Looks) -> None:
     (frame,) = strategy.frames
     assert list(frame.columns) == ["open", "high", "low", "close", "volume", "vwap"]
     assert str(frame.index.tz) == "UTC"
+    assert frame.attrs == {"bar_size": "1 min", "hours": "all", "time_zone": "UTC"}
     assert [int(at.timestamp()) * 10**9 for at in frame.index] == [START + n * MINUTE for n in (1, 2, 3)]
     assert frame["close"].tolist() == [2.5, 3.5, 4.5]
     assert frame["close"].mean() == 3.5

@@ -46,6 +46,12 @@ def test_a_second_closes_with_the_next_trade_and_carries_its_trades() -> None:
     assert out[0].quality == 1
 
 
+def test_a_bar_says_which_hours_it_covers() -> None:
+    bars = builder("1s", "1d", day_hours="all")
+    out = feed(bars, (0.5, 10.0, 1), (1.5, 10.0, 1)) + advance(bars, 2 * 86_400)
+    assert {(bar.interval, bar.hours) for bar in out} == {("1s", "all"), ("1d", "all")}
+
+
 def test_open_and_close_are_the_first_and_last_by_event_time_not_by_arrival() -> None:
     out = feed(builder("1s"), (0.5, 10.0, 1), (0.1, 9.0, 1), (0.9, 12.0, 1), (0.7, 11.0, 1), (2.0, 1.0, 1))
     assert [short(bar) for bar in out] == [("1s", 0.0, "9", "12", "9", "12", "4", 4)]
@@ -170,6 +176,7 @@ def test_the_daily_bar_follows_the_session_and_leaves_out_what_is_outside() -> N
     out = feed(bars, (30, 5.0, 1), (61, 10.0, 1), (90, 12.0, 2), (130, 99.0, 4))
     out += advance(bars, 140)
     assert [short(bar) for bar in out] == [("1d", 60.0, "10", "12", "10", "12", "3", 2)]
+    assert [bar.hours for bar in out] == ["rth"]
 
 
 def test_a_seeded_day_goes_on_without_counting_twice() -> None:

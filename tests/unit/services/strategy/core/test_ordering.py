@@ -35,6 +35,31 @@ def test_stops_round_away_from_the_market_and_rest_until_cancelled(side: Side, s
     assert (leg.stop_price, leg.order_type, leg.tif) == (Decimal(expected), OrderType.STOP, TimeInForce.GTC)
 
 
+@pytest.mark.parametrize(
+    "rounding, bought, sold, stopped",
+    [
+        ("passive", "10.00", "10.05", "9.95"),
+        ("aggressive", "10.05", "10.00", "10.00"),
+        ("nearest", "10.05", "10.05", "10.00"),
+    ],
+)
+def test_prices_round_as_they_are_told(rounding: str, bought: str, sold: str, stopped: str) -> None:
+    assert placed(limit="10.03", rounding=rounding).legs[0].limit_price == Decimal(bought)
+    assert placed(side=Side.SELL, limit="10.03", rounding=rounding).legs[0].limit_price == Decimal(sold)
+    assert placed(side=Side.SELL, stop="9.98", rounding=rounding).legs[0].stop_price == Decimal(stopped)
+    exits = placed(limit=10, take_profit="10.53", stop_loss="9.48", rounding=rounding).legs[1:]
+    expected = {"passive": ("10.55", "9.45"), "aggressive": ("10.50", "9.50"), "nearest": ("10.55", "9.50")}[rounding]
+    assert (exits[0].limit_price, exits[1].stop_price) == tuple(map(Decimal, expected))
+
+
+def test_exact_prices_are_left_alone_or_refused() -> None:
+    assert placed(limit="10.05", rounding="exact").legs[0].limit_price == Decimal("10.05")
+    with pytest.raises(BadInput, match=r"limit price 10\.04 of .* is between two ticks of 0\.05"):
+        placed(limit="10.04", rounding="exact")
+    with pytest.raises(BadInput, match="rounding 'up' is unknown: write passive, aggressive, nearest, exact"):
+        placed(limit="10.04", rounding="up")
+
+
 def test_a_bracket_has_its_exits_on_the_other_side() -> None:
     intent = placed(quantity=5, limit=10, take_profit=11, stop_loss=9)
     assert intent.group is Group.BRACKET

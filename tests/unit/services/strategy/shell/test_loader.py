@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,17 @@ def test_needs_that_cannot_be_met_stop_only_that_strategy(tmp_path: Path, size: 
     loaded = load_strategies(written(tmp_path, TABLE, NEEDS.replace("SIZE", size)))
     assert not loaded.units
     assert "Mine.history_needs" in loaded.mistakes["mine"] and word in loaded.mistakes["mine"]
+
+
+def test_an_edit_within_the_same_second_that_keeps_the_size_is_read(tmp_path: Path) -> None:
+    """Python's own cache of compiled files would hand out the old code."""
+    path = written(tmp_path, TABLE)
+    os.utime(tmp_path / "mine.py", (1_700_000_000, 1_700_000_000))
+    load_strategies(path)
+    (tmp_path / "mine.py").write_text(CODE.replace("quantity: int = 1", "quantity: int = 7"))
+    os.utime(tmp_path / "mine.py", (1_700_000_000, 1_700_000_000))
+    after = load_strategies(path, fresh=True)
+    assert after.units["mine/AAPL"].strategy.params.model_dump() == {"quantity": 7}
 
 
 def test_a_reload_names_what_changed_and_reads_the_files_again(tmp_path: Path) -> None:
