@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import backtests, bus, feed, guard, hops, replay, risk, simulator, system, workers
+from bench import backtests, bus, feed, guard, hops, path, replay, risk, simulator, system, workers
 from bench.measuring import Row, machine, ratio, version_of
 from bench.server import BenchServer
 from copilot_quant.local.redis_process import find_redis
@@ -110,7 +110,10 @@ def system_part(rounds: int, seconds: float) -> list[str]:
             paired = [a[share] / b[share] for a, b in zip(ours, reference, strict=True)]
             row += [f"{statistics.median(b[share] for b in reference):.2f}", f"{statistics.median(paired):.2f}"]
         lines.append(f"| {share} | {' | '.join(row)} |")
-    lines += ["", f"Orders measured: {sum(one['orders'] for one in ours)}.", "", "## Memory and start", ""]
+    lines += ["", f"Orders measured: {sum(one['orders'] for one in ours)}.", ""]
+    lines += ["### Hop by hop", "", (path.__doc__ or "").strip(), ""]
+    lines += [*path.table([row for one in ours for row in one["times"]]), ""]
+    lines += [*path.spent_table([one["spent"] for one in ours]), "", "## Memory and start", ""]
     lines += ["| process | memory (MB) | ready to beat after (s) |", "|---|---:|---:|"]
     for name, values in sorted(memory.items()):
         ready = f"{statistics.median(start[name]):.2f}" if name in start else ""

@@ -41,6 +41,10 @@ class ExitCode(IntEnum):
     CONFIG = 78
 
 
+CLICK_USAGE = 2
+"""What a command line library exits with after it has explained a wrong line; no command of ours does."""
+
+
 class CqError(Exception):
     """Base of every error this system raises on purpose; its text is one sentence for people."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
+from services.risk.core.positions import ContractExposure
 from shared.messages.base import Message
 from shared.messages.orders import Command, Fill, Group, IntentAction, OrderEvent, OrderState
 
@@ -93,3 +94,16 @@ def _worst(group: Group, facts: list[tuple[int, int | None, Decimal, Decimal]]) 
         for sign, _, _, working in facts:
             sides[sign] += working
     return sides[1], sides[-1]
+
+
+def naive_best(contract: ContractExposure) -> tuple[Decimal | None, Decimal | None]:
+    """Return the highest buy limit and the lowest sell limit that work, from every leg there is."""
+    buys: list[Decimal] = []
+    sells: list[Decimal] = []
+    for group in contract.groups.values():
+        for leg in group.legs.values():
+            parent = None if leg.parent is None else group.legs.get(leg.parent)
+            waits = parent is not None and parent.is_open and len(group.legs) > 1
+            if leg.is_open and not waits and leg.limit_price is not None and leg.stop_price is None:
+                (buys if leg.sign > 0 else sells).append(leg.limit_price)
+    return max(buys, default=None), min(sells, default=None)

@@ -10,7 +10,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -36,7 +36,8 @@ class LocalOptions:
 
     `simulator` is None for a real broker at `broker_host:broker_port`; else the simulator's own settings (`SIM_…`).
     `data_dir` is where Redis, the guard and the gateways keep what must outlive a stop; None: in the run directory,
-    which goes. `env_file` is a file of settings (`.env`) for every service; None: there is none.
+    which goes. `env_file` is a file of settings (`.env`) for every service; None: there is none. `beside` are further
+    processes under the same supervisor, started last.
     """
 
     mode: Mode = Mode.SIM
@@ -54,6 +55,7 @@ class LocalOptions:
     keep_files: bool = False
     data_dir: Path | None = None
     env_file: Path | None = None
+    beside: Sequence[Process] = ()
 
 
 def lock_directory(directory: Path) -> IO[str]:
@@ -139,7 +141,9 @@ class LocalSystem:
         config = write_redis_config(self.run_dir, self.redis_port, lines, data_dir=data_dir)
         redis = Process("redis", (self.redis.path, str(config)), 10)
         self._services = services_of(self.plan)
-        self.supervisor = Supervisor(self.run_dir, [redis, *self._services], directory, keep_files=options.keep_files)
+        self.supervisor = Supervisor(
+            self.run_dir, [redis, *self._services, *options.beside], directory, keep_files=options.keep_files
+        )
 
     def _settings_as_they_are_now(self) -> str:
         """Copy the file of settings: a service that is restarted reads what the others read, not a later edit."""

@@ -18,7 +18,7 @@ from services.gateway.core.evidence import (
     BrokerPosition,
     BrokerWhatIf,
 )
-from services.gateway.core.ledger import ClaimedOrder
+from services.gateway.core.ledger import ClaimedOrder, OrderTerms
 from shared.contracts import ContractName
 from shared.errors import BrokerUnavailable
 from shared.messages.market import ContractInfo
@@ -112,6 +112,10 @@ class BrokerSession(Protocol):
     @property
     def next_valid_id(self) -> int:
         """Return the broker's nextValidId."""
+        ...
+
+    def prepare(self, orders: Sequence[OrderTerms], contract: ContractInfo | None) -> None:
+        """Encode orders whose claim is under way, so that `place` has only to write them; nothing is sent."""
         ...
 
     def place(self, orders: Sequence[ClaimedOrder], contract: ContractInfo | None) -> None:

@@ -60,6 +60,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "contract-names",
         "ledger:*",
         "order-ids",
+        "control",
         "halt",
         "paused",
         "identity",
@@ -81,6 +82,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "control",
         "intents",
         "cancels",
+        "queries",
     ),
     "marketdata": (
         "lease:marketdata",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -329,7 +330,7 @@ class MemoryBus(MemoryGroups):
         if cursor is None:
             return False
         stream = self._keys.control
-        for entry in self._after({stream: cursor.decode()}, 100).get(stream, []):
+        for entry in self._after({stream: cursor.decode()}, sys.maxsize).get(stream, []):
             try:
                 message = decode_fields(entry.fields).message
             except BadInput:

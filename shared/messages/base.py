@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import DecodeError, InvariantBroken
 
+INT64_MAX = (1 << 63) - 1
+"""The largest whole number that an entry can carry."""
 REGISTRY: dict[str, type[Message]] = {}
 M = TypeVar("M", bound="type[Message]")
 
@@ -31,7 +33,7 @@ class Message(Part):
     TYPE: ClassVar[str] = ""
     VERSION: ClassVar[int] = 1
 
-    ts_init_ns: int = Field(default=0, ge=0, description="when the sender made the message, Unix ns UTC")
+    ts_init_ns: int = Field(default=0, ge=0, le=INT64_MAX, description="when the sender made the message, Unix ns UTC")
 
     def envelope_key(self) -> str:
         """Return what a reader would filter by (a conId, a strategy); shown as field `key`."""

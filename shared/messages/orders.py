@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
-from shared.messages.base import Message, Part, register
+from shared.messages.base import INT64_MAX, Message, Part, register
 
 
 class Side(StrEnum):
@@ -94,6 +94,12 @@ _FINAL = frozenset(
 )
 
 
+Amount = Annotated[Decimal, Field(max_digits=60, decimal_places=40)]
+"""A number of an order. Written out, as rules write it, 1E+999999999 would fill the memory: such is no number here."""
+Label = Annotated[str, Field(max_length=200)]
+"""A text that decisions repeat."""
+
+
 class OrderLeg(Part):
     """One order of an intent.
 
@@ -103,10 +109,10 @@ class OrderLeg(Part):
 
     leg: int = Field(default=0, ge=0, le=99)
     side: Side
-    quantity: Decimal = Field(gt=0)
+    quantity: Amount = Field(gt=0)
     order_type: OrderType
-    limit_price: Decimal | None = None
-    stop_price: Decimal | None = None
+    limit_price: Amount | None = None
+    stop_price: Amount | None = None
     tif: TimeInForce = TimeInForce.DAY
     outside_rth: bool = False
     parent_leg: int | None = None
@@ -146,17 +152,17 @@ class Intent(Message):
     action: IntentAction = IntentAction.PLACE
     group: Group = Group.SINGLE
     legs: tuple[OrderLeg, ...] = Field(min_length=1, max_length=10)
-    con_id: int = Field(gt=0)
-    contract: str = Field(default="", description="the name people wrote, for display")
-    strategy: str = Field(min_length=1)
-    unit: str = ""
-    account: str = Field(min_length=1)
-    incarnation: str = ""
-    valid_until_ns: int = Field(gt=0)
+    con_id: int = Field(gt=0, le=INT64_MAX)
+    contract: Label = Field(default="", description="the name people wrote, for display")
+    strategy: Label = Field(min_length=1)
+    unit: Label = ""
+    account: Label = Field(min_length=1)
+    incarnation: Label = ""
+    valid_until_ns: int = Field(gt=0, le=INT64_MAX)
     modifies: str = ""
-    reason: str = ""
-    cause_id: str = ""
-    cause_ts_ns: int = 0
+    reason: str = Field(default="", max_length=2000)
+    cause_id: Label = ""
+    cause_ts_ns: int = Field(default=0, le=INT64_MAX)
 
     @model_validator(mode="after")
     def _legs_hang_together(self) -> Intent:
@@ -246,7 +252,10 @@ class Decision(Message):
 
 @register
 class Command(Message):
-    """An approved intent; only risk writes these. The gateway does not send it after `not_after_ns` (wall time)."""
+    """An approved intent; only risk writes these. The gateway does not send it after `not_after_ns` (wall time).
+
+    `margin_change` is what the broker said it adds to the initial margin, None where it was not asked.
+    """
 
     TYPE: ClassVar[str] = "command"
 
@@ -255,6 +264,7 @@ class Command(Message):
     incarnation: str
     is_reducing: bool = False
     risk_epoch: int = 0
+    margin_change: Decimal | None = None
 
     def envelope_key(self) -> str:
         """Return the conId."""

@@ -15,7 +15,7 @@ from shared.bus.memory import MemoryBus
 from shared.bus.ports import LeaseToken
 from shared.errors import BusUnavailable, OutcomeUnknown
 from tests.simulation.kernel import MS, NS, US, Process, World
-from tests.simulation.redis_model import READS, Cluster, copied
+from tests.simulation.redis_model import READS, Cluster, copied, copied_all
 from tests.simulation.threads import Steps, running_thread
 
 REPLY_LIMIT_NS = 5 * NS
@@ -89,7 +89,7 @@ class _Call:
         self._process, self._cluster, self._weather = bus._process, bus._cluster, bus._weather
         world = self._world = bus._world
         self._name = name
-        self._args = tuple([copied(each) for each in args])
+        self._args = copied_all(args)
         self._block_ms = kwargs.pop("block_ms", None) if name == "read" else None
         self._kwargs = {key: copied(value) for key, value in kwargs.items()} if kwargs else kwargs
         self._node = self._cluster.node_of(bus.client_name)
@@ -164,7 +164,9 @@ class _Call:
 
 def _method(name: str) -> Callable[..., Any]:
     async def act(self: SimBus, *args: Any, **kwargs: Any) -> Any:
-        return await self.call(name, args, kwargs)
+        call = _Call(self, name, args, kwargs)
+        call.send()
+        return await call.future
 
     act.__name__ = name
     return act

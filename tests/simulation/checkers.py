@@ -322,14 +322,17 @@ class LimitHolds(Checker):
 
     def judge(self, positions: dict[int, Decimal], orders: list[SimOrder]) -> None:
         """Judge the broker's books."""
-        if self._is_off or any(order.is_double for order in orders):
+        if self._is_off:
             return
-        for con_id in {order.con_id for order in orders}:
+        working: dict[int, list[Decimal]] = {}
+        for order in orders:
+            if order.is_double:
+                return
+            both = working.setdefault(order.con_id, [ZERO, ZERO])
+            if order.is_active and order.is_transmitted and not order.terms.parent_id:
+                both[order.side.sign < 0] += order.remaining
+        for con_id, (buys, sells) in working.items():
             held = positions.get(con_id, ZERO)
-            rests = [order for order in orders if order.con_id == con_id and order.is_active and order.is_transmitted]
-            entries = [order for order in rests if not order.terms.parent_id]
-            buys = sum((order.remaining for order in entries if order.side.sign > 0), ZERO)
-            sells = sum((order.remaining for order in entries if order.side.sign < 0), ZERO)
             if held + buys > self.limit or held - sells < -self.limit:
                 self.fail(f"contract {con_id}: position {held}, +{buys}, -{sells} is over {self.limit}")
 

@@ -39,20 +39,20 @@ from tests.simulation.redis_model import NodeBus
 from tests.simulation.run import Run
 
 FOCUS: dict[str, dict[str, float]] = {
-    "lease_on_the_servers_ttl": {"redis_clock": 0.4, "pause": 0.2},
-    "dedupe_by_order_id": {"cut_off": 0.8},
-    "fence_after_tail": {"handover_late": 0.15},
-    "modify_of_an_order_not_shown": {"wire_reset": 0.6, "wire_half_open": 0.3, "wire_late": 0.3},
-    "unit_commit_in_two_steps": {"worker_crash": 0.3},
-    "lease_dated_from_the_reply": {"bus_fading": 0.3},
-    "guard_that_polls_redis": {"redis_split": 0.2, "pause": 0.2},
-    "halt_acknowledged_at_redis": {"halt": 0.3, "guard_pause": 0.4},
-    "resend_on_unknown": {"cut_off": 0.5, "broker_silent": 0.3},
-    "login_not_checked": {"other_login": 0.3},
-    "identity_not_checked": {"foreign_identity": 0.3},
-    "unreadable_entries_forgotten": {"poison": 0.5},
-    "approvals_go_on_after_an_unreadable_entry": {"poison": 0.8, "broker_silent": 0.4},
-    "no_fencing": {"bus_late": 0.4, "pause": 0.3, "wire_late": 0.2},
+    "lease_on_the_servers_ttl": {"redis_clock": 0.6, "pause": 0.3},
+    "dedupe_by_order_id": {"cut_off": 1.2},
+    "fence_after_tail": {"handover_late": 0.225},
+    "modify_of_an_order_not_shown": {"wire_reset": 0.9, "wire_half_open": 0.45, "wire_late": 0.45},
+    "unit_commit_in_two_steps": {"worker_crash": 0.45},
+    "lease_dated_from_the_reply": {"bus_fading": 0.45},
+    "guard_that_polls_redis": {"redis_split": 0.3, "pause": 0.3},
+    "halt_acknowledged_at_redis": {"halt": 0.45, "guard_pause": 0.6},
+    "resend_on_unknown": {"cut_off": 0.75, "broker_silent": 0.45},
+    "login_not_checked": {"other_login": 0.45},
+    "identity_not_checked": {"foreign_identity": 0.45},
+    "unreadable_entries_forgotten": {"poison": 0.75},
+    "approvals_go_on_after_an_unreadable_entry": {"poison": 1.2, "broker_silent": 0.6},
+    "no_fencing": {"bus_late": 0.6, "pause": 0.45, "wire_late": 0.3},
 }
 """Mutants that only certain faults can show: their runs have these instead of drawn ones."""
 
@@ -62,7 +62,7 @@ def options_for(name: str, seed: int) -> Options:
     options = drawn(seed)
     if name in FOCUS:
         options.rates, options.gateways, options.has_guard = dict(FOCUS[name]), max(2, options.gateways), True
-        options.broker["duplicate_on_modify"], options.orders_per_s = 0.8, 6.0
+        options.broker["duplicate_on_modify"], options.orders_per_s = 0.8, 8.0
     if name == "unit_commit_in_two_steps":
         options.workers = max(1, options.workers)
     return options

@@ -69,13 +69,13 @@ def drawn(seed: int) -> Options:
     kinds = rng.sample(FAULTS, k=rng.choice((1, 2, 3, 4, 6, 9)))
     if rng.random() < 0.4:
         kinds.append("crash")
-    rates = {kind: rng.choice((0.05, 0.1, 0.2, 0.4)) for kind in kinds}
+    rates = {kind: rng.choice((0.08, 0.17, 0.35, 0.7)) for kind in kinds}
     for rare in ("redis_older", "redis_empty", "broker_restart", "midnight", "redis_failover", "redis_split"):
         if rare in rates:
-            rates[rare] = min(rates[rare], 0.1)
+            rates[rare] = min(rates[rare], 0.17)
     return Options(
         seed=seed,
-        rage_s=rng.choice((8.0, 12.0, 16.0)),
+        rage_s=rng.choice((5.0, 8.0, 11.0)),
         gateways=rng.choice((1, 2, 2, 3)),
         risks=rng.choice((1, 2)),
         workers=rng.choice((0, 0, 0, 0, 1, 2)),
@@ -94,7 +94,7 @@ def drawn(seed: int) -> Options:
             "duplicate_on_modify": rng.choice((0.0, 0.5)),
             "slow_fill_s": rng.choice((0.5, 3.0, 8.0)),
         },
-        orders_per_s=rng.choice((1.0, 2.0, 4.0)),
+        orders_per_s=rng.choice((1.5, 3.0, 6.0)),
         rates=dict(sorted({**rates, **_intrusions(seed)}.items())),
     )
 
@@ -103,5 +103,5 @@ def _intrusions(seed: int) -> dict[str, float]:
     rng = random.Random(f"intrusions:{seed}")
     kinds = rng.sample(INTRUSIONS, k=rng.choice((0, 0, 0, 0, 1, 2)))
     return {
-        kind: rng.choice((0.1, 0.2) if kind in ("other_login", "foreign_identity") else (0.1, 0.4)) for kind in kinds
+        kind: rng.choice((0.17, 0.35) if kind in ("other_login", "foreign_identity") else (0.17, 0.7)) for kind in kinds
     }

@@ -347,3 +347,11 @@ def copied(value: Any) -> Any:
     """Return what goes over the wire: later changes by the sender do not reach it."""
     kind = type(value)
     return dict(value) if kind is dict else list(value) if kind is list else value
+
+
+def copied_all(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return arguments as they go over the wire; most are of a kind that nobody can change."""
+    for each in args:
+        if type(each) is dict or type(each) is list:
+            return tuple([copied(each) for each in args])
+    return args

@@ -23,9 +23,9 @@ from tests.simulation.redis_model import Node
 from tests.simulation.system import ACCOUNT, CON_IDS, DEPLOYMENT_ID, POSITION_MAX, System, inside
 
 LOOK_EVERY_NS = NS // 4
-CALM_NS = 3 * NS // 2
+CALM_NS = 5 * NS // 4
 """Everybody has begun and leads by then; trading goes on from here to the end of `AFTERWARDS_NS`."""
-AFTERWARDS_NS = 4 * NS
+AFTERWARDS_NS = 5 * NS // 2
 """How long trading goes on once everything is mended."""
 QUIET_NS = 3 * NS // 2
 """How long the last fills and commissions may take to be published."""

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerPosition
-from services.gateway.core.ledger import ClaimedOrder
+from services.gateway.core.ledger import ClaimedOrder, OrderTerms
 from services.gateway.ports import ClientIdInUse, SessionListener
 from services.gateway.shell.ib_sent import utc_text
 from shared.contracts import ContractName
@@ -325,6 +325,10 @@ class SimSession:
         """Ask for nothing."""
 
     # -- orders
+
+    def prepare(self, orders: Sequence[OrderTerms], contract: ContractInfo | None) -> None:
+        """Encode nothing ahead."""
+        _ = orders, contract
 
     def place(self, orders: Sequence[ClaimedOrder], contract: ContractInfo | None) -> None:
         """Write all orders of a group in one go."""

@@ -17,11 +17,15 @@ from typing import Any
 import structlog
 
 import services.gateway.shell.adoption as gateway_adoption
+import services.gateway.shell.commands as gateway_commands
+import services.gateway.shell.halt as gateway_halt
+import services.gateway.shell.leadership as gateway_leadership
 import services.gateway.shell.trading as gateway_trading
 import services.gateway.shell.watch as gateway_watch
 import services.guard.core.gate as guard_gate
 import services.risk.shell.feed as risk_feed
 import services.risk.shell.intents as risk_intents
+import services.strategy.shell.membership as strategy_membership
 import services.strategy.shell.worker as strategy_worker
 import shared.clock
 import shared.leases.elector as elector_module
@@ -58,7 +62,7 @@ ACCOUNT = "DUSIM0001"
 DEPLOYMENT = "sim"
 DEPLOYMENT_ID = f"sim:{DEPLOYMENT}:{ACCOUNT}"
 CON_IDS = (1001, 1002)
-POSITION_MAX = 60
+POSITION_MAX = 45
 LIMITS = "\n".join(
     [
         "[limits]",
@@ -368,8 +372,15 @@ def inside(world: World, system: System, seed: int | str, *, trace: list[str] | 
     put(risk_intents, "BLOCK_MS", 1000)
     put(risk_intents, "FOLLOW_MS", 200)
     put(risk_feed, "TICK_SLICE_S", 2.0)
-    put(risk_feed, "SNAPSHOT_PERIOD_S", 0.5)
+    put(risk_feed, "SNAPSHOT_PERIOD_S", 1.0)
     put(strategy_worker, "BLOCK_MS", 200)
+    put(elector_module, "QUESTION_S", 0.2)
+    put(strategy_membership, "OBSERVE_PER_LEASE", 4)
+    put(gateway_leadership, "FOLLOW_S", 1.0)
+    put(gateway_commands, "BLOCK_MS", 1000)
+    put(gateway_halt, "BLOCK_MS", 500)
+    put(gateway_trading, "TURN_S", 0.4)
+    put(gateway_watch, "TURN_S", 0.4)
     put(codec, "decode_body", lru_cache(maxsize=4096)(codec.decode_body))
     put(guard_gate, "decode_request", seen_request)
     random.seed(f"module:{seed}")

@@ -56,23 +56,32 @@ class End:
             self._wire.drop(1 - self._side)
             self._wire.put(1 - self._side, _END)
 
-    def arrive(self, item: Any) -> None:
-        """Tell the owner of an item, or of the end."""
-        if self.is_closed:
-            return
-        if item is _END:
-            self.is_closed = True
+    def arrive(self, items: list[Any]) -> None:
+        """Tell the owner of what came together, as one read of a socket does; the end is the last of it."""
         process = self.process
         if process is None:
-            self._tell(item)
-        elif process.is_alive:
-            process.loop.call_soon(self._tell, item)
+            self._tell_at_once(items)
+        elif process.is_alive and not self.is_closed:
+            for count, item in enumerate(items, start=1):
+                if item is _END:
+                    self.is_closed = True
+                    del items[count:]
+                    break
+            process.loop.call_soon(self._tell, items)
 
-    def _tell(self, item: Any) -> None:
-        if item is _END:
-            self.on_closed()
-        else:
-            self.on_item(item)
+    def _tell(self, items: list[Any]) -> None:
+        for item in items:
+            if item is _END:
+                self.on_closed()
+            else:
+                self.on_item(item)
+
+    def _tell_at_once(self, items: list[Any]) -> None:
+        for item in items:
+            if self.is_closed:
+                return
+            self.is_closed = item is _END
+            self._tell([item])
 
 
 _END = object()
@@ -105,13 +114,18 @@ class Wire:
         delay = int(self._usual_ns * (0.5 + world.rng.random())) + self.extra_ns
         due = max(self._last[side], world.now + delay)
         self._last[side] = due
-        self._queues[side].append((due, item))
-        world.at(due, lambda: self._pump(side))
+        queue = self._queues[side]
+        if not queue or queue[-1][0] != due:  # else what is there already brings it along
+            world.at(due, lambda: self._pump(side))
+        queue.append((due, item))
 
     def _pump(self, side: int) -> None:
-        queue = self._queues[side]
-        while queue and queue[0][0] <= self.world.now:
-            self._ends[side].arrive(queue.popleft()[1])
+        queue, now = self._queues[side], self.world.now
+        items = []
+        while queue and queue[0][0] <= now:
+            items.append(queue.popleft()[1])
+        if items:
+            self._ends[side].arrive(items)
 
     def drop(self, side: int) -> None:
         """Lose some of what is on its way to one side: what the far machine has taken is read, the rest is not."""

@@ -119,9 +119,8 @@ class OrderBook:
         if event.code == MODIFY_CODE and event.state is OrderState.CLAIMED:
             self.modifies[event.text] = event
             return
-        self._end_modify(event.order_ref)
-        if event.state is OrderState.MODIFIED:
-            return
+        if self._end_modify(event.order_ref) or event.state is OrderState.MODIFIED:
+            return  # however a change ended: it is no order, and its ids are those of the order it changes
         key = event.order_ref or str(event.perm_id)
         known = self._tracks.get(key)
         track = track_of(event)
@@ -157,10 +156,12 @@ class OrderBook:
         self._strategy_of_exec[exec_id] = (strategy, con_id)
         _shorten(self._strategy_of_exec, self._keep_final * 4)
 
-    def _end_modify(self, modify_ref: str) -> None:
-        for target, waiting in list(self.modifies.items()):
+    def _end_modify(self, modify_ref: str) -> bool:
+        for target, waiting in self.modifies.items():
             if waiting.order_ref == modify_ref:
                 del self.modifies[target]
+                return True
+        return False
 
     def settle_modify(
         self, track: OrderTrack, state: OrderState, now_ns: int, *, by: str = "broker", code: str = "", text: str = ""

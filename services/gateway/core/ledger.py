@@ -10,9 +10,10 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from typing import Protocol
+from operator import attrgetter
+from typing import Protocol, TypeVar
 
 from services.gateway.core.order_machine import OrderTrack
 from shared.bus.ports import ClaimRequest, ClaimResult, LedgerRow
@@ -39,8 +40,8 @@ MODIFY_CODE = "GATEWAY_MODIFY"
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimedOrder:
-    """One order that may be sent, once, right now. Made by `claimed` and `claimed_modify` only.
+class OrderTerms:
+    """One order as it would be written to the broker; it may be encoded, but not sent.
 
     `transmit` False holds the leg at TWS until the last leg of its group comes; `parent_id` is the order id of leg 0 of
     a bracket; `oca_group` names a one-cancels-all group. `account` is set on every order.
@@ -60,6 +61,16 @@ class ClaimedOrder:
     transmit: bool
     parent_id: int = 0
     oca_group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedOrder(OrderTerms):
+    """One order that may be sent, once, right now. Made by `claimed` and `claimed_modify` only."""
+
+
+T = TypeVar("T", bound=OrderTerms)
+terms_in: Callable[[OrderTerms], tuple[object, ...]] = attrgetter(*(field.name for field in fields(OrderTerms)))
+"""Returns all that an order says, to compare one that is claimed with one that was only encoded."""
 
 
 class _WhenAsked(Mapping[ClaimResult, tuple[OrderEvent, ...]]):
@@ -255,12 +266,20 @@ def was_claimed_now(rows: Sequence[LedgerRow], request: ClaimRequest, epoch: int
 
 def claimed(command: Command, rows: Sequence[LedgerRow], *, deployment_id: str) -> list[ClaimedOrder]:
     """Return the orders to send, all in one write: parents first, the last leg transmits the group."""
+    return _orders(ClaimedOrder, command, [row.order_id for row in rows], deployment_id)
+
+
+def hoped_for(command: Command, order_ids: Sequence[int], *, deployment_id: str) -> list[OrderTerms]:
+    """Return what `claimed` will make of a command if its claim succeeds with these ids."""
+    return _orders(OrderTerms, command, order_ids, deployment_id)
+
+
+def _orders(kind: type[T], command: Command, ids: Sequence[int], deployment_id: str) -> list[T]:
     intent = command.intent
-    ids = [row.order_id for row in rows]
     last = len(intent.legs) - 1
     is_bracket = intent.group is Group.BRACKET
     return [
-        ClaimedOrder(
+        kind(
             order_id=ids[index],
             order_ref=order_ref(deployment_id, intent.intent_id, leg.leg),  # type: ignore[arg-type]
             account=intent.account, con_id=intent.con_id, side=leg.side, quantity=leg.quantity,

@@ -19,6 +19,7 @@ from services.gateway.core.ledger import (
     claimed,
     claimed_modify,
     failed_events,
+    hoped_for,
     keep_known,
     may_be_at_broker,
     modify_request,
@@ -28,6 +29,7 @@ from services.gateway.core.ledger import (
 from services.gateway.core.order_machine import OrderTrack
 from services.gateway.core.pacing import Lane
 from services.gateway.shell.contracts import Contracts
+from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.reading import FencedReader
 from services.gateway.shell.trading import Trading
@@ -36,7 +38,7 @@ from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.errors import BadInput, BrokerUnavailable, CqError, Fenced, OutcomeUnknown, Refused, TransientError
 from shared.logs import get_logger
 from shared.messages.codec import decode_fields, encode_body
-from shared.messages.orders import CancelCommand, CancelRequest, Command, Intent, IntentAction
+from shared.messages.orders import CancelCommand, CancelRequest, Command, Intent, IntentAction, OrderEvent
 
 BLOCK_MS = 500
 READY_S = 30.0
@@ -126,14 +128,19 @@ class Commands:
                 window=trading.window(command),
             )  # fmt: skip
             request = keep_known(request, self._book)
+            if trading.session is not None:  # in the next turn of the loop, while the claim is on its way
+                asyncio.get_running_loop().call_soon(self._prepare, trading.session, command, request.order_ids)
             rows = await self._claim(request)
             if not was_claimed_now(rows, request, self._token.epoch):
                 self._refused(request, rows)
                 return
-            for event in request.if_claimed:
-                self._book.restore(event)
             orders = claimed(command, rows, deployment_id=self._deployment_id)
-            self._send(command, orders, is_modify=False)
+            self._send(command, orders, is_modify=False, events=request.if_claimed)
+
+    def _prepare(self, session: IbSession, command: Command, order_ids: Sequence[int]) -> None:
+        """Encode the orders of a claim under way: once it has succeeded, their bytes go at once."""
+        hoped = hoped_for(command, order_ids, deployment_id=self._deployment_id)
+        session.prepare(hoped, self._contracts.known(command.intent.con_id))
 
     async def _modify(self, command: Command, entry: Entry) -> None:
         target = next(iter(self._book.of_intent(command.intent.modifies, command.intent.legs[0].leg)), None)
@@ -184,9 +191,11 @@ class Commands:
         if not trading.can_send and not await trading.wait_ready(left_s + 0.001):
             return f"the link was {trading.state}: {trading.link.reason}"
         try:
-            left_s = max(0.0, (command.not_after_ns - self._clock.wall_ns()) / NS_PER_S)
-            async with asyncio.timeout(left_s + 0.001):
-                await trading.slot(lane, cost)
+            slot = trading.slot(lane, cost)
+            if not slot.done():
+                left_s = max(0.0, (command.not_after_ns - self._clock.wall_ns()) / NS_PER_S)
+                async with asyncio.timeout(left_s + 0.001):
+                    await slot
         except TimeoutError:
             return "the broker's message budget was used up"
         except (Refused, BrokerUnavailable) as e:
@@ -212,24 +221,32 @@ class Commands:
                 result=str(row.result),
             )  # fmt: skip
 
-    def _send(self, command: Command, orders: Sequence[ClaimedOrder], *, is_modify: bool) -> None:
-        """Write orders that were claimed a moment ago; nothing awaits between the question and the write."""
-        trading, intent = self._trading, command.intent
-        now_ns = self._clock.monotonic_ns()
-        metrics.CLAIMS.labels("claimed").inc(len(orders))
-        if not self._has_lease():
-            raise Fenced("the lease ran out between claim and send")
-        tracks = [track for order in orders if (track := self._book.get(order.order_ref)) is not None]
-        if is_modify:
-            tracks = []
+    def _send(
+        self, command: Command, orders: Sequence[ClaimedOrder], *, is_modify: bool, events: Sequence[OrderEvent] = ()
+    ) -> None:
+        """Write orders that were claimed a moment ago; nothing awaits between the question and the write.
+
+        The `events` of the claim go to the book right after it: the broker's word comes in a later turn of the loop.
+        """
+        trading, intent, now_ns = self._trading, command.intent, self._clock.monotonic_ns()
         try:
             if not trading.can_send or trading.session is None:
+                if not self._has_lease():
+                    raise Fenced("the lease ran out between claim and send")
                 raise BrokerUnavailable(f"the link was {trading.state} at the moment of sending")
             trading.session.place(orders, self._contracts.known(intent.con_id))
+            error = ""
         except BrokerUnavailable as e:
-            self._not_sent(command, str(e), is_modify=is_modify)
+            error = str(e)
+        finally:
+            for event in events:
+                self._book.restore(event)
+        metrics.CLAIMS.labels("claimed").inc(len(orders))
+        if error:
+            self._not_sent(command, error, is_modify=is_modify)
             return
-        # The bytes leave when this turn of the loop ends: what else there is to do comes after them.
+        refs = () if is_modify else [order.order_ref for order in orders]
+        tracks = [track for ref in refs if (track := self._book.get(ref)) is not None]
         for track in tracks:
             track.sent_ns = now_ns
         asyncio.get_running_loop().call_soon(self._note_sent, intent, orders, tracks, is_modify)

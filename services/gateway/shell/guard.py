@@ -15,7 +15,8 @@ EVERY_S = 2.0
 class GuardControl:
     """The guard's HTTP side; `url` empty means there is no guard.
 
-    `epoch` is the highest epoch the guard ever admitted, as last seen: a new leader takes a higher one.
+    `epoch` is the highest epoch the guard ever admitted, as last seen: a new leader takes a higher one. `is_holding` is
+    its latch, as last seen: it may be older than what we have told it since.
     """
 
     def __init__(self, url: str, token: str = "", *, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -23,6 +24,7 @@ class GuardControl:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._clock = clock
         self.epoch = 0
+        self.is_holding = False
         self._session: aiohttp.ClientSession | None = None
 
     async def _call(self, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, object] | None:
@@ -65,6 +67,8 @@ class GuardControl:
             epoch = found.get("epoch") if found else None
             if isinstance(epoch, int):
                 self.epoch = max(self.epoch, epoch)
+            if found is not None:
+                self.is_holding = found.get("holding") is True
             await self._clock.sleep(EVERY_S if self._url else 60.0)
 
     async def close(self) -> None:

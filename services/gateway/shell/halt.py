@@ -7,6 +7,9 @@ orders that are not ours, unless the operator said everything.
 
 A missing state means halted; in sim mode the leader initialises it. The state is kept on this machine's disk as well,
 and a halt that is newer than the last resume is set again after any loss (`core/halt_memory.py`).
+
+A person may halt at the guard itself, while Redis is away. The leader that finds such a latch holds too, and writes the
+halt into `control`, once, as its author gave it: so that risk, the page and the audit know of it.
 """
 
 from __future__ import annotations
@@ -44,6 +47,25 @@ def hash_memory(stored: Mapping[str, str]) -> HaltMemory | None:
     except ValueError:
         at_ns = 0
     return stored_memory(stored, at_ns)
+
+
+_OURS = ("gateway", "guard")
+"""Whose holds are no act of a person: that of a lost state, and what a gateway told the guard by itself."""
+
+
+def _is_of(found: HaltMemory, at_guard: HaltMemory) -> bool:
+    """Return whether a halt is one that a person told the guard, and nobody else."""
+    is_same = (found.who, found.reason) == (at_guard.who, at_guard.reason)
+    return found.is_halted and at_guard.is_halted and not found.control_id and is_same and found.who not in _OURS
+
+
+def _said_at_guard(found: HaltMemory, now_ns: int) -> Control:
+    """Return the entry of a halt that the guard was told; its id is made of when, so there is one of it."""
+    when = iso_utc(found.at_ns)
+    return Control(
+        ts_init_ns=now_ns, control_id=f"guard:{found.at_ns}", action=ControlAction.HALT, who=found.who,
+        reason=f"{found.reason} (told to the guard at {when})",
+    )  # fmt: skip
 
 
 class HaltDesk:
@@ -85,6 +107,8 @@ class HaltDesk:
         self.positions: Callable[[], Mapping[int, Decimal] | None] = lambda: None
         """Returns the account's positions by conId, None while the broker has not listed them."""
         self._began_ns = 0
+        self._at_guard: HaltMemory | None = None
+        """A halt that the guard was told directly, and `control` was not."""
 
     async def restore(self, *, redis_epoch: int = 0, at_guard: HaltMemory | None = None) -> None:
         """Read the stored states before any command is consumed; a missing one is set up.
@@ -102,6 +126,7 @@ class HaltDesk:
         found = recalled(known, kept, is_sim=self._mode is Mode.SIM, redis_epoch=redis_epoch)
         self._control_id, self._who = found.control_id, found.who
         self._reason, self._everything = found.reason, found.everything
+        self._at_guard = at_guard if at_guard is not None and _is_of(found, at_guard) else None
         # A halt is seen clean, and the guard holding, anew in each leadership.
         self.stage = HaltStage.REQUESTED if found.is_halted else HaltStage.NONE
         if found is not known:
@@ -149,8 +174,30 @@ class HaltDesk:
         while True:
             for entry in await self._read(stream, self._cursor):
                 await self._entry(entry)
+            await self._heed_guard()
             if self.stage in (HaltStage.REQUESTED, HaltStage.HOLDING, HaltStage.CLEAN):
                 await self._work()
+
+    async def _heed_guard(self) -> None:
+        """Take a halt that the guard was told directly, and see that `control` has it."""
+        if self.stage is HaltStage.NONE and self._guard.is_holding:
+            found = await self._guard.halt_memory()  # asked anew: what was seen may be older than our own resume
+            if found is None or not found.is_halted:
+                return
+            await self.halt("", found.who, found.reason)
+            self._at_guard = found if found.who not in _OURS else None
+        if self._at_guard is not None:
+            said = _said_at_guard(self._at_guard, self._clock.wall_ns())
+            await self._retry(lambda: self._tell_once(said))
+            self._at_guard = None
+
+    async def _tell_once(self, control: Control) -> None:
+        stream = self._bus.keys.control
+        for entry in await self._bus.read_last(stream, 100):
+            if entry.fields.get(b"id") == control.control_id.encode():
+                return
+        await self._bus.append(stream, control, source=self._source)
+        get_logger().warning("halt.recorded", who=control.who, reason=control.reason)
 
     async def _entry(self, entry: Entry) -> None:
         self._cursor = entry.entry_id

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from services.gateway.core.ledger import ClaimedOrder
+from services.gateway.core.ledger import OrderTerms, terms_in
 from services.gateway.shell.ib_library import Library
 from shared.clock import NS_PER_S
 from shared.contracts import ContractName
@@ -18,8 +20,8 @@ def _text(value: Decimal) -> str:
     return format(value, "f")
 
 
-def order_to_send(library: Library, order: ClaimedOrder) -> Any:
-    """Return a claimed order; quantities and prices go as exact text."""
+def order_to_send(library: Library, order: OrderTerms) -> Any:
+    """Return an order to encode; quantities and prices go as exact text."""
     made = library.order()
     fields = dict(
         orderId=order.order_id,
@@ -42,6 +44,33 @@ def order_to_send(library: Library, order: ClaimedOrder) -> Any:
     if order.oca_group:
         made.ocaGroup, made.ocaType = order.oca_group, 1
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedOrders:
+    """The frames of a group of orders, and what they say."""
+
+    terms: list[tuple[object, ...]]
+    contract: ContractInfo | None
+    data: bytes
+
+    @classmethod
+    def of(
+        cls, library: Library, wire: Any, orders: Sequence[OrderTerms], contract: ContractInfo | None
+    ) -> EncodedOrders:
+        """Encode orders; nothing is sent."""
+        wire.batch = []
+        try:
+            for order in orders:
+                where = contract_to_send(library, contract, con_id=order.con_id)
+                wire.placeOrder(order.order_id, where, order_to_send(library, order))
+            return cls([terms_in(order) for order in orders], contract, b"".join(wire.batch))
+        finally:
+            wire.batch = None
+
+    def says(self, orders: Sequence[OrderTerms], contract: ContractInfo | None) -> bool:
+        """Return whether these frames are those of other orders, each in all its terms."""
+        return self.contract is contract and self.terms == [terms_in(order) for order in orders]
 
 
 def what_if_to_send(library: Library, leg: OrderLeg, account: str, order_id: int) -> Any:

@@ -17,15 +17,15 @@ from collections.abc import Sequence
 from functools import partial
 
 from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerPosition, BrokerWhatIf
-from services.gateway.core.ledger import ClaimedOrder
+from services.gateway.core.ledger import ClaimedOrder, OrderTerms
 from services.gateway.ports import ClientIdInUse, QueryFailed, SessionListener
 from services.gateway.shell.ib_heard import ENDINGS, Heard
 from services.gateway.shell.ib_library import Library, chosen_library
 from services.gateway.shell.ib_sent import (
+    EncodedOrders,
     contract_to_send,
     generic_ticks,
     name_to_send,
-    order_to_send,
     utc_text,
     what_if_to_send,
 )
@@ -73,6 +73,7 @@ class IbSession:
         self._is_over = False
         self._next_request = 1
         self._rules: dict[int, tuple[PriceIncrement, ...]] = {}
+        self._encoded: EncodedOrders | None = None
 
     # -- opening and closing
 
@@ -362,20 +363,19 @@ class IbSession:
 
     # -- orders
 
+    def prepare(self, orders: Sequence[OrderTerms], contract: ContractInfo | None) -> None:
+        """Encode orders whose claim is under way; `place` writes the bytes if just these are claimed."""
+        if self.is_open:
+            self._encoded = EncodedOrders.of(self._library, self._wire, orders, contract)
+
     def place(self, orders: Sequence[ClaimedOrder], contract: ContractInfo | None) -> None:
         """Write all orders of a group in one write."""
         if not self.is_open:
             raise BrokerUnavailable("the session with the broker is closed: nothing was sent")
-        wire = self._wire
-        wire.batch = []
-        try:
-            for order in orders:
-                where = contract_to_send(self._library, contract, con_id=order.con_id)
-                wire.placeOrder(order.order_id, where, order_to_send(self._library, order))
-            data = b"".join(wire.batch)
-        finally:
-            wire.batch = None
-        self.write(data)
+        encoded, self._encoded = self._encoded, None
+        if encoded is None or not encoded.says(orders, contract):
+            encoded = EncodedOrders.of(self._library, self._wire, orders, contract)
+        self.write(encoded.data)
 
     async def what_if(
         self, order_id: int, leg: OrderLeg, contract: ContractInfo, account: str, *, limit_s: float

@@ -50,6 +50,8 @@ from shared.messages.control import Control, ControlAction, HaltStage, LinkState
 from shared.messages.orders import OrderState
 from shared.runtime import bind_epoch, until_available
 
+FOLLOW_S = 0.25
+"""How often a standby reads what the leader has published; a take-over reads the rest."""
 RESIGN_EVERY_S = 30.0
 """Damping: a gateway resigns for its link at most this often, so that two do not throw the lease to and fro."""
 
@@ -197,7 +199,7 @@ class Gateway:
                 await self._remember_halt()
             except TransientError:
                 pass
-            await self._clock.sleep(0.25)
+            await self._clock.sleep(FOLLOW_S)
 
     async def _remember_halt(self) -> None:
         """Keep on disk what Redis says, so that a successor knows of a halt, and of a leader, that Redis then loses."""

@@ -175,7 +175,8 @@ class Outbox:
             kept = {name: value for name, value in values.items() if value is not None}
             if kept:
                 await self._bus.hash_set(key, kept)
-            await self._bus.hash_delete(key, [name for name, value in values.items() if value is None])
+            if len(kept) < len(values):
+                await self._bus.hash_delete(key, [name for name, value in values.items() if value is None])
 
     async def _send_fills(self, token: LeaseToken, fills: list[Fill | Commission]) -> None:
         new = await self._bus.publish_fills(token, fills, source=self._source)

@@ -135,19 +135,20 @@ class Trading:
                 continue
         return True
 
-    async def slot(self, lane: Lane, cost: int = 1) -> None:
-        """Wait for room in the broker's message budget.
+    def slot(self, lane: Lane, cost: int = 1) -> asyncio.Future[None]:
+        """Return a future that is done when there is room in the broker's message budget: at once, if there is now.
+
+        It ends with `BrokerUnavailable` if the session goes away before.
 
         Raises:
             PacingRefused: the lane's queue is full.
-            BrokerUnavailable: the session went away while waiting.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pacer.submit(lane, future, cost=cost)
         self._grant()
         if not future.done():
             self._pace.set()
-        await future
+        return future
 
     def _grant(self) -> None:
         for future in self._pacer.take(self._clock.monotonic_ns()):

@@ -15,7 +15,7 @@ that do not add up go no further than reduce-only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -25,12 +25,16 @@ from shared.money import ZERO
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """A breaker that tripped: its sentence, the limit it went over, and its rung."""
+    """A breaker that tripped: its sentence, the limit it went over, and its rung.
+
+    `after` is the last resume before it: with the name it tells one occurrence from the next of the same day.
+    """
 
     text: str
     limit: str
     measured: str
     rung: str
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Breakers:
 
     __slots__ = (
         "_accepted", "_day_start_ns", "_lowest_pnl", "_own", "_own_accepted", "_own_day_ns", "_own_lowest", "_paused",
-        "_paused_shown", "_peak_pnl", "_pnl", "_requested",
+        "_paused_shown", "_peak_pnl", "_pnl", "_requested", "_resumed",
         "_scoped", "_stage", "_stage_reason", "flattens", "is_calm", "pnl_seen_for", "trips",
     )  # fmt: skip
 
@@ -56,6 +60,8 @@ class Breakers:
         self._stage = ""
         self._stage_reason = ""
         self._requested = ""
+        self._resumed = ""
+        """The last act by which a person let go on: what trips from then on is a new occurrence."""
         self._scoped: dict[str, str] = {}
         self._paused: dict[str, str] = {}
         self._paused_shown: dict[str, str] = {}
@@ -78,6 +84,8 @@ class Breakers:
         """Take an act of control, in the stream's order."""
         reason = f"{control.who}: {control.reason or 'no reason given'}"
         kind, _, name = control.scope.partition(":")
+        if control.action in (ControlAction.RESUME, ControlAction.RESUME_STRATEGY):
+            self._resumed = control.control_id
         if control.action is ControlAction.HALT and control.scope == "account":
             self._requested = reason
         elif control.action is ControlAction.RESUME and control.scope == "account":
@@ -129,7 +137,7 @@ class Breakers:
     def trip(self, name: str, trip: Trip) -> None:
         """Latch a breaker; the first time counts."""
         if name not in self.trips:
-            self.trips[name] = trip
+            self.trips[name] = replace(trip, after=self._resumed)
             self._note()
 
     # -- profit and loss of the account
@@ -184,7 +192,8 @@ class Breakers:
             "scoped": dict(self._scoped),
             "paused": dict(self._paused),
             "flattens": [[one.control_id, one.scope, one.who, one.reason] for one in self.flattens],
-            "trips": {name: [one.text, one.limit, one.measured, one.rung] for name, one in self.trips.items()},
+            "resumed": self._resumed,
+            "trips": {name: list(astuple(one)) for name, one in self.trips.items()},
             "pnl": [str(one) for one in (self._accepted, self._lowest_pnl, self._peak_pnl, self._pnl)],
             "day_start_ns": self._day_start_ns,
             "own": [str(one) for one in (self._own_accepted, self._own_lowest, self._own)],
@@ -194,6 +203,7 @@ class Breakers:
     def restore(self, stored: Mapping[str, Any]) -> None:
         """Take `stored` of a snapshot; the confirmed stage is read from its hash."""
         self._requested = stored["requested"]
+        self._resumed = stored.get("resumed", "")
         self._scoped = dict(stored["scoped"])
         self._paused = dict(stored["paused"])
         self.flattens = [Flatten(*row) for row in stored.get("flattens", [])]

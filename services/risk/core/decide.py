@@ -10,6 +10,7 @@ rejection lists everything that is wrong. Both ways answer the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
@@ -219,7 +220,9 @@ def _by_rules(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: Ru
                 warned = (*warned, result)
     if not failed:
         answer = answer_to(intent.strategy, intent.con_id, intent.account, warned)
-        return _approved(intent, intent.__dict__, book, now_ns, case.limits.rates, answer, case.is_reducing)
+        margin = book.margins.answers.get(intent.intent_id)
+        change = None if margin is None or margin.error else margin.change
+        return _approved(intent, intent.__dict__, book, now_ns, case.limits.rates, answer, case.is_reducing, change)
     decision = Decision(
         intent_id=intent.intent_id,
         approved=False,
@@ -245,6 +248,7 @@ def _approved(
     rates: tuple[float, float, float, float],
     answer: dict[str, object],
     is_reducing: bool,  # noqa: FBT001 - on the way of every order, where a keyword costs
+    margin_change: Decimal | None = None,
 ) -> Verdict:
     # The longest part of a proven decision: written out, each call here would be a tenth of it. `answer` becomes the
     # decision's own; `asked` is what is in the intent.
@@ -264,6 +268,7 @@ def _approved(
         "incarnation": book.incarnation,
         "is_reducing": is_reducing,
         "risk_epoch": book.epoch,
+        "margin_change": margin_change,
     }
     _put_values(command, values)
     _put_fields(command, _COMMAND_FIELDS)

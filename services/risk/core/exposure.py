@@ -29,6 +29,8 @@ from shared.messages.account import (
     AccountSnapshot,
     BookMove,
     ExchangeRate,
+    JournalEntry,
+    JournalKind,
     PnlReport,
     PositionReport,
     PositionsComplete,
@@ -83,6 +85,7 @@ class Book(Orders):
             PnlReport: self._apply_pnl,
             Unexplained: self._apply_unexplained,
             BookMove: self._apply_book_move,
+            JournalEntry: self._apply_journal,
             ContractInfo: self._apply_contract,
             Control: self._apply_control,
             HaltStatus: self._apply_halt,
@@ -180,15 +183,29 @@ class Book(Orders):
 
     def _apply_assignment(self, contract: ContractExposure, move: BookMove, now_ns: int) -> None:
         """Move a quantity from one owner to another, once; the account's position stays."""
-        if move.account != self.account or move.move_id in self.moves:
+        if move.account != self.account or not self._is_new_move(move.move_id):
             return
-        self.moves[move.move_id] = None
-        while len(self.moves) > KEEP_MOVES:
-            del self.moves[next(iter(self.moves))]
         for owner, change in ((move.taken_from, -move.quantity), (move.strategy, move.quantity)):
             contract.give(owner, change)
             if move.price > ZERO:
                 self.profits.executed(owner, move.con_id, change, move.price, now_ns)
+
+    def _apply_journal(self, entry: JournalEntry, _: int) -> None:
+        """Take a split, once: the broker's position is reported before it, and shares move between owners after it."""
+        after = self.contract(entry.con_id).broker
+        if entry.account != self.account or entry.kind is not JournalKind.SPLIT or not after:
+            return
+        before, name = after - entry.quantity, f"split:{entry.con_id}:{entry.quantity}:{after}"
+        if before * after > ZERO and self._is_new_move(name):
+            self.profits.split(entry.con_id, before, after)
+
+    def _is_new_move(self, name: str) -> bool:
+        if name in self.moves:
+            return False
+        self.moves[name] = None
+        while len(self.moves) > KEEP_MOVES:
+            del self.moves[next(iter(self.moves))]
+        return True
 
     def _apply_account(self, snapshot: AccountSnapshot, _: int) -> None:
         if snapshot.account != self.account:
@@ -241,12 +258,14 @@ class Book(Orders):
 
     # -- control and status
 
-    def _apply_control(self, control: Control, _: int) -> None:
+    def _apply_control(self, control: Control, now_ns: int) -> None:
         self.breakers.apply(control)
         if control.action in (ControlAction.RESUME, ControlAction.RESUME_STRATEGY):
             strategy = "" if control.scope == "account" else control.scope.rpartition(":")[2]
             self.oddities.resume(strategy)
             self.activity.resume(strategy)
+            if not control.scope.startswith("contract:"):
+                self.profits.accept(strategy, self.contracts, now_ns)
 
     def _apply_halt(self, status: HaltStatus, _: int) -> None:
         self.breakers.set_stage(str(status.stage), status.reason)

@@ -63,8 +63,8 @@ class Leg:
         if not self.is_open:
             return ZERO
         most = self.quantity
-        for quantity, _, _ in self.pending.values():
-            most = max(most, quantity)
+        if self.pending:
+            most = max(most, *[quantity for quantity, _, _ in self.pending.values()])
         left = most - self.filled
         return left if left > 0 else ZERO
 
@@ -77,11 +77,12 @@ class Leg:
         """Count an approved leg from now on; does nothing once the broker or the gateway has spoken of it."""
         if self.is_shown:
             return
-        self.quantity = terms.quantity
-        self.limit_price = terms.limit_price
-        self.stop_price = terms.stop_price
-        self.tif = terms.tif
-        self.parent = terms.parent_leg
+        row = terms.__dict__
+        self.quantity = row["quantity"]
+        self.limit_price = row["limit_price"]
+        self.stop_price = row["stop_price"]
+        self.tif = row["tif"]
+        self.parent = row["parent_leg"]
         self.is_open = True
 
     def apply_event(self, event: OrderEvent) -> None:
@@ -132,8 +133,8 @@ class OrderGroup:
     """
 
     __slots__ = (
-        "buys", "con_id", "is_external", "key", "kind", "legs", "open_buys", "open_sells", "sells",
-        "since_ns", "strategy",
+        "best_buy", "best_sell", "buys", "con_id", "is_external", "key", "kind", "legs", "open_buys", "open_sells",
+        "sells", "since_ns", "strategy",
     )  # fmt: skip
 
     def __init__(self, key: str, con_id: int, strategy: str, kind: Group, *, is_external: bool = False) -> None:
@@ -149,6 +150,9 @@ class OrderGroup:
         self.sells = ZERO
         self.open_buys = 0
         self.open_sells = 0
+        self.best_buy: Decimal | None = None
+        self.best_sell: Decimal | None = None
+        """The highest buy limit and the lowest sell limit that work; stops and children that wait do not."""
 
     def leg(self, number: int, sign: int) -> Leg:
         """Return a leg, made empty if it is new."""
@@ -158,10 +162,33 @@ class OrderGroup:
         return found
 
     def recount(self) -> None:
-        """Set the worst case and the open counts from the legs."""
+        """Set the worst case, the open counts and the best limits from the legs."""
+        if len(self.legs) == 1:  # as nearly every order is
+            for leg in self.legs.values():
+                self._recount_single(leg)
+            return
         self.buys, self.sells = worst_of(self.kind, [leg.facts for leg in self.legs.values()])
         self.open_buys = sum(1 for leg in self.legs.values() if leg.is_open and leg.sign > 0)
         self.open_sells = sum(1 for leg in self.legs.values() if leg.is_open and leg.sign < 0)
+        limits: dict[int, list[Decimal]] = {1: [], -1: []}
+        for leg in self.legs.values():
+            parent = None if leg.parent is None else self.legs.get(leg.parent)
+            is_resting = leg.is_open and leg.limit_price is not None and leg.stop_price is None
+            if is_resting and leg.limit_price is not None and (parent is None or not parent.is_open):
+                limits[leg.sign].append(leg.limit_price)
+        self.best_buy, self.best_sell = max(limits[1], default=None), min(limits[-1], default=None)
+
+    def _recount_single(self, leg: Leg) -> None:
+        self.buys = self.sells = ZERO
+        self.open_buys = self.open_sells = 0
+        self.best_buy = self.best_sell = None
+        if not leg.is_open:
+            return
+        limit = leg.limit_price if leg.stop_price is None else None
+        if leg.sign > 0:
+            self.buys, self.open_buys, self.best_buy = leg.working, 1, limit
+        else:
+            self.sells, self.open_sells, self.best_sell = leg.working, 1, limit
 
 
 def worst_of(kind: Group, legs: list[LegFacts]) -> tuple[Decimal, Decimal]:

@@ -30,7 +30,7 @@ class Stage(StrEnum):
 
 
 UNLIMITED = "unlimited"
-RULES_VERSION = 3
+RULES_VERSION = 4
 """The set of rules of this release; a limits file names the set it was checked against."""
 _NS_PER_S = 1_000_000_000
 Bound = Decimal | None
@@ -55,6 +55,8 @@ class LimitSet:
     exposure_currency_max: Bound
     concentration_percent: Bound
     buying_power_share: Bound
+    what_if_margin_percent: Bound
+    what_if_wait_s: Bound
     cash_min: Bound
     strategy_rate_per_s: Bound
     strategy_rate_burst: Bound

@@ -2,7 +2,7 @@
 
 ```toml
 profile = "small-paper"            # sets every limit; what follows are differences only
-rules = 3                          # the set of rules this file was checked against; newer ones only warn
+rules = 4                          # the set of rules this file was checked against; newer ones only warn
 
 [limits]
 position_quantity_max = 500        # shares
@@ -67,7 +67,7 @@ _PER_STRATEGY = (
     "strategy_position_quantity_max", "strategy_position_notional_max", "strategy_rate_per_s", "strategy_rate_burst",
     "order_types", "tifs", "short_selling", "protection", "self_cross", "duplicates", "duplicate_window_s",
     "repeats", "repeats_max", "orders_per_fill_max", "strategy_loss_max", "rejects_max", "market_closed",
-    "unprotected_max_s", "unprotected_rung", "short_unavailable",
+    "unprotected_max_s", "unprotected_rung", "short_unavailable", "what_if_margin_percent",
 )  # fmt: skip
 _PER_CONTRACT = (
     "order_quantity_max", "order_notional_max", "price_collar_percent", "price_collar_ticks", "market_slippage_percent",

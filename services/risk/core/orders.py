@@ -12,15 +12,17 @@ from services.risk.core.activity import Activity
 from services.risk.core.days import TradingDay
 from services.risk.core.ended import Ended
 from services.risk.core.legs import Leg, OrderGroup
+from services.risk.core.margins import Margins
 from services.risk.core.oddities import ERRORS, Oddities
 from services.risk.core.positions import ContractExposure
 from services.risk.core.profits import Profits
 from services.risk.core.rates import TokenBucket
 from services.risk.core.sums import Sums
 from shared.ids import UNASSIGNED
-from shared.messages.orders import Command, Fill, Group, Intent, IntentAction, OrderEvent, OrderState
+from shared.messages.orders import Command, Fill, Group, Intent, IntentAction, OrderEvent, OrderState, Side
 from shared.money import ZERO
 
+_MODIFY, _BUY = IntentAction.MODIFY, Side.BUY
 SETTLED_NS = 60_000_000_000
 """How long an ended order stays at hand: its last executions come within seconds."""
 MODIFY_CLAIMED = "GATEWAY_MODIFY"
@@ -52,6 +54,7 @@ class Orders:
         self.profits_due_ns: dict[str, int] = {}
         """Strategy → when its profit is looked at again."""
         self.oddities = Oddities()
+        self.margins = Margins()
         self.account_bucket = TokenBucket()
         self.strategy_buckets: dict[str, TokenBucket] = {}
 
@@ -72,35 +75,41 @@ class Orders:
         """
         if self._is_known(intent):
             return
-        bucket = self.strategy_buckets.setdefault(intent.strategy, TokenBucket())
+        asked = intent.__dict__  # a message answers for an attribute three times slower than its dict does
+        strategy = asked["strategy"]
+        bucket = self.strategy_buckets.get(strategy)
+        if bucket is None:
+            bucket = self.strategy_buckets[strategy] = TokenBucket()
         bucket.take(limits_rates[0], limits_rates[1], now_ns)
         self.account_bucket.take(limits_rates[2], limits_rates[3], now_ns)
         self.seen_ns = now_ns
-        self.unwritten[intent.intent_id] = now_ns
+        self.unwritten[asked["intent_id"]] = now_ns
         self.activity.approved(intent, now_ns)
-        self._count(intent)
+        if asked["action"] is _MODIFY:
+            self._count_modify(intent)
+            return
+        group = self._group(asked["intent_id"], asked["con_id"], strategy, asked["group"])
+        for terms in asked["legs"]:
+            row = terms.__dict__
+            group.leg(row["leg"], 1 if row["side"] is _BUY else -1).reserve(terms)
+        self._recount(group)
 
     def _is_known(self, intent: Intent) -> bool:
-        group = self.groups.get(intent.intent_id)
+        name = intent.intent_id
+        group = self.groups.get(name)
         if group is None:
-            return intent.intent_id in self.modifies or intent.intent_id in self.ended
+            return name in self.modifies or name in self.ended
         legs = [group.legs.get(terms.leg) for terms in intent.legs]
         return all(leg is not None and (leg.is_open or leg.is_shown) for leg in legs)
 
-    def _count(self, intent: Intent) -> None:
-        if intent.action is IntentAction.MODIFY:
-            group = self.groups.get(intent.modifies)
-            terms = intent.legs[0]
-            leg = group.legs.get(terms.leg) if group is not None else None
-            self.modifies[intent.intent_id] = (intent.modifies, terms.leg)
-            if group is not None and leg is not None and leg.is_open:
-                leg.pending[intent.intent_id] = (terms.quantity, terms.limit_price, terms.stop_price)
-                self._recount(group)
-            return
-        group = self._group(intent.intent_id, intent.con_id, intent.strategy, intent.group)
-        for terms in intent.legs:
-            group.leg(terms.leg, terms.side.sign).reserve(terms)
-        self._recount(group)
+    def _count_modify(self, intent: Intent) -> None:
+        group = self.groups.get(intent.modifies)
+        terms = intent.legs[0]
+        leg = group.legs.get(terms.leg) if group is not None else None
+        self.modifies[intent.intent_id] = (intent.modifies, terms.leg)
+        if group is not None and leg is not None and leg.is_open:
+            leg.pending[intent.intent_id] = (terms.quantity, terms.limit_price, terms.stop_price)
+            self._recount(group)
 
     def release(self, intent: Intent) -> None:
         """Take back a reservation whose approval was never written."""
@@ -119,6 +128,8 @@ class Orders:
         if command.intent.account == self.account:
             self.reserve(command.intent, now_ns, (1e9, 1e9, 1e9, 1e9))
             self.unwritten.pop(command.intent.intent_id, None)
+            if command.margin_change is not None:
+                self.margins.took(command.intent, command.margin_change, now_ns)
 
     def _apply_order(self, event: OrderEvent, now_ns: int) -> None:
         if event.account != self.account:
@@ -139,6 +150,8 @@ class Orders:
             self.activity.rejected(group.strategy)
         elif event.state is OrderState.WORKING or event.state is OrderState.FILLED:
             self.activity.accepted(group.strategy)
+        if event.state is OrderState.CANCELLED and leg.state is not event.state and event.intent_id:
+            self.activity.cancelled(group.strategy, now_ns)
         if event.state in ERRORS and leg.state is not event.state and event.intent_id:
             self.oddities.erred(now_ns)
         leg.apply_event(event)
@@ -165,15 +178,17 @@ class Orders:
         before, executed, is_new = leg.filled, leg.executed, fill.exec_stem not in leg.executions
         if leg.apply_fill(fill):
             self.oddities.executed(fill, leg, self.contract(fill.con_id).quote, now_ns, is_known=is_known)
-            self._note_execution(group, fill, (leg.executed - executed) * leg.sign, now_ns, is_new=is_new)
+            self._note_execution(group, leg, fill, (leg.executed - executed) * leg.sign, now_ns, is_new=is_new)
             self._moved(group, leg, leg.filled - before, now_ns)
 
-    def _note_execution(self, group: OrderGroup, fill: Fill, change: Decimal, now_ns: int, *, is_new: bool) -> None:
+    def _note_execution(
+        self, group: OrderGroup, leg: Leg, fill: Fill, change: Decimal, now_ns: int, *, is_new: bool
+    ) -> None:
         self.profits.executed(group.strategy, fill.con_id, change, fill.price, now_ns)
         if is_new:
             point = self.contract(fill.con_id).point
             value = None if point is None else fill.quantity * fill.price * point
-            self.activity.executed(group.strategy, value, now_ns)
+            self.activity.executed(group.strategy, value, now_ns, is_first=len(leg.executions) == 1)
 
     def _moved(self, group: OrderGroup, leg: Leg, change: Decimal, now_ns: int) -> None:
         if change:
@@ -203,7 +218,7 @@ class Orders:
         buys, sells, open_buys, open_sells = group.buys, group.sells, group.open_buys, group.open_sells
         group.recount()
         contract = self.contract(group.con_id)
-        contract.best_own = None
+        contract.note_best(group.key, group.best_buy, group.best_sell)
         contract.add_work(
             group.strategy,
             group.buys - buys,
@@ -215,6 +230,7 @@ class Orders:
         self.sums.quantities_changed(contract)
         if not group.open_buys and not group.open_sells:
             self._closed.append((self.seen_ns, group.key))
+            self.margins.ended(group.key, self.seen_ns)
 
     # -- what has ended, and what a snapshot or another source tells
 

@@ -22,6 +22,11 @@ SETTLE_NS = 10_000_000_000
 """How long the broker's position and ours may differ before the contract becomes reduce-only: IB reports both apart."""
 
 
+Best = tuple[Decimal | None, Decimal | None]
+"""The highest buy limit and the lowest sell limit."""
+_NO_LIMITS: Best = (None, None)
+
+
 class ContractExposure:
     """Everything risk knows of one contract; quantities are signed shares or contracts, `buys` and `sells` positive.
 
@@ -33,7 +38,7 @@ class ContractExposure:
     __slots__ = (
         "average_cost", "best_own", "bottom", "broker", "buys", "by_strategy", "con_id", "currency", "differs_since_ns",
         "groups", "held_quantity", "info", "is_ahead", "is_doubted", "is_mismatched", "is_price_old", "is_used",
-        "lendable", "market_price", "open_buys", "open_sells", "point", "quote", "sells", "share", "steps",
+        "lendable", "market_price", "open_buys", "open_sells", "point", "quote", "resting", "sells", "share", "steps",
         "strategy_work", "terms", "top", "total", "totals",
         "unexplained", "value", "worst_quantity", "worst_value",
     )  # fmt: skip
@@ -65,8 +70,10 @@ class ContractExposure:
         self.open_sells = 0
         self.quote = Quote()
         self.is_price_old = False
-        self.best_own: tuple[Decimal | None, Decimal | None] | None = None
+        self.best_own: Best | None = None
         """Highest working buy limit and lowest working sell limit of ours, None when it must be looked up again."""
+        self.resting: dict[str, Best] = {}
+        """Orders of which a limit works, ours and others', with their best."""
         self.terms: dict[str, Any] = {}
         """Strategy → the limits that hold here, resolved; kept by `decide.RuleBook`."""
         self.steps: tuple[Decimal, Decimal, Decimal] | None = None
@@ -160,13 +167,37 @@ class ContractExposure:
         work[0] += buys
         work[1] += sells
 
+    def note_best(self, key: str, buy: Decimal | None, sell: Decimal | None) -> None:
+        """Take the best limits of one order; those of all are looked up again only where the best may be gone."""
+        before = self.resting.get(key, _NO_LIMITS)
+        if before == (buy, sell):
+            return
+        if buy is None and sell is None:
+            del self.resting[key]
+        else:
+            self.resting[key] = (buy, sell)
+        if self.best_own is None:
+            return
+        best_buy, best_sell = self.best_own
+        if (before[0] is not None and before[0] == best_buy) or (before[1] is not None and before[1] == best_sell):
+            self.best_own = None
+            return
+        if buy is not None and (best_buy is None or buy > best_buy):
+            best_buy = buy
+        if sell is not None and (best_sell is None or sell < best_sell):
+            best_sell = sell
+        self.best_own = best_buy, best_sell
+
     def recount(self) -> None:
         """Set the worst case from position and work; every change of either is followed by this."""
-        low, high = self.bounds
-        self.top = high + self.buys
-        self.bottom = low - self.sells
-        self.worst_quantity = max(self.top, -self.bottom)  # bottom <= low <= high <= top: one of the ends is largest
-        self.held_quantity = max(high, -low)
+        if self.is_ahead or self.is_mismatched:
+            low, high = self.bounds
+        else:
+            low = high = self.total
+        top = self.top = high + self.buys
+        bottom = self.bottom = low - self.sells
+        self.worst_quantity = top if top > -bottom else -bottom  # bottom <= low <= high <= top: one end is largest
+        self.held_quantity = high if high > -low else -low
         self.is_used = bool(self.worst_quantity)
 
     def worst(self, buys: Decimal = ZERO, sells: Decimal = ZERO) -> Decimal:

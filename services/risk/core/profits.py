@@ -4,9 +4,12 @@ Average cost per strategy and contract: an execution that closes realises agains
 realised in the day and what is open now, against its average cost: a loss that was carried over from yesterday counts
 today as well, which errs to the careful side and needs no price of the past.
 
-Commissions count as they are reported, each once. Money paid in or out is no execution: neither loss nor profit.
+Commissions count as they are reported, each once. Money paid in or out is no execution: neither loss nor profit. A
+split changes shares and average cost, and is neither; while the broker shows a position that we cannot explain, what is
+open there is not counted, since shares and price may be of different terms.
 
-Known limit: a contract or a commission whose price or rate is unknown adds only 0.
+Known limits: a contract or a commission whose price or rate is unknown adds only 0; a price in the terms of after a
+split that comes before the broker shows the new position looks like a loss.
 """
 
 from __future__ import annotations
@@ -48,11 +51,13 @@ class Holding:
 class Profits:
     """Holdings per strategy and contract."""
 
-    __slots__ = ("_charged", "_charges", "_day", "_holdings", "_started_ns")
+    __slots__ = ("_accepted", "_charged", "_charges", "_day", "_holdings", "_started_ns")
 
     def __init__(self, day: TradingDay) -> None:
         self._day = day
         self._started_ns = 0
+        self._accepted: dict[str, Decimal] = {}
+        """Strategy → loss of the day that a person accepted by resuming it."""
         self._holdings: dict[str, dict[int, Holding]] = {}
         self._charged: dict[str, Decimal] = {}
         """Strategy → commissions of the day in base currency."""
@@ -70,6 +75,7 @@ class Profits:
         if start_ns > self._started_ns:
             self._started_ns = start_ns
             self._charged = {}
+            self._accepted = {}
             for rows in self._holdings.values():
                 for con_id in [con_id for con_id, row in rows.items() if not row.position]:
                     del rows[con_id]
@@ -81,6 +87,14 @@ class Profits:
         self.advance(now_ns)
         if change:
             self._holdings.setdefault(strategy, {}).setdefault(con_id, Holding()).take(change, price)
+
+    def split(self, con_id: int, before: Decimal, after: Decimal) -> None:
+        """Take a split that made `after` of `before`: the same for the shares of whoever holds some, and their cost."""
+        for rows in self._holdings.values():
+            row = rows.get(con_id)
+            if row is not None:
+                row.position = row.position * after / before
+                row.average = row.average * before / after
 
     def charged(self, strategy: str, exec_id: str, amount: Decimal, now_ns: int) -> None:
         """Take the commission of an execution in base currency; a second time changes nothing."""
@@ -105,10 +119,19 @@ class Profits:
             if contract is None or contract.point is None:
                 continue
             points, price = row.realized, contract.price()
-            if row.position and price is not None:
+            if row.position and price is not None and not contract.is_ahead:
                 points += row.position * (price - row.average)
             total += points * contract.point
         return total
+
+    def lost(self, strategy: str, contracts: Mapping[int, ContractExposure], now_ns: int) -> Decimal:
+        """Return what a strategy lost in the day (negative: made), beyond what a person accepted by resuming it."""
+        return -self.of(strategy, contracts, now_ns) - self._accepted.get(strategy, ZERO)
+
+    def accept(self, strategy: str, contracts: Mapping[int, ContractExposure], now_ns: int) -> None:
+        """Take a person's word: what a strategy ("": each) has lost till now counts no more today."""
+        for name in [strategy] if strategy else self.strategies:
+            self._accepted[name] = max(ZERO, -self.of(name, contracts, now_ns))
 
     def stored(self) -> dict[str, object]:
         """Return the holdings, for a snapshot."""
@@ -118,12 +141,17 @@ class Profits:
             for con_id, row in held.items()
         ]
         charged = {strategy: str(amount) for strategy, amount in self._charged.items()}
-        return {"started_ns": self._started_ns, "rows": rows, "charged": charged, "charges": list(self._charges)}
+        accepted = {strategy: str(amount) for strategy, amount in self._accepted.items()}
+        return {
+            "started_ns": self._started_ns, "rows": rows, "charged": charged, "charges": list(self._charges),
+            "accepted": accepted,
+        }  # fmt: skip
 
     def restore(self, stored: Mapping[str, Any]) -> None:
         """Take `stored` of a snapshot."""
         self._started_ns = stored["started_ns"]
         self._charged = {name: Decimal(amount) for name, amount in stored.get("charged", {}).items()}
+        self._accepted = {name: Decimal(amount) for name, amount in stored.get("accepted", {}).items()}
         self._charges = dict.fromkeys(stored.get("charges", ()))
         for strategy, con_id, position, average, realized in stored["rows"]:
             row = self._holdings.setdefault(strategy, {}).setdefault(con_id, Holding())

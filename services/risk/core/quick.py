@@ -43,6 +43,7 @@ from services.risk.core.rules_exposure import (
     PositionMax,
     StrategyPositionMax,
 )
+from services.risk.core.rules_margin import MarginAfter, MarginUnknown
 from services.risk.core.rules_market import MarketSlippage
 from services.risk.core.rules_order import (
     Account,
@@ -67,6 +68,7 @@ COVERED: frozenset[type[Rule]] = frozenset({
     MarketSlippage, WouldCrossZero, ShortSale, ShortUnavailable, ProtectionRequired, DataStale, MoneyUnknown,
     PositionMax, StrategyPositionMax, ExposureGrossMax, ExposureNetMax, ExposureCurrencyMax, Concentration, BuyingPower,
     CashMin, TurnoverDayMax, TradesDayMax, OpenOrdersMax, SelfCross, Duplicate, RepeatsMax, OrderEfficiency, OrderRate,
+    MarginUnknown, MarginAfter,
 })  # fmt: skip
 """The rules whose silence the proof shows; those about terms, for trouble, for modifies or groups come apart."""
 MINUTE_NS = 60_000_000_000
@@ -106,8 +108,8 @@ class Terms:
         info = self.info = contract.info
         self.from_ns = now_ns - now_ns % MINUTE_NS
         self.until_ns = FOREVER_NS
-        self.is_plain = limits.protection == "allow"
-        """Whether orders can be proven at all: stops at the broker are counted by their rule."""
+        self.is_plain = limits.protection == "allow" and limits.what_if_margin_percent is None
+        """Whether orders can be proven at all: stops at the broker and its what-ifs are looked at by their rules."""
         self.takes_any_type = limits.takes_any_type
         self.is_stock = info is None or info.sec_type == "STK"
         self.currency = "" if info is None or info.currency == book.sums.base_currency else info.currency
@@ -250,7 +252,7 @@ def proves(
         and smallest <= quantity <= terms.quantity_max
         and not quantity % step
         and order_value <= terms.notional_max
-        and now_ns - quote.ts_ns <= terms.data_age_ns
+        and -terms.data_age_ns <= now_ns - quote.ts_ns <= terms.data_age_ns
         and not book.sums.unvalued
         and book.open_orders < terms.open_max
         and activity.trades < terms.trades_max
@@ -269,7 +271,7 @@ def proves(
         and (
             terms.per_fill_max is None
             or activity.orders.get(terms.strategy, 0) < ENOUGH_ORDERS
-            or activity.orders[terms.strategy] / max(1, activity.fills.get(terms.strategy, 0)) <= terms.per_fill_max
+            or activity.orders[terms.strategy] / (activity.filled.get(terms.strategy, 0) + 1) <= terms.per_fill_max
         )
         and _fits(quantity, money, book, contract, terms, value, is_buy)
     )

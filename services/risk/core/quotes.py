@@ -44,7 +44,8 @@ class Quote:
         self.known_mark = None
         self.quality = quality
         self.is_odd = quality in DELAYED or quality in FROZEN or 0.0 < self.ask < self.bid
-        self.ts_ns = max(self.ts_ns, ts_ns)
+        if ts_ns:  # the newest word counts, also one from a clock that was set back
+            self.ts_ns = ts_ns
 
     @property
     def is_delayed(self) -> bool:

@@ -8,6 +8,7 @@
 | permission | restricted contracts, short sales, day trades, protection |
 | the worst case | order notional, collar, slippage, positions, exposures, concentration, buying power, cash |
 | behaviour | self-cross, duplicates, repeats, turnover, counts, ratios, rates |
+| the broker's word | the margin after the order by its what-if; last: nobody asks about what is refused anyway |
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from services.risk.core.rules_loss import (
     RejectsMax,
     StrategyLossMax,
 )
+from services.risk.core.rules_margin import MarginAfter, MarginUnknown
 from services.risk.core.rules_market import (
     BrokerWindow,
     DataFrozen,
@@ -145,6 +147,8 @@ RULES: tuple[Rule, ...] = (
     RepeatsMax(),
     OrderEfficiency(),
     OrderRate(),
+    MarginAfter(),
+    MarginUnknown(),
 )
 
 MALFORMED = "RISK_MALFORMED"

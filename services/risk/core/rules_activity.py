@@ -13,7 +13,7 @@ from shared.messages.orders import OrderLeg, Side
 
 _BUY = Side.BUY
 ENOUGH_ORDERS = 50
-"""Orders of a day before the ratio of orders to executions says anything."""
+"""Orders of a day before the ratio of orders to executed ones says anything."""
 
 
 class Duplicate(Rule):
@@ -74,12 +74,12 @@ class RepeatsMax(Rule):
 
 
 class OrderEfficiency(Rule):
-    """Many orders for few executions burden the market and the broker's own limits."""
+    """Many orders, changes and cancels for few orders that execute: IB's order efficiency ratio, above 20 excessive."""
 
     code = "RISK_ORDER_EFFICIENCY"
     scope = Scope.STRATEGY
     limit_name = "orders_per_fill_max"
-    citation = "RTS 9 (ratio of unexecuted orders); ib-facts A.11"
+    citation = "RTS 9 (ratio of unexecuted orders); ib-facts A.11 (order efficiency ratio)"
     is_hard = False
     is_strategy_scoped = True
     since = 2
@@ -89,16 +89,18 @@ class OrderEfficiency(Rule):
         return limits.orders_per_fill_max is not None
 
     def check(self, case: Case) -> Finding | None:
-        """Compare orders and executions of the day."""
+        """Compare (orders + changes + cancels) / (executed orders + 1) of the day, as IB does."""
         strategy, activity, limit = case.intent.strategy, case.book.activity, case.limits.orders_per_fill_max
         orders = activity.orders.get(strategy, 0)
         if orders < ENOUGH_ORDERS or limit is None:
             return None
-        ratio = orders / max(1, activity.fills.get(strategy, 0))
+        ratio = orders / (activity.filled.get(strategy, 0) + 1)
         if ratio <= limit:
             return None
         return Finding(
-            f"strategy {strategy} sent {orders} orders today, {ratio:.0f} per execution", plain(limit), f"{ratio:.1f}"
+            f"strategy {strategy} placed, changed and cancelled {orders} orders today, {ratio:.0f} per executed one",
+            plain(limit),
+            f"{ratio:.1f}",
         )
 
 
@@ -145,15 +147,8 @@ def _reaches(leg: OrderLeg, against: Decimal) -> bool:
 
 def best_own(contract: ContractExposure) -> tuple[Decimal | None, Decimal | None]:
     """Return the highest buy limit and the lowest sell limit that work; stops and children that wait do not."""
-    buys: list[Decimal] = []
-    sells: list[Decimal] = []
-    for group in contract.groups.values():
-        for leg in group.legs.values():
-            parent = None if leg.parent is None else group.legs.get(leg.parent)
-            if not leg.is_open or (parent is not None and parent.is_open):
-                continue
-            if leg.limit_price is not None and leg.stop_price is None:
-                (buys if leg.sign > 0 else sells).append(leg.limit_price)
+    resting = contract.resting.values()
+    buys, sells = [buy for buy, _ in resting if buy is not None], [sell for _, sell in resting if sell is not None]
     return max(buys, default=None), min(sells, default=None)
 
 

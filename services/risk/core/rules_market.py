@@ -175,7 +175,7 @@ class BrokerWindow(Rule):
 
 
 class NearExpiry(Rule):
-    """No new exposure in a contract that expires within some days."""
+    """No new exposure in a contract that expires within some days (IB names no first notice day: let them cover it)."""
 
     code = "RISK_NEAR_EXPIRY"
     scope = Scope.CONTRACT

@@ -161,7 +161,7 @@ class WouldCrossZero(Rule):
 
 
 class DataStale(Rule):
-    """No new exposure on old or missing prices."""
+    """No new exposure on old or missing prices, nor on prices dated ahead of our clock."""
 
     code = "RISK_DATA_STALE"
     scope = Scope.CONTRACT
@@ -175,11 +175,14 @@ class DataStale(Rule):
     def check(self, case: Case) -> Finding | None:
         """Compare the age of the last tick with the limit."""
         limit, ts_ns = case.limits.data_age_max_s, case.contract.quote.ts_ns
-        if ts_ns and case.mark is not None and case.now_ns - ts_ns <= case.limits.data_age_max_ns:
+        if ts_ns and case.mark is not None and abs(case.now_ns - ts_ns) <= case.limits.data_age_max_ns:
             return None
         if not ts_ns or case.mark is None:
             return Finding("no price has been seen for this contract", f"{plain(limit)} s", "none")
         age_s = (case.now_ns - ts_ns) / 1e9
+        if age_s < 0:
+            text = f"the last price is dated {-age_s:.1f} s ahead of this machine's clock: one of the two is wrong"
+            return Finding(text, f"{plain(limit)} s", f"{age_s:.1f} s")
         return Finding(f"the last price is {age_s:.1f} s old", f"{plain(limit)} s", f"{age_s:.1f} s")
 
 

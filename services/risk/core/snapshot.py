@@ -40,6 +40,7 @@ def snapshot_of(book: Book) -> dict[str, Any]:
         "readiness": book.readiness.stored(),
         "baseline": book.baseline_stored(),
         "moves": list(book.moves),
+        "margins": book.margins.stored(),
         "lendable": {
             str(con_id): str(one.lendable) for con_id, one in book.contracts.items() if one.lendable is not None
         },
@@ -74,6 +75,7 @@ def load_snapshot(book: Book, data: dict[str, Any]) -> None:
     book.readiness.restore(data["readiness"])
     book.baseline_restore(data["baseline"])
     book.moves = dict.fromkeys(data.get("moves", ()))
+    book.margins.restore(data.get("margins", {}))
     for con_id, shares in data.get("lendable", {}).items():
         book.contract(int(con_id)).lendable = None if shares is None else Decimal(shares)
 

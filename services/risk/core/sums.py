@@ -118,35 +118,46 @@ class Sums:
 
     def _put_share(self, contract: ContractExposure) -> None:
         worst, position, high, low, currency = contract.share
+        value = contract.value
+        if value is None:
+            self._take_out(contract)
+            return
+        # Most changes move one or two of these: what is as it was is left alone.
+        new_worst = contract.worst_value = contract.worst_quantity * value
+        new_position, new_high, new_low = contract.held_quantity * value, contract.top * value, contract.bottom * value
+        new_currency = "" if contract.currency == self.base_currency else contract.currency
+        if new_worst != worst:
+            self.gross_worst = self.gross_worst - worst + new_worst
+        if new_position != position:
+            self.gross_position = self.gross_position - position + new_position
+        if new_high != high:
+            self.net_high = self.net_high - high + new_high
+        if new_low != low:
+            self.net_low = self.net_low - low + new_low
+        if currency or new_currency:
+            if currency:
+                self.by_currency[currency] -= worst
+            if new_currency:
+                self.by_currency[new_currency] = self.by_currency.get(new_currency, ZERO) + new_worst
+        contract.share = (new_worst, new_position, new_high, new_low, new_currency)
+        if contract.con_id in self.unvalued:
+            del self.unvalued[contract.con_id]
+
+    def _take_out(self, contract: ContractExposure) -> None:
+        """Count nothing of a contract whose value is not known."""
+        worst, position, high, low, currency = contract.share
         self.gross_worst -= worst
         self.gross_position -= position
         self.net_high -= high
         self.net_low -= low
         if currency:
             self.by_currency[currency] -= worst
-        value = contract.value
-        if value is None:
-            contract.worst_value = None
-            contract.share = (ZERO, ZERO, ZERO, ZERO, "")
-            if contract.is_used:
-                self.unvalued[contract.con_id] = None
-            else:
-                self.unvalued.pop(contract.con_id, None)
-            return
-        worst = contract.worst_value = contract.worst_quantity * value
-        position, high, low = contract.held_quantity * value, contract.top * value, contract.bottom * value
-        self.gross_worst += worst
-        self.gross_position += position
-        self.net_high += high
-        self.net_low += low
-        currency = contract.currency
-        if currency == self.base_currency:
-            currency = ""
+        contract.worst_value = None
+        contract.share = (ZERO, ZERO, ZERO, ZERO, "")
+        if contract.is_used:
+            self.unvalued[contract.con_id] = None
         else:
-            self.by_currency[currency] = self.by_currency.get(currency, ZERO) + worst
-        contract.share = (worst, position, high, low, currency)
-        if contract.con_id in self.unvalued:
-            del self.unvalued[contract.con_id]
+            self.unvalued.pop(contract.con_id, None)
 
 
 def _steps(info: ContractInfo) -> tuple[Decimal, Decimal, Decimal] | None:

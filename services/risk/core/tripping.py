@@ -65,7 +65,7 @@ def trip_strategy(book: Book, strategy: str, limits: LimitSet, now_ns: int) -> N
     if limit is None or now_ns < book.profits_due_ns.get(strategy, 0):
         return
     book.profits_due_ns[strategy] = now_ns + ASK_NS
-    lost = -book.profits.of(strategy, book.contracts, now_ns)
+    lost = book.profits.lost(strategy, book.contracts, now_ns)
     if lost > limit:
         text = f"strategy {strategy} lost {_money(lost)} {book.sums.base_currency} in the trading day"
         trip = Trip(text, _money(limit), _money(lost), limits.strategy_loss_rung)

@@ -6,6 +6,8 @@ Invariants:
    only when the stream proves that an earlier decision stands instead.
 3. A reply that was lost is resolved by calling again: the script writes one decision per intent id, ever.
 4. Cancels have a loop of their own and run before the book is restored.
+5. Where the limits want the broker's word on an order's margin, its strategy's later intents wait for the answer with
+   it; what reduces does not, nor does any other strategy (`waiting.py`, `margins.py`).
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-from services.risk.core.decide import RULE_BOOK, RuleBook, Verdict, decide, refuse_malformed
+from services.risk.core.decide import RULE_BOOK, RuleBook, decide, refuse_malformed
 from services.risk.core.limits import Limits
+from services.risk.core.margins import Margin
 from services.risk.metrics import ANSWER_TIME, CANCELS, DECIDE_TIME, DECISIONS, MALFORMED
 from services.risk.shell.feed import Feed
+from services.risk.shell.margins import MarginDesk, must_ask
+from services.risk.shell.waiting import WAITING_MAX, Held, Waiting
 from shared.bus.ports import FIRST, Bus, Entry, LeaseToken, entry_order
 from shared.clock import NS_PER_MS, NS_PER_S, Clock
-from shared.errors import BadInput, DecodeError, Fenced, OutcomeUnknown, TransientError
+from shared.errors import BadInput, DecodeError, Fenced, OutcomeUnknown, Refused, TransientError
 from shared.ids import INTENT_ID_LENGTH
 from shared.logs import get_logger
 from shared.messages import decode_fields
@@ -147,6 +152,14 @@ class IntentReader(FencedReader):
         self.limits = limits
         self._rules = rules
         self._asked_ns = 0
+        self._instance = instance
+        self._begin("")
+
+    def _begin(self, cursor: str) -> None:
+        """Forget what waited: whoever leads next reads it again, from the committed cursor."""
+        self._latest = cursor
+        self._waiting = Waiting()
+        self._margins = MarginDesk(self._bus, self._clock, client=f"risk-{self._instance}")
 
     async def run(self, token: LeaseToken) -> None:
         """Read `intents` until the lease is over; the book must be complete.
@@ -157,6 +170,7 @@ class IntentReader(FencedReader):
         stream = self._bus.keys.intents
         cursor = await self._patiently(partial(self._start, stream, "intents"))
         self._feed.is_driven = True
+        self._begin(cursor)
         try:
             while True:
                 entries = await self._patiently(partial(self._feed.read_with, stream, cursor, block_ms=FOLLOW_MS))
@@ -165,11 +179,14 @@ class IntentReader(FencedReader):
                     cursor = entry.entry_id
                     if number % CATCH_UP_EVERY == 0:
                         await self._patiently(self._feed.catch_up)
+                if self._waiting:
+                    await self._look(token)
         finally:
             self._feed.is_driven = False
 
     async def _take(self, token: LeaseToken, entry: Entry) -> None:
         read_ns = self._clock.monotonic_ns()
+        before, self._latest = self._latest, entry.entry_id
         try:
             message = decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream).message
             if not isinstance(message, Intent):
@@ -178,33 +195,84 @@ class IntentReader(FencedReader):
             await self._refuse_unreadable(token, entry, e)
             return
         await self._ensure_contract(message.con_id)
+        await self._settle(token, Held(entry, message, before, read_ns))
+
+    async def _settle(self, token: LeaseToken, held: Held) -> None:
+        """Answer an intent, unless it waits: for the broker's word, or behind one of its strategy that does."""
+        entry, intent, book = held.entry, held.intent, self._feed.book
+        now_ns, begun_ns = self._clock.wall_ns(), self._clock.monotonic_ns()
         try:
-            verdict = self._decide(message)
+            verdict = decide(intent, book, self.limits, now_ns, self._rules)
+            if self._waiting or verdict.command is None or verdict.decision.warned:
+                if await self._must_wait(held, verdict.decision):
+                    return
+                self._waiting.decided(held)
+                if intent.intent_id in book.margins.answers:
+                    verdict = decide(intent, book, self.limits, now_ns, self._rules)
+        except (TransientError, OutcomeUnknown, Fenced):
+            raise
         except Exception as e:  # noqa: BLE001 - the consumer loop (house style, errors)
             # An intent that breaks a rule's arithmetic is refused, the next decided (P10).
-            get_logger().exception("intent.undecidable", intent_id=message.intent_id, error=str(e))
+            get_logger().exception("intent.undecidable", intent_id=intent.intent_id, error=str(e))
+            self._waiting.decided(held)
             await self._refuse_unreadable(token, entry, e)
             return
-        await self._write(token, entry, message, verdict.decision, verdict.command)
-        self._note(message, verdict.decision, read_ns)
-
-    def _decide(self, intent: Intent) -> Verdict:
-        book, now_ns = self._feed.book, self._clock.wall_ns()
-        begun_ns = self._clock.monotonic_ns()
-        verdict = decide(intent, book, self.limits, now_ns, self._rules)
         if verdict.command is not None:
             book.reserve(intent, now_ns, verdict.rates)
+            if verdict.command.margin_change is not None:
+                book.margins.took(intent, verdict.command.margin_change, now_ns)
         DECIDE_TIME.observe((self._clock.monotonic_ns() - begun_ns) / NS_PER_S)
-        return verdict
+        try:
+            await self._write(token, intent, verdict.decision, verdict.command)
+        except (BadInput, OverflowError) as e:  # its answer would be larger than an entry may be: nothing was written
+            if verdict.command is not None:
+                book.release(intent)
+            await self._refuse_unreadable(token, entry, e)
+            return
+        finally:
+            book.margins.answers.pop(intent.intent_id, None)
+        self._note(intent, verdict.decision, held.read_ns)
 
-    async def _write(
-        self, token: LeaseToken, entry: Entry, intent: Intent, decision: Decision, command: Command | None
-    ) -> None:
+    async def _must_wait(self, held: Held, decision: Decision) -> bool:
+        """Let an intent wait where it must; True if it does. One too many has an answer instead, which refuses it."""
+        intent, book = held.intent, self._feed.book
+        first = self._waiting.head(intent.strategy)
+        is_behind = first is not None and first is not held
+        if is_behind and decision.is_reducing:
+            return False
+        if not is_behind and (not must_ask(decision, book) or await self._is_decided(intent.intent_id)):
+            return False
+        try:
+            if self._waiting.is_full and first is not held:
+                raise Refused("RISK_WAITING", f"{WAITING_MAX} orders wait for the broker's answer already")
+            if not is_behind:
+                await self._patiently(partial(self._margins.ask, intent, book, self.limits))
+        except Refused as e:  # also a Redis user of an older release, who may not ask
+            book.margins.answers[intent.intent_id] = Margin(self._clock.wall_ns(), str(e))
+            return False
+        if first is not held:
+            self._waiting.put(held)
+        return True
+
+    async def _is_decided(self, intent_id: str) -> bool:
+        """Return whether an intent was decided before, and only came again."""
+        return await self._patiently(partial(self._bus.get_text, self._bus.keys.decided(intent_id))) is not None
+
+    async def _look(self, token: LeaseToken) -> None:
+        """Answer the intents about which the broker has spoken, or had its time, and what waited behind them."""
+        await self._patiently(partial(self._margins.look, self._feed.book))
+        for strategy in self._waiting.strategies():
+            held = self._waiting.head(strategy)
+            while held is not None and not self._margins.is_asked(held.intent.intent_id):
+                await self._settle(token, held)
+                held = self._waiting.head(strategy)
+
+    async def _write(self, token: LeaseToken, intent: Intent, decision: Decision, command: Command | None) -> None:
         is_new = await self._patiently(
             partial(
                 self._bus.decide,
                 token,
-                entry_id=entry.entry_id,
+                entry_id=self._waiting.cursor(self._latest),
                 decision=decision,
                 command=command,
                 source=self._source,
@@ -237,13 +305,12 @@ class IntentReader(FencedReader):
         await self._dead_letter(entry, error)
         intent_id = entry.fields.get(b"id", b"").decode(errors="replace")
         if len(intent_id) != INTENT_ID_LENGTH or not intent_id.isalnum():
-            await self._patiently(partial(self._bus.skip_entry, token, "intents", entry.entry_id))
+            await self._patiently(partial(self._bus.skip_entry, token, "intents", self._waiting.cursor(self._latest)))
             return
         decision = refuse_malformed(intent_id, str(error), "", self._clock.wall_ns())
+        cursor = self._waiting.cursor(self._latest)
         await self._patiently(
-            partial(
-                self._bus.decide, token, entry_id=entry.entry_id, decision=decision, command=None, source=self._source
-            )
+            partial(self._bus.decide, token, entry_id=cursor, decision=decision, command=None, source=self._source)
         )
         DECISIONS.labels(decision.code).inc()
 

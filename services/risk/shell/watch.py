@@ -1,14 +1,15 @@
 """Let breakers trip without an order, and ask for the halt or the flatten that a tripped breaker's rung wants.
 
 Only the leader that decides acts. The halt goes through `control` like a person's, so the gateway cancels what adds
-risk and everybody sees who asked; its id is made of what tripped and when the trading day began, so a successor that
-finds the same trip does not ask again.
+risk and everybody sees who asked; its id is made of what tripped, when the trading day began and the last resume before
+it: a successor that finds the same trip does not ask again, and what trips after a person resumed does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from services.risk.core.breakers import Trip
 from services.risk.core.tripping import note_own_profit, trip_account, trip_strategy
 from services.risk.core.tripping_seen import trip_seen
 from services.risk.shell.deciding import Deciding
@@ -32,8 +33,8 @@ class BreakerWatch:
     def __init__(self, deciding: Deciding, keep: Callable[[], Awaitable[object]] = _nothing) -> None:
         self._deciding = deciding
         self._keep = keep
-        self._said: set[str] = set()
-        self._asked: set[str] = set()
+        self._said: set[tuple[str, Trip]] = set()
+        self._asked: set[tuple[str, Trip]] = set()
 
     async def run(self) -> None:
         """Look for ever."""
@@ -49,31 +50,31 @@ class BreakerWatch:
             trip_strategy(book, strategy, limits.for_order(strategy, 0, None), now_ns)
         trip_seen(book, limits, now_ns)
         trips = dict(book.breakers.trips)
-        if not self._said.issuperset(trips):
+        if not self._said.issuperset(trips.items()):
             await self._keep()  # a successor that reads the streams again judges nothing of the past
-        self._said &= set(trips)
-        self._asked &= set(trips)
+        self._said &= set(trips.items())
+        self._asked &= set(trips.items())
         for name, trip in trips.items():
-            if name not in self._said:
-                self._said.add(name)
+            if (name, trip) not in self._said:
+                self._said.add((name, trip))
                 get_logger().error("breaker.tripped", breaker=name, reason=trip.text, rung=trip.rung)
-            if trip.rung in ("halt", "flatten") and name not in self._asked:
+            if trip.rung in ("halt", "flatten") and (name, trip) not in self._asked:
                 strategy = name.partition(":")[2]
                 if trip.rung == "halt" or not strategy:
-                    await self._ask(ControlAction.HALT, "account", name, trip.text)
+                    await self._ask(ControlAction.HALT, "account", name, trip)
                 if trip.rung == "flatten":
                     scope = f"strategy:{strategy}" if strategy else "account"
-                    await self._ask(ControlAction.FLATTEN, scope, name, trip.text)
-                self._asked.add(name)
+                    await self._ask(ControlAction.FLATTEN, scope, name, trip)
+                self._asked.add((name, trip))
 
-    async def _ask(self, action: ControlAction, scope: str, name: str, text: str) -> None:
+    async def _ask(self, action: ControlAction, scope: str, name: str, trip: Trip) -> None:
         started_ns = self._deciding.feed.book.activity.started_ns
         control = Control(
-            control_id=f"breaker:{name}:{started_ns}" + ("" if action is ControlAction.HALT else f":{action}"),
+            control_id=f"breaker:{name}:{started_ns}:{trip.after or 'first'}:{action}",
             action=action,
             scope=scope,
             who=f"breaker {name}",
-            reason=text,
+            reason=trip.text,
             ts_init_ns=self._deciding.clock.wall_ns(),
         )
         for entry in await self._deciding.bus.read_last(self._deciding.bus.keys.control, 100):

@@ -300,7 +300,7 @@ class AccountEvents:
                 order = TwsOrder(
                     action=action, total_quantity=abs(holding.quantity), order_type="MKT", tif="DAY", account=each.name
                 )
-                self._orders.place_by_hand(instrument, order, reason="liquidation")
+                self._orders.place_by_hand(instrument, order, is_liquidation=True)
                 count += 1
         if not count:
             raise ValueError("there is no such position")

@@ -44,6 +44,7 @@ class Execution:
     currency: str
     realized: Decimal | None
     is_manual: bool = False
+    is_liquidation: bool = False
 
     def details(self, req_id: int, zone: str, *, zone_name: bool) -> ExecDetails:
         """Return message 11."""
@@ -60,6 +61,7 @@ class Execution:
             price=float(self.price),
             perm_id=self.perm_id,
             client_id=self.client_id,
+            liquidation=int(self.is_liquidation),
             cum_qty=self.cum_qty,
             avg_price=float(round(self.avg_price, 8)),
             order_ref=self.order_ref,

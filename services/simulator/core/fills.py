@@ -104,7 +104,8 @@ class FillBooker:
         execution = Execution(
             ts_ns=self._floor.now_ns, perm_id=order.perm_id, client_id=order.client_id, order_id=order.order_id,
             order_ref=order.order.order_ref, account=order.account, exchange=_venue(order),
-            currency=commission_currency(instrument), is_manual=order.is_manual, **facts,
+            currency=commission_currency(instrument), is_manual=order.is_manual,
+            is_liquidation=order.is_liquidation, **facts,
         )  # fmt: skip
         self._executions.add(execution)
         self._untold[order.perm_id].append(execution)

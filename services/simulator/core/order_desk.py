@@ -116,8 +116,10 @@ class OrderDesk:
             if not order.cancel_requested:
                 self.life.request_cancel(order)
 
-    def place_by_hand(self, instrument: Instrument, order: TwsOrder, reason: str = "by hand") -> None:
+    def place_by_hand(self, instrument: Instrument, order: TwsOrder, *, is_liquidation: bool = False) -> None:
         """Enter an order in TWS itself: it belongs to no API client, and client 0 sees it with order id 0.
+
+        A liquidation is the broker's own; its executions carry the flag that says so.
 
         Raises:
             ValueError: TWS would refuse the order.
@@ -128,10 +130,10 @@ class OrderDesk:
         if complaint is not None:
             raise ValueError(complaint[1])
         made = self._make(0, PlaceOrder(0, instrument.contract(), order), Listing(instrument, instrument.route))
-        made.is_manual = True
+        made.is_manual, made.is_liquidation = True, is_liquidation
         floor.log(
             "manual_order", perm_id=made.perm_id, symbol=instrument.symbol, action=order.action,
-            quantity=order.total_quantity, reason=reason,
+            quantity=order.total_quantity, reason="liquidation" if is_liquidation else "by hand",
         )  # fmt: skip
         self.book.add(made)
         if binds_future_orders(floor):

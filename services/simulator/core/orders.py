@@ -29,7 +29,8 @@ class BrokerOrder:
     """One order at the broker.
 
     `is_held` is an order whose transmit flag keeps it in TWS; `waits_for_parent` one whose parent has not filled.
-    `is_manual` orders were entered in TWS by hand; `is_locating` is a short sale whose shares are being looked for.
+    `is_manual` orders were entered in TWS by hand, `is_liquidation` ones by the broker itself, for want of margin;
+    `is_locating` is a short sale whose shares are being looked for.
     `expires_ns` is when it ends by itself, 0 for never; `starts_ns` when it may begin to work (goodAfterTime).
     """
 
@@ -52,6 +53,7 @@ class BrokerOrder:
     waits_for_parent: bool = False
     cancel_requested: bool = False
     is_manual: bool = False
+    is_liquidation: bool = False
     is_at_exchange: bool = False
     done_ns: int = 0
     done_text: str = ""

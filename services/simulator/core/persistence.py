@@ -22,7 +22,7 @@ STORED_VERSION = 176
 _ORDER_FLAGS = (
     "status", "is_held", "waits_for_parent", "cancel_requested", "is_manual", "is_at_exchange", "done_ns", "done_text",
     "fills", "account", "received_ns", "perm_id", "client_id", "order_id", "expires_ns", "starts_ns",
-    "are_conditions_met",
+    "are_conditions_met", "is_liquidation",
 )  # fmt: skip
 _ORDER_AMOUNTS = ("filled", "paid", "last_price", "commission")
 
@@ -113,7 +113,7 @@ def order_from_dict(stored: dict[str, Any], universe: Universe) -> BrokerOrder |
 _EXECUTION_AMOUNTS = ("shares", "price", "cum_qty", "avg_price", "commission")
 _EXECUTION_PLAIN = (
     "exec_id", "ts_ns", "perm_id", "client_id", "order_id", "order_ref", "account", "exchange", "side", "liquidity",
-    "currency", "is_manual",
+    "currency", "is_manual", "is_liquidation",
 )  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def execution_from_dict(stored: dict[str, Any], universe: Universe) -> Execution
     instrument = universe.by_id(stored["con_id"])
     contract = instrument.contract(stored["route"]) if instrument else TwsContract(con_id=stored["con_id"])
     amounts: dict[str, Any] = {name: Decimal(stored[name]) for name in _EXECUTION_AMOUNTS}
-    plain = {name: stored[name] for name in _EXECUTION_PLAIN}
+    plain = {name: stored[name] for name in _EXECUTION_PLAIN if name in stored}
     return Execution(contract=contract, realized=_number(stored["realized"]), **plain, **amounts)
 
 

@@ -14,6 +14,7 @@ only if its first revision is still known; else it is ignored here and found by 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -135,7 +136,13 @@ def with_past(now: BookState, past: bytes) -> BookState:
     before = BookState.model_validate_json(past)
     now.orders = {**before.orders, **now.orders}
     now.executions = {**before.executions, **now.executions}
+    _forget_oldest(now.executions)
     return now
+
+
+def _forget_oldest(executions: dict[str, Execution]) -> None:
+    while len(executions) > STEMS_KEPT:
+        del executions[next(iter(executions))]
 
 
 def order_key(intent_id: str, leg: int) -> str:
@@ -150,8 +157,9 @@ class Book:
         self.state = state or BookState()
         self._moving: dict[str, OrderRow] = dict(self.state.orders)
         """Every order that may add to `expected`; a strategy asks for that at each tick, ended orders do not count."""
-        self.past_version = 0
-        """Counts the changes of what is over: the orders not in `_moving`, and the executions."""
+        self._written: dict[str, None] = {}
+        """Keys of orders and executions that the past written last tells as they are now."""
+        self._has_forgotten = False
 
     def position(self, con_id: int) -> Decimal:
         """Return the signed filled quantity."""
@@ -163,27 +171,47 @@ class Book:
         expected = self.position(con_id)
         for key, row in list(self._moving.items()):
             if row.is_over:
-                self._settle(key)
+                del self._moving[key]
             elif row.con_id == con_id:
                 expected += row.pending
         return expected
 
-    def _settle(self, key: str) -> None:
-        del self._moving[key]
-        self.past_version += 1
+    def _move(self, key: str, row: OrderRow) -> None:
+        self._moving[key] = row
+        self._written.pop(key, None)
 
-    def exclude_past(self) -> dict[str, Any]:
-        """Return what a dump of the state without the past leaves out; ask before `past_version` and `past`."""
+    def settle(self) -> float:
+        """Find what is over by now; return how much of it the past written last does not tell, or tells otherwise.
+
+        What is over are the orders not in `_moving`, and the executions. It is most of a state, and is written apart
+        from it, not with every commit: until then the state has it too. Infinite once that past tells of an order that
+        was forgotten since: only a new one takes it back.
+        """
         for key in [key for key, row in self._moving.items() if row.is_over]:
-            self._settle(key)
-        return self._over()
+            del self._moving[key]
+        written = self._written
+        if self._has_forgotten:
+            return math.inf
+        orders = self.state.orders.keys() - self._moving.keys()
+        return len(orders - written.keys()) + len(self.state.executions.keys() - written.keys())
 
-    def _over(self) -> dict[str, Any]:
-        return {"executions": True, "orders": self.state.orders.keys() - self._moving.keys()}
+    def exclude_past(self, *, all_of_it: bool) -> dict[str, Any]:
+        """Return what a dump of the state leaves out: what the past tells that was written last, or goes along."""
+        over = self._over()
+        return over if all_of_it else {kind: keys & self._written.keys() for kind, keys in over.items()}
+
+    def _over(self) -> dict[str, set[str]]:
+        state = self.state
+        return {"executions": set(state.executions), "orders": state.orders.keys() - self._moving.keys()}
 
     def past(self) -> bytes:
-        """Return what is over as JSON; most of a state, and written only when it has changed."""
+        """Return what is over as JSON; after it was written, `past_written` makes the state smaller."""
         return self.state.model_dump_json(include=self._over(), exclude_defaults=True).encode()
+
+    def past_written(self) -> None:
+        """Note that what is over now was written; call it before anything else happens."""
+        self._written = dict.fromkeys(key for keys in self._over().values() for key in keys)
+        self._has_forgotten = False
 
     def summary(self, names: Mapping[int, str]) -> dict[str, dict[str, str]]:
         """Return position, average price and realised result by contract name, for people."""
@@ -280,7 +308,7 @@ class Book:
         row = self.state.orders.get(key)
         if row is not None:
             row.wanted.pop(intent_id, None)
-            self._moving[key] = row
+            self._move(key, row)
         return row
 
     def order_event(self, event: OrderEvent) -> bool:
@@ -311,7 +339,7 @@ class Book:
             seen = [abs(one.signed) for one in self.state.executions.values() if one.order == key]
             row.executed = sum(seen, ZERO)
             self.state.orders[key] = row
-        self._moving[key] = row
+        self._move(key, row)
         was = (row.state, row.reported, row.quantity, row.limit_price, row.stop_price)
         row.quantity = event.quantity
         row.limit_price = row.limit_price if event.limit_price is None else event.limit_price
@@ -342,13 +370,12 @@ class Book:
         holding.add(signed, fill.price)
         if row is not None:
             row.executed += fill.quantity
-            self._moving[key] = row
+            self._move(key, row)
         self.state.executions[fill.exec_stem] = Execution(
             revision=fill.revision, signed=signed, price=fill.price, order=key
         )
-        self.past_version += 1
-        while len(self.state.executions) > STEMS_KEPT:
-            del self.state.executions[next(iter(self.state.executions))]
+        self._written.pop(fill.exec_stem, None)
+        _forget_oldest(self.state.executions)
         self._prune()
         return True
 
@@ -361,7 +388,6 @@ class Book:
         price = move.price or holding.average_price
         holding.add(signed, price)
         self.state.executions[stem] = Execution(revision=1, signed=signed, price=price, order="")
-        self.past_version += 1
         return True
 
     def _prune(self) -> None:
@@ -371,4 +397,4 @@ class Book:
         for key in ended[: max(0, len(ended) - ENDED_KEPT // 2)]:
             del self.state.orders[key]
             self._moving.pop(key, None)
-            self.past_version += 1
+            self._has_forgotten = self._has_forgotten or key in self._written

@@ -52,6 +52,8 @@ from shared.money import ZERO
 ERROR_WINDOW_S = 60.0
 ERRORS_KEPT = 20
 FLAT_AGAIN_NS = NS_PER_S
+PAST_IN_STATE = 20
+"""An order takes this much of what is over along in the state, before it writes the whole past: that takes longer."""
 MAX_UNANSWERED = 100
 """A unit makes no further orders while risk owes it this many answers."""
 
@@ -90,7 +92,6 @@ class Unit:
         self._committed = 0
         self._committed_at_ns = 0
         self._has_news = False
-        self._past_saved = -1
         self._in_flight: Commit | None = None
         self._resend: dict[str, _Resend] = {}
         self._flat_again_ns: dict[int, int] = {}
@@ -121,7 +122,6 @@ class Unit:
                 self._restore_user_state()
         self.saved.fresh = fresh or self.saved.fresh
         self.book = Book(self.saved.book)
-        self._past_saved = -1
         self.history = BarHistory(self.history_needs, self.saved.horizons)
         self.outbox = Outbox(self.identity, self.book, commit + 1, self.outbox.moment)
 
@@ -339,6 +339,8 @@ class Unit:
         """Fire the timers that are due, in order of their time; make flat what has to be flat by now."""
         for con_id in self.sessions:
             self._keep_flat(con_id, now_ns)
+        if not self.timers.due:
+            return
         due = sorted((at, name) for name, (at, _) in self.timers.due.items() if at <= now_ns)
         for at, name in due:
             every_ns = self.timers.due[name][1] if name in self.timers.due else 0
@@ -389,6 +391,11 @@ class Unit:
         """Return whether something waits that must leave now."""
         return bool(self._in_flight or self.outbox.intents or self.outbox.cancels)
 
+    def may_commit(self, now_ns: int) -> bool:
+        """Return whether `commit` may have something to save; asked at each turn, and mostly there is nothing."""
+        is_due = now_ns - self._committed_at_ns >= int(self.limits.commit_every_s * NS_PER_S)
+        return self.is_urgent or bool(self.saved.pending) or (is_due and (self._has_news or self._is_behind))
+
     def commit(self, now_ns: int, *, force: bool = False) -> Commit | None:
         """Return the commit to save now, None if nothing is worth one yet.
 
@@ -404,16 +411,19 @@ class Unit:
         for intent in self.outbox.intents:
             self.saved.pending[intent.intent_id] = intent.model_dump_json()
         self._save_user_state()
+        book = self.book
+        news = book.settle()
+        past = book.past() if news > (0 if is_due or force else PAST_IN_STATE) else None
         self._in_flight = Commit(
             number=self._committed + 1,
             state=self.saved.model_dump_json(
-                exclude_defaults=True, exclude={"book": self.book.exclude_past()}
+                exclude_defaults=True, exclude={"book": book.exclude_past(all_of_it=past is not None)}
             ).encode(),
             timers=self.timers.model_dump_json().encode(),
             cursors=dict(self.cursors),
             intents=(*self.outbox.intents, *resent),
             cancels=tuple(self.outbox.cancels),
-            past=None if self._past_saved == self.book.past_version else self.book.past(),
+            past=past,
         )
         return self._in_flight
 
@@ -430,7 +440,8 @@ class Unit:
         if commit is None:
             return
         self._in_flight = None
-        self._past_saved = self.book.past_version
+        if commit.past is not None:
+            self.book.past_written()
         self._committed = commit.number
         self._committed_at_ns = now_ns
         self._has_news = self._is_behind = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.strategy import metrics
 from services.strategy.api import Strategy
 from services.strategy.core.events import Bar, Gap, Quote, Trade
 from services.strategy.core.unit import Unit
@@ -70,6 +69,11 @@ class RunningUnit:
         self.wants_quotes = cls.on_quote is not Strategy.on_quote
         self.wants_trades = cls.on_trade is not Strategy.on_trade
 
+    @property
+    def has_new_error(self) -> bool:
+        """Return whether a handler raised since a failure was kept last."""
+        return self.unit.saved.errors > self.failures_kept
+
 
 def streams_of(keys: Keys, con_ids: Iterable[int], bars: Sequence[str]) -> tuple[str, ...]:
     """Return the streams a unit of these contracts reads."""
@@ -84,6 +88,7 @@ class Dispatcher:
 
     def __init__(self, keys: Keys, units: Sequence[RunningUnit]) -> None:
         self._units = list(units)
+        self._count = 0
         self._by_con: dict[int, list[RunningUnit]] = {}
         self._by_strategy: dict[bytes, list[RunningUnit]] = {}
         for running in units:
@@ -101,6 +106,11 @@ class Dispatcher:
             self._routes[keys.ticks(partition)] = self._ticks
             self._routes[keys.bars(partition)] = self._bar
         self._vital = {keys.orders, keys.fills, keys.control}
+
+    def take_count(self) -> int:
+        """Return how many ticks were handed out since the last call."""
+        count, self._count = self._count, 0
+        return count
 
     def handle(self, entry: Entry, wall_ns: int) -> str | None:
         """Hand an entry to its units; return the error of one that cannot be read.
@@ -147,7 +157,7 @@ class Dispatcher:
                         unit.quote(quote, now_ns, wall_ns, cause)
                 elif kind == TRADE and running.wants_trades and not tick.flags & FLAG_LATE:
                     unit.trade(Trade(contract, tick.a, tick.b, tick.ts_event_ns, tick.quality), now_ns, wall_ns, cause)
-        metrics.TICKS.inc(count)
+        self._count += count
 
     def _bar(self, entry: Entry, now_ns: int, wall_ns: int) -> None:
         wanting = self._con_keys.get(entry.fields.get(b"key", b""), ())

@@ -23,11 +23,11 @@ from services.strategy.shell.isolated import Isolated
 from services.strategy.shell.loader import DeclaredUnit, Loaded, changed_units
 from services.strategy.shell.measuring import CommitMeter
 from services.strategy.shell.membership import Membership
+from services.strategy.shell.registration import Registration
 from services.strategy.shell.reloading import Reloading
 from services.strategy.shell.status import StatusRows
 from services.strategy.shell.units import UnitMaker
 from shared.bus.ports import FIRST, Bus, Entry, LeaseToken, UnitCommit, entry_order
-from shared.bus.retention import register_reader
 from shared.clock import NS_PER_MS, NS_PER_S, Clock
 from shared.errors import BadInput, Fenced, OutcomeUnknown, TransientError
 from shared.leases.elector import Elector
@@ -42,7 +42,8 @@ FLOW_MS = 5
 YIELD_NS = 20 * NS_PER_MS
 RETRY_S = 0.05
 GAP_CHECK_AFTER_NS = NS_PER_S
-REGISTER_EVERY_NS = 5 * NS_PER_S
+HOUSEKEEPING_NS = 10 * NS_PER_MS
+"""How often, while ticks flow, a worker looks at what they do not change: whose the units are, what is shown."""
 SLOW_COMMITS_PER_TURN = 2
 
 
@@ -93,7 +94,8 @@ class Worker:
         self._ticks_flow = False
         """Whether the last read brought ticks. Then the next one waits for ticks only and reads the rest along with
         them: else every order event would wake every worker a moment before the ticks do, while the order waits."""
-        self._registered_ns = 0
+        self._house_kept_ns = 0
+        self._registration = Registration(bus, elector.role, clock)
         self._lag_s = 0.0
         self._meter = CommitMeter(clock)
         self._failures = Failures(bus)
@@ -162,19 +164,35 @@ class Worker:
                 await self._clock.sleep(RETRY_S)
 
     async def _turn(self, token: LeaseToken) -> None:
-        fresh = self._reloading.take()
-        if fresh is not None:
-            await self._adopt(fresh, token)
-        await self._follow_plan(token)
-        await self._catch_up(token)
+        is_house_kept = self._is_housekeeping_due()
+        if is_house_kept:
+            fresh = self._reloading.take()
+            if fresh is not None:
+                await self._adopt(fresh, token)
+            await self._follow_plan(token)
+            await self._catch_up(token)
         entries = await self._read()
         await self._hand_out(entries, token)
         now_ns = self._clock.wall_ns()
         for running in self._units.values():
             running.unit.tick(now_ns)
         await self._save(token)
-        await self._status.publish(self._units, {**self._taken, **self._refused}, self._lag_s)
-        await self._register()
+        if is_house_kept:
+            metrics.LAG.set(self._lag_s)
+            metrics.TICKS.inc(self._dispatcher.take_count())
+            await self._status.publish(self._units, {**self._taken, **self._refused}, self._lag_s)
+            await self._registration.tell(self._cursors, [running.unit for running in self._units.values()])
+
+    def _is_housekeeping_due(self) -> bool:
+        now_ns = self._clock.monotonic_ns()
+        if (
+            self._ticks_flow
+            and now_ns - self._house_kept_ns < HOUSEKEEPING_NS
+            and all(running.is_joined for running in self._units.values())
+        ):
+            return False
+        self._house_kept_ns = now_ns
+        return True
 
     # -- which units
 
@@ -332,6 +350,7 @@ class Worker:
         self._rebuild()
 
     def _rebuild(self) -> None:
+        metrics.TICKS.inc(self._dispatcher.take_count())
         self._dispatcher = Dispatcher(self._bus.keys, [one for one in self._units.values() if one.is_joined])
         metrics.UNITS.set(len(self._units))
 
@@ -359,6 +378,7 @@ class Worker:
             running.unit.advance(entry.stream, entry.entry_id)
             if error is not None:
                 await self._bus.dead_letter(entry, consumer=self._source, error=error)
+        metrics.TICKS.inc(dispatcher.take_count())
         handled = {(entry.stream, entry.entry_id) for entry in entries}
         for stream in behind:
             rest = [e for e in found.get(stream, []) if entry_order(e.entry_id) <= ours[stream]]
@@ -412,7 +432,6 @@ class Worker:
         begun_ns = self._clock.monotonic_ns()
         wall_ns = self._clock.wall_ns()
         self._lag_s = max(0.0, (wall_ns - entry_order(entries[-1].entry_id)[0] * NS_PER_MS) / NS_PER_S)
-        metrics.LAG.set(self._lag_s)
         for entry in entries:
             error = self._dispatcher.handle(entry, wall_ns)
             self._cursors[entry.stream] = entry.entry_id
@@ -427,13 +446,15 @@ class Worker:
     # -- saving
 
     async def _save(self, token: LeaseToken) -> None:
-        slow = 0
+        slow, now_ns = 0, self._clock.wall_ns()
         # Orders first: a unit that only saves where it is does not keep one waiting for its round trip.
         for running in sorted(self._units.values(), key=lambda one: not one.unit.is_urgent):
             if running.is_joined:
                 for stream in running.streams:
                     if running.unit.cursors[stream] != self._cursors[stream]:
                         running.unit.advance(stream, self._cursors[stream])
+            if not (running.unit.may_commit(now_ns) or running.has_new_error):
+                continue
             is_urgent, before = running.unit.is_urgent, running.unit.last_commit
             if is_urgent or slow < SLOW_COMMITS_PER_TURN:
                 await self._save_one(running, token)
@@ -486,14 +507,3 @@ class Worker:
         view = await self._bus.lease_view(token.role)
         is_ours = (view.owner, view.epoch, view.incarnation) == (token.owner, token.epoch, token.incarnation)
         return is_ours and self._elector.has_lease() and await self._bus.incarnation() == token.incarnation
-
-    async def _register(self) -> None:
-        """Hold trimming back for what our units have not committed, within the retention."""
-        now_ns = self._clock.monotonic_ns()
-        if now_ns - self._registered_ns < REGISTER_EVERY_NS:
-            return
-        self._registered_ns = now_ns
-        for stream in list(self._cursors):
-            if behind := [one.unit.cursors[stream] for one in self._units.values() if stream in one.unit.cursors]:
-                first = min(behind, key=entry_order)
-                await register_reader(self._bus, stream, self._elector.role, first, self._clock.wall_ns())

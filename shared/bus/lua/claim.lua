@@ -8,27 +8,47 @@
 -- One final result per intent and leg: rows that exist are returned as they are; else all legs get the same result, with
 -- their order events in the same script. Returns rows "leg|result|client id|order id|epoch|is new (1/0)".
 -- With a mark, which is kept in the ledger's field `mark` for who could not hear the answer, it claims every leg anew or
--- writes nothing and returns {}.
+-- writes none and returns {}.
 local stop = fenced(KEYS[1], KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 if stop then return redis.error_reply(stop) end
--- A halt counts from the moment its entry is in `control`: what the leader has not read yet (after `cursor` of the halt
--- hash) is looked at here. The two pairs are searched for as msgpack has them; no text can hold these bytes, since they
--- are no UTF-8. An entry without a body is taken for a halt, as the leader will take it.
-local function halt_waits()
-  local cursor = redis.call('HGET', KEYS[5], 'cursor')
-  if not cursor then return false end
-  local control_key = string.gsub(KEYS[5], 'halt$', 'control')
-  for _, entry in ipairs(redis.call('XRANGE', control_key, '(' .. cursor, '+', 'COUNT', 100)) do
-    local body
-    for at = 1, #entry[2], 2 do
-      if entry[2][at] == 'body' then body = entry[2][at + 1] end
-    end
-    if not body then return true end
-    if string.find(body, '\166action\164halt', 1, true) and string.find(body, '\165scope\167account', 1, true) then
-      return true
-    end
+-- The two pairs are searched for as msgpack has them; no text can hold these bytes, since they are no UTF-8. An entry
+-- without a body is taken for a halt, as the leader will take it.
+local function is_halt(fields)
+  local body
+  for at = 1, #fields, 2 do
+    if fields[at] == 'body' then body = fields[at + 1] end
   end
-  return false
+  if not body then return true end
+  return string.find(body, '\166action\164halt', 1, true) and string.find(body, '\165scope\167account', 1, true)
+end
+local function is_later(one, other)
+  local ms, seq = string.match(one, '^(%d+)%-(%d+)$')
+  local other_ms, other_seq = string.match(other, '^(%d+)%-(%d+)$')
+  ms, seq, other_ms, other_seq = tonumber(ms), tonumber(seq), tonumber(other_ms), tonumber(other_seq)
+  return ms > other_ms or (ms == other_ms and seq > other_seq)
+end
+-- A halt counts from the moment its entry is in `control`: what the leader has not read yet (after `cursor` of the halt
+-- hash) is looked at here, all of it. `looked` of that hash is how far claims have come and found no halt: however much
+-- waits there, each entry is looked at once.
+local function halt_waits()
+  local known = redis.call('HMGET', KEYS[5], 'cursor', 'looked')
+  local from = known[1]
+  if not from then return false end
+  if known[2] and is_later(known[2], from) then from = known[2] end
+  local control_key = string.gsub(KEYS[5], 'halt$', 'control')
+  local at, waits = from, false
+  repeat
+    local page = redis.call('XRANGE', control_key, '(' .. at, '+', 'COUNT', 100)
+    for _, entry in ipairs(page) do
+      if is_halt(entry[2]) then
+        waits = true
+        break
+      end
+      at = entry[1]
+    end
+  until waits or #page < 100
+  if at ~= from then redis.call('HSET', KEYS[5], 'looked', at) end
+  return waits
 end
 local legs = tonumber(ARGV[6])
 local rows, is_open = {}, true

@@ -130,6 +130,35 @@ async def test_a_halt_counts_before_the_leader_has_read_it(
     assert {row.result for row in rows} == {expected}
 
 
+async def test_a_halt_counts_however_much_waits_before_it(bus: Bus) -> None:
+    token, claims = await lead(bus), iter(range(9))
+    control = bus.keys.control
+    read = await bus.append(control, act_of(ControlAction.HALT), source=SOURCE)
+    await bus.hash_set(bus.keys.halt, {"stage": "none", "cursor": read})
+
+    async def claimed() -> bool:
+        request = replace(a_claim(token), intent_id=f"{next(claims)}" * 20)
+        return {row.result for row in await bus.claim(token, request, source=SOURCE)} == {ClaimResult.CLAIMED}
+
+    async def others(count: int) -> None:
+        for _ in range(count):
+            await bus.append(control, act_of(ControlAction.PAUSE_STRATEGY), source=SOURCE)
+
+    await others(130)
+    assert await claimed()
+    await others(130)
+    await bus.append(control, act_of(ControlAction.HALT), source=SOURCE)
+    await others(5)
+    assert not await claimed() and not await claimed()
+    # The leader has read some of it, less than the claims have looked at; then all.
+    await bus.hash_set(bus.keys.halt, {"cursor": (await bus.read_range(control, count=10))[-1].entry_id})
+    assert not await claimed()
+    await bus.hash_set(bus.keys.halt, {"cursor": await bus.last_id(control)})
+    assert await claimed()
+    await bus.append(control, act_of(ControlAction.HALT), source=SOURCE)
+    assert not await claimed()
+
+
 async def test_a_cancel_that_comes_first_closes_the_order_for_good(bus: Bus) -> None:
     token = await lead(bus)
     await bus.hash_set(bus.keys.halt, {"stage": "none"})

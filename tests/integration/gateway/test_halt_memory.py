@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
+import urllib.request
 from typing import Any
 
 import pytest
@@ -70,3 +73,41 @@ async def test_a_resume_elsewhere_is_newer_than_the_halt_on_this_disk(
     await desk.ready_leader(not_="b")
     await desk.until(await desk.place(legs[1](Side.BUY, 1)), OrderState.FILLED)
     assert (await desk.bus.lease_view(Role.GATEWAY)).owner == "a"
+
+
+async def test_a_halt_at_the_guards_own_door_is_written_into_control_once(
+    start_gateway: Any, start_guard: Any, desk: Any
+) -> None:
+    """`cq halt` with Redis away tells the guard alone; curl does so at any time."""
+    behind = start_guard()
+    gateways = {"a": start_gateway("a", 1, CQ_LEASE_TTL_S="4.0", **behind)}
+    leader = await desk.ready_leader(40.0)
+
+    async def halts() -> list[Control]:
+        found = await desk.messages(desk.bus.keys.control)
+        return [one for one in found if isinstance(one, Control) and one.action is ControlAction.HALT]
+
+    async def told(count: int) -> bool:
+        return len(await halts()) == count
+
+    await asyncio.to_thread(halt_at_guard, behind["GATEWAY_GUARD_HTTP"], "bert", "smoke")
+    await eventually(lambda: told(1), 20.0)
+    await until_stage(desk, "holding", "clean")
+    await tell(desk, ControlAction.RESUME)
+    await until_stage(desk, "none")
+
+    gateways[leader].kill()
+    await asyncio.to_thread(halt_at_guard, behind["GATEWAY_GUARD_HTTP"], "carla", "while nobody led")
+    start_gateway("b", 2, CQ_LEASE_TTL_S="4.0", **behind)
+    await desk.ready_leader(40.0, not_=leader)
+    await eventually(lambda: told(2), 20.0)
+    await until_stage(desk, "clean")
+    await asyncio.sleep(3.0)  # the guard's latch is looked at every two seconds
+    first, second = await halts()
+    assert (first.who, second.who) == ("bert", "carla")
+    assert first.reason.startswith("smoke (told to the guard at 20") and first.control_id.startswith("guard:")
+
+
+def halt_at_guard(url: str, who: str, reason: str) -> None:
+    request = urllib.request.Request(url + "/halt", data=json.dumps({"who": who, "reason": reason}).encode())
+    urllib.request.urlopen(request, timeout=5).read()

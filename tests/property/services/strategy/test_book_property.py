@@ -61,8 +61,8 @@ class World:
         self.intents: list[Intent] = []
         self.executions = 0
 
-    def save(self) -> None:
-        commit = self.unit.commit(T0, force=True)
+    def save(self, *, force: bool = True) -> None:
+        commit = self.unit.commit(T0, force=force)
         if commit is None:
             return
         self.saved = commit
@@ -114,21 +114,46 @@ class World:
             unit.fill(fill(intent, quantity, stem=f"e{stem}"), T0, T0, "1-1")
 
 
-@given(steps=STEPS)
-@settings(max_examples=100)
-def test_what_is_saved_in_two_parts_is_the_whole_book(steps: list[tuple[Any, ...]]) -> None:
+def saves_the_whole(world: World, *, force: bool) -> None:
+    before = world.saved
+    world.save(force=force)
+    if world.saved is not before:
+        whole, again = world.unit.book.state, world.restored().book.state
+        assert again.orders == whole.orders
+        assert again.executions == whole.executions
+        assert (again.holdings, again.modifies) == (whole.holdings, whole.modifies)
+        assert world.restored().book.expected(IBM.con_id) == world.unit.book.expected(IBM.con_id)
+
+
+@given(steps=STEPS, forced=st.lists(st.booleans(), min_size=1))
+@settings(max_examples=200)
+def test_what_is_saved_in_two_parts_is_the_whole_book(steps: list[tuple[Any, ...]], forced: list[bool]) -> None:
+    """Forced and due commits write the past whenever it changed, those of orders only now and then."""
     world = World()
     world.save()
-    for step in steps:
+    for number, step in enumerate(steps):
         world.step(*step)
-        before = world.saved
-        world.save()
-        if world.saved is not before:
-            whole, again = world.unit.book.state, world.restored().book.state
-            assert again.orders == whole.orders
-            assert again.executions == whole.executions
-            assert (again.holdings, again.modifies) == (whole.holdings, whole.modifies)
-            assert world.restored().book.expected(IBM.con_id) == world.unit.book.expected(IBM.con_id)
+        saves_the_whole(world, force=forced[number % len(forced)])
+
+
+def test_orders_one_after_another_write_the_past_now_and_then_and_never_lose_of_it() -> None:
+    """Enough that orders and executions are forgotten, as time goes by."""
+    world = World()
+    world.save()
+    longest, pasts, corrected = 0, world.pasts, 0
+    for number in range(230):
+        world.step("place", True, 1)
+        saves_the_whole(world, force=False)
+        assert world.saved is not None
+        longest = max(longest, len(world.saved.state))
+        world.step("event", number, OrderState.FILLED, 1)
+        world.step("fill", number, 1, number)
+        if number % 7 == 6:  # a late word on an order that is over
+            world.step("event", number - 3, OrderState.FILLED, 1)
+            corrected += 1
+    assert corrected > 30
+    assert 10 < world.pasts - pasts < 40
+    assert longest < len(world.past) / 2
 
 
 def test_a_commit_that_ends_nothing_leaves_the_past_alone() -> None:

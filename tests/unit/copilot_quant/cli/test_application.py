@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from copilot_quant.cli.application import app
+from copilot_quant.cli.application import PARTS, build_app
 from tests.unit.copilot_quant.cli.conftest import Typed
 
 COMMANDS = {
@@ -21,11 +21,23 @@ WITHOUT_JSON = {"demo", "up", "run", "simulator"}
 def commands() -> dict[str, Any]:
     """Return every command by the words that name it."""
     found = {}
-    top: Any = typer.main.get_command(app)
+    top: Any = typer.main.get_command(build_app())
     for name, command in top.commands.items():
         for word, below in getattr(command, "commands", {"": command}).items():
             found[f"{name} {word}".strip()] = below
     return found
+
+
+def test_a_command_line_loads_only_the_part_that_it_needs() -> None:
+    for _, heading, names in PARTS:
+        for name in names:
+            loaded: Any = typer.main.get_command(build_app([name, "--json"]))
+            assert tuple(sorted(loaded.commands)) == tuple(sorted(names)), "the table names what the module has"
+            assert loaded.commands[name].rich_help_panel == heading
+    everything: Any = typer.main.get_command(build_app())
+    for typed in ([], ["--help"], ["nonsense"]):
+        one: Any = typer.main.get_command(build_app(typed))
+        assert list(one.commands) == list(everything.commands)
 
 
 def test_every_command_that_was_promised_is_there() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from copilot_quant.cli.application import app
+from copilot_quant.cli.application import build_app
 from shared.errors import BadInput
 from tests.backtests import quote, write_ticks
 
@@ -28,7 +28,7 @@ def desk(tmp_path: Path) -> Path:
 
 def run(desk: Path, *options: str) -> str:
     arguments = ["backtest", str(desk / "buys.py"), "--symbols", "IBM", "--data", str(desk), *options]
-    return CliRunner().invoke(app, arguments, catch_exceptions=False).output
+    return CliRunner().invoke(build_app(), arguments, catch_exceptions=False).output
 
 
 def test_figures_are_shown_and_a_page_is_written(desk: Path) -> None:

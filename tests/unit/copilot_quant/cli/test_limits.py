@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from copilot_quant.cli.application import app
+from copilot_quant.cli.application import build_app
 from copilot_quant.cli.limits import only_warning, read_draft
 from services.risk.core.limits_file import parse_limits
 from services.risk.settings import RiskSettings
@@ -23,8 +23,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_a_good_file(tmp_path: Path) -> None:
     path = tmp_path / "limits.toml"
-    path.write_text("rules = 3\n[limits]\norder_quantity_max = 5\n")
-    result = CliRunner().invoke(app, ["limits", "check", str(path)])
+    path.write_text("rules = 4\n[limits]\norder_quantity_max = 5\n")
+    result = CliRunner().invoke(build_app(), ["limits", "check", str(path)])
     assert result.exit_code == 0, result.output
     draft = read_draft(path, RiskSettings(_env_file=None))
     assert draft.limits.base.order_quantity_max == 5 and not only_warning(draft.limits)
@@ -38,13 +38,13 @@ def test_newer_rules_are_listed() -> None:
 def test_mistakes_and_the_ceiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, ceiling = tmp_path / "limits.toml", tmp_path / "ceiling.toml"
     path.write_text("[limits]\norder_quantity_max = -5\n")
-    result = CliRunner().invoke(app, ["limits", "check", str(path)])
+    result = CliRunner().invoke(build_app(), ["limits", "check", str(path)])
     assert isinstance(result.exception, ConfigError) and "line 2" in str(result.exception)
     path.write_text("[limits]\norder_quantity_max = 500\n")
     ceiling.write_text("[limits]\norder_quantity_max = 400\n")
     monkeypatch.setenv("RISK_CEILING_FILE", str(ceiling))
     monkeypatch.setenv("RISK_LIMITS_FILE", str(path))
-    result = CliRunner().invoke(app, ["limits", "check"])
+    result = CliRunner().invoke(build_app(), ["limits", "check"])
     assert isinstance(result.exception, ConfigError) and "above the ceiling of 400" in str(result.exception)
-    missing = CliRunner().invoke(app, ["limits", "check", str(tmp_path / "none.toml")])
+    missing = CliRunner().invoke(build_app(), ["limits", "check", str(tmp_path / "none.toml")])
     assert isinstance(missing.exception, ConfigError)

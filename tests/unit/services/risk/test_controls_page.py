@@ -18,4 +18,4 @@ def test_every_rule_named_exists() -> None:
 def test_every_rule_with_a_regulators_citation_is_named() -> None:
     sources = ("SEC ", "RTS 6", "CME ", "FIA: ")
     cited = {rule.code for rule in RULES if rule.citation.startswith(sources)}
-    assert cited - NAMED == {"RISK_NEAR_EXPIRY"} & cited, cited - NAMED
+    assert cited <= NAMED, cited - NAMED

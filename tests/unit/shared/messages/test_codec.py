@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import Enum
+from typing import Any, get_args, get_origin
 
 import msgpack
 import pytest
@@ -173,3 +175,36 @@ NAN, INF = float("nan"), float("inf")
 )
 def test_which_ticks_may_enter(tick: Tick, is_valid: bool) -> None:
     assert is_valid_tick(tick) is is_valid
+
+
+def sample(annotation: Any) -> Any:
+    """Return a value of a field's type, as odd as the type allows."""
+    if annotation in (str, int, bool):
+        return {str: "ü\n", int: (1 << 63) + 1, bool: True}[annotation]
+    if annotation is Decimal:
+        return Decimal("1E+3")
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is tuple:
+        return (sample(inner[0]), sample(inner[0]))
+    if origin is not None:  # X | None
+        return sample(inner[0])
+    if issubclass(annotation, Enum):
+        return list(annotation)[-1]
+    return annotation.model_construct(**{name: sample(one.annotation) for name, one in annotation.model_fields.items()})
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_every_message_is_written_as_its_model_dumps_it(name: str) -> None:
+    cls = REGISTRY[name]
+    message = sample(cls)
+    assert msgpack.unpackb(encode_body(message)) == {**message.model_dump(mode="json"), "v": cls.VERSION}
+    nothing: dict[str, Any] = dict.fromkeys(cls.model_fields)
+    empty = cls.model_construct(**nothing)
+    assert set(msgpack.unpackb(encode_body(empty)).values()) == {None, cls.VERSION}
+
+
+def test_a_message_that_cannot_travel_leaves_nothing_for_the_next_one() -> None:
+    bad = an_intent().model_copy(update={"reason": object()})
+    with pytest.raises(TypeError, match="a object cannot travel"):
+        encode_body(bad)
+    assert decode_body("intent", encode_body(an_intent())) == an_intent()

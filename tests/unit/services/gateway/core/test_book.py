@@ -174,6 +174,21 @@ def test_a_modify_is_no_order_and_its_stored_outcome_ends_it(book: OrderBook) ->
     assert not book.modifies and len(book) == 1
 
 
+def test_a_change_that_came_too_late_takes_no_word_that_is_meant_for_its_order(book: OrderBook) -> None:
+    """Its outcome carries the ids of the order: a successor took it for an order that worked for ever (seed 1023)."""
+    book.shown(shown(), 5, session=1)
+    events = [modify(), *book.executed(execution(), 6, is_late=False).events]
+    too_late = modify().model_copy(
+        update={"state": OrderState.REJECTED, "code": "GATEWAY_MODIFY_TOO_LATE", "perm_id": 99}
+    )
+    successor = OrderBook(DEP, "DU1")
+    for told in (event(), *events, too_late):
+        successor.restore(told)
+    assert len(successor) == 1 and not successor.modifies
+    assert successor.by_order_id(101, 7) is successor.get(REF)
+    assert not successor.status(BrokerOrderStatus(7, 101, 99, "Submitted", Decimal(10), Decimal(0), None), 7).events
+
+
 def test_final_orders_are_forgotten_oldest_first_and_open_ones_never() -> None:
     book = OrderBook(DEP, "DU1", keep_final=10)
     for number in range(50):

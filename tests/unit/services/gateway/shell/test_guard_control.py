@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from services.gateway.core.halt_memory import HaltMemory
 from services.gateway.shell.guard import GuardControl
+from tests.support import eventually
 
 
 class Answering(GuardControl):
@@ -42,3 +44,13 @@ async def test_without_a_guard_nothing_is_known_and_everything_is_allowed() -> N
     guard = GuardControl("")
     assert await guard.halt_memory() is None
     assert await guard.halt("a", "b") and await guard.resume("a", "b")
+
+
+async def test_following_the_guard_keeps_its_epoch_and_its_latch_as_last_seen() -> None:
+    guard = Answering("http://guard")
+    guard.answer = {"epoch": 3, "holding": True}
+    following = asyncio.ensure_future(guard.run())
+    await eventually(lambda: guard.is_holding and guard.epoch == 3)
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following

@@ -15,6 +15,7 @@ from services.gateway.shell.halt_file import HaltFile
 from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
+from shared.messages.codec import decode_fields
 from shared.messages.control import Control, ControlAction, HaltStage
 from shared.settings import Mode
 
@@ -30,6 +31,8 @@ class World:
         self.can_send = True
         self.session = None
         self.guard_answers = True
+        self.is_holding = False
+        self.latch: HaltMemory | None = None
         self.stages_at_guard: list[str] = []
         self.shown: list[HaltStage] = []
 
@@ -48,6 +51,9 @@ class World:
     async def halt(self, _who: str, _reason: str) -> bool:
         self.stages_at_guard.append(await self.stored())
         return self.guard_answers
+
+    async def halt_memory(self) -> HaltMemory | None:
+        return self.latch
 
     async def resume(self, _who: str, _reason: str) -> bool:
         return self.guard_answers
@@ -141,6 +147,55 @@ async def test_what_the_guard_holds_counts_too(world: World) -> None:
     successor = world.desk()
     await successor.restore(at_guard=HaltMemory(is_halted=True, who="bert", reason="by hand", at_ns=2**62))
     assert successor.stage is HaltStage.REQUESTED
+
+
+async def controls(world: World) -> list[tuple[str, str, str]]:
+    entries = await world.bus.read_range(world.bus.keys.control)
+    found = [decode_fields(entry.fields).message for entry in entries]
+    return [(one.control_id, one.who, one.reason) for one in found if isinstance(one, Control)]
+
+
+AT_GUARD = HaltMemory(is_halted=True, who="bert", reason="by hand", at_ns=2_000_000_000_000_000_000)
+AS_TOLD = ("guard:2000000000000000000", "bert", "by hand (told to the guard at 2033-05-18T03:33:20.000000Z)")
+
+
+async def test_a_halt_told_to_the_guard_is_written_into_control_once(world: World) -> None:
+    desk = world.desk()
+    await desk.restore()
+    await desk._heed_guard()
+    assert await controls(world) == []
+    world.is_holding, world.latch = True, AT_GUARD
+    for _ in range(2):
+        await desk._heed_guard()
+        await world.take(desk)
+    assert desk.stage is HaltStage.HOLDING and await controls(world) == [AS_TOLD]
+    successor = world.desk()
+    await successor.restore(at_guard=AT_GUARD)
+    await successor._heed_guard()
+    assert await controls(world) == [AS_TOLD], "a successor finds the entry"
+
+
+async def test_a_leader_that_dies_between_the_halt_and_its_entry_leaves_the_entry_to_the_next(world: World) -> None:
+    desk = world.desk()
+    await desk.restore(at_guard=AT_GUARD)
+    assert await world.stored() == "requested" and await controls(world) == []
+    successor = world.desk()
+    await successor.restore(at_guard=AT_GUARD)
+    await successor._heed_guard()
+    assert await controls(world) == [AS_TOLD]
+
+
+async def test_a_latch_that_was_opened_meanwhile_or_is_our_own_makes_no_entry(world: World) -> None:
+    desk = world.desk()
+    await desk.restore()
+    world.is_holding, world.latch = True, HaltMemory(is_halted=False, at_ns=9)
+    await desk._heed_guard()
+    assert desk.stage is HaltStage.NONE
+    world.latch = HaltMemory(is_halted=True, who="guard", reason="its file is unreadable", at_ns=0)
+    await desk._heed_guard()
+    assert desk.stage is not HaltStage.NONE, "what the guard holds is shown"
+    await desk._heed_guard()
+    assert await controls(world) == []
 
 
 async def test_an_unreadable_control_is_a_halt(world: World) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from services.gateway.core.ledger import ClaimedOrder
+from services.gateway.core.ledger import ClaimedOrder, OrderTerms, terms_in
 from services.gateway.ports import ClientIdInUse, QueryFailed, SessionListener
 from services.gateway.shell.ib_library import load_library
 from services.gateway.shell.ib_session import IbSession
@@ -210,6 +211,37 @@ async def test_a_group_leaves_in_one_write_with_exact_numbers(tws: Any) -> None:
     await session.close()
     with pytest.raises(BrokerUnavailable):
         session.place(orders, None)
+
+
+async def test_what_was_encoded_ahead_is_sent_only_as_the_very_orders_that_were_claimed(tws: Any) -> None:
+    session, _ = await opened(tws)
+    order = ClaimedOrder(
+        7, "ref7", "DU1", 1, Side.BUY, Decimal("0.5"), "LMT", Decimal("10.10"), None, "DAY", False, True
+    )  # fmt: skip
+    said: Any = terms_in(order)
+    hoped = OrderTerms(*said)
+    session.prepare([hoped], None)
+    encoded = session._encoded
+    assert encoded is not None and not tws.frames[2:]  # nothing of it has left
+    assert encoded.says([order], None)
+    for other in (replace(order, order_id=8), replace(order, quantity=Decimal(1)), replace(order, account="DU2")):
+        assert not encoded.says([other], None)
+        session.prepare([hoped], None)
+        session.place([other], None)
+    assert not encoded.says([order, order], None)
+    assert session._encoded is None  # used up
+    session.prepare([hoped], None)
+    session.place([order], None)
+    session.place([order], None)  # encoded anew: what was prepared is used up
+    await until(lambda: len([frame for frame in tws.frames if frame[0] == "3"]) == 5)
+    placed = [frame for frame in tws.frames if frame[0] == "3"]
+    assert [(frame[1], frame[17]) for frame in placed] == [
+        ("8", "0.5"), ("7", "1"), ("7", "0.5"), ("7", "0.5"), ("7", "0.5"),
+    ]  # fmt: skip
+    assert placed[3] == placed[4]
+    await session.close()
+    session.prepare([hoped], None)
+    assert session._encoded is None
 
 
 async def test_the_end_of_the_socket_is_told_once(tws: Any) -> None:

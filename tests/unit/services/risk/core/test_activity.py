@@ -19,7 +19,7 @@ def test_a_new_trading_day_counts_anew() -> None:
         book.apply(command_of(intent_of(number)), at_ns)
         fill_of(book, number, 1, "BUY", 10, exec_id=f"e{number}.01.01", now_ns=at_ns)
     counts = book.activity
-    assert (counts.turnover, counts.trades, counts.orders, counts.fills) == (D(2000), 2, {"s": 2}, {"s": 2})
+    assert (counts.turnover, counts.trades, counts.orders, counts.filled) == (D(2000), 2, {"s": 2}, {"s": 2})
     counts.advance(NOW - DAY)
     assert counts.trades == 2, "a clock that jumps back forgets nothing"
 

@@ -6,7 +6,9 @@ import pytest
 
 from services.risk.core.days import TradingDay
 from services.risk.core.profits import Holding, Profits
-from tests.risk_desk import NOW, SECOND, D, fill_of, info, ready_book, set_price
+from shared.ids import UNASSIGNED
+from shared.messages.account import BookMove, JournalEntry, JournalKind
+from tests.risk_desk import ACCOUNT, NOW, SECOND, D, fill_of, info, ready_book, report, set_price
 
 DAY = 86_400 * SECOND
 
@@ -69,3 +71,26 @@ def test_commissions_count_once_and_over_a_snapshot_and_begin_anew_with_the_day(
     for one in (profits, again):
         assert one.of("s", {}, NOW) == D("-1.50") and one.of_all({}, NOW) == D("-2.00")
     assert again.of_all({}, NOW + 86_400 * 10**9) == 0
+
+
+def test_a_split_is_neither_profit_nor_loss() -> None:
+    book = ready_book()
+    fill_of(book, 1, 1, "BUY", 300, exec_id="a.01.01")
+    fill_of(book, 2, 1, "SELL", 30, exec_id="b.01.01", strategy="t")
+    report(book, 1, 270)
+    report(book, 1, 90)  # one for three, and nobody has said so yet
+    set_price(book, 1, 306.0)
+    assert book.profits.of("s", book.contracts, NOW) == 0, "shares and price may be of different terms"
+    entry = JournalEntry(account=ACCOUNT, kind=JournalKind.SPLIT, con_id=1, quantity=D(-180))
+    for _ in range(2):
+        book.apply(entry, NOW)
+    for owner, change in (("s", -200), ("t", 20)):
+        move = BookMove(
+            account=ACCOUNT, con_id=1, strategy=owner, quantity=D(change), who="gateway", taken_from=UNASSIGNED,
+            move_id=owner,
+        )  # fmt: skip
+        book.apply(move, NOW)
+    book.apply(BookMove(account=ACCOUNT, con_id=1, strategy=UNASSIGNED, quantity=D(-180), who="gateway"), NOW)
+    assert book.contract(1).total == 90 and not book.contract(1).is_ahead
+    assert book.profits.of("s", book.contracts, NOW) == 100 * (306 - 300)
+    assert book.profits.of("t", book.contracts, NOW) == -10 * (306 - 300)

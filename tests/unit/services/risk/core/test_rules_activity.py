@@ -48,9 +48,14 @@ def test_many_orders_for_few_executions_warn() -> None:
     for number in range(1, 51):
         assert not decided(intent_of(number), book, limits).decision.warned
     assert decide(intent_of(60), book, limits, NOW).decision.warned[0].code == "RISK_ORDER_EFFICIENCY"
-    for number in range(1, 6):
-        fill_of(book, number, 1, "BUY", 10, exec_id=f"e{number}.01.01")
-    assert not decide(intent_of(60), book, limits, NOW).decision.warned
+    for number in range(1, 5):
+        for part in (1, 2):  # an order counts once, however many executions it has
+            fill_of(book, number, 1, "BUY", 5, exec_id=f"e{number}{part}.01.01")
+    assert not decide(intent_of(60), book, limits, NOW).decision.warned, "50 / (4 + 1)"
+    for _ in range(2):
+        book.apply(event_of(6, OrderState.CANCELLED), NOW)
+    warned = decide(intent_of(60), book, limits, NOW).decision.warned[0]
+    assert (warned.code, warned.measured) == ("RISK_ORDER_EFFICIENCY", "10.2"), "a cancel counts, once"
 
 
 def test_an_order_that_could_trade_with_our_own() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from services.risk.core.breakers import Breakers
 from services.risk.core.decide import decide
+from services.risk.core.snapshot import load_snapshot, snapshot_of
 from services.risk.core.tripping import ASK_NS
 from shared.messages.account import PnlReport
 from shared.messages.control import Control, ControlAction
@@ -18,6 +19,7 @@ from tests.risk_desk import (
     decided,
     event_of,
     fill_of,
+    info,
     intent_of,
     limits_with,
     ready_book,
@@ -83,6 +85,27 @@ def test_a_strategys_loss_stops_that_strategy_only() -> None:
     assert not decide(intent_of(4), book, limits, later + ASK_NS).decision.approved
     book.apply(resume("strategy:s"), later)
     assert decide(intent_of(5), book, limits, later + ASK_NS).decision.approved
+
+
+@pytest.mark.parametrize("scope", ["strategy:s", "account"])
+def test_who_resumes_a_strategy_accepts_its_loss_and_a_worse_one_trips_again(scope: str) -> None:
+    book, limits = ready_book(), limits_with(strategy_loss_max=100)
+    fill_of(book, 900, 1, "BUY", 10, exec_id="a.01.01")
+    set_price(book, 1, 89.0)
+    now = NOW + ASK_NS
+    assert decide(intent_of(1), book, limits, now).decision.code == "RISK_STRATEGY_LOSS_MAX"
+    book.apply(resume(scope), now)
+    for price, approved in ((89.0, True), (79.1, True), (78.9, False)):  # 110 were accepted: 100 more trip it
+        set_price(book, 1, price)
+        now += ASK_NS
+        assert decide(intent_of(2), book, limits, now).decision.approved == approved, price
+    again = ready_book()
+    load_snapshot(again, snapshot_of(book))
+    again.apply(info(1), now)
+    set_price(again, 1, 79.1)
+    assert again.profits.lost("s", again.contracts, now) == D("99.0"), "what was accepted outlives a restart"
+    again.profits.advance(now + DAY)
+    assert again.profits.lost("s", again.contracts, now + DAY) == D("209.0"), "and ends with the day"
 
 
 def test_rejections_in_a_row() -> None:

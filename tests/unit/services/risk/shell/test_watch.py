@@ -57,15 +57,32 @@ async def test_a_lower_rung_only_trips() -> None:
     assert list(scene.feed.book.breakers.trips) == ["strategy_loss:s"] and not await scene.controls()
 
 
-async def test_after_a_resume_a_new_trip_asks_again_on_a_new_day_only() -> None:
+def resume(number: int, scope: str = "account") -> Control:
+    action = ControlAction.RESUME if scope == "account" else ControlAction.RESUME_STRATEGY
+    return Control(control_id=f"r{number}", action=action, scope=scope, who="anna", reason="seen")
+
+
+async def test_a_resume_accepts_what_happened_and_what_is_worse_asks_again_on_the_same_day() -> None:
+    scene = Scene(daily_loss_max=100, daily_loss_rung="halt")
+    book = scene.feed.book
+    asked = []
+    for number, lost in enumerate((101, 150, 202, 250, 303), start=1):
+        book.apply(PnlReport(account=ACCOUNT, daily=D(-lost)), SYSTEM_CLOCK.wall_ns())
+        for watch in (scene.watch, scene.another()):  # a successor asks for nothing twice
+            await watch.look()
+        asked.append(len(await scene.controls()))
+        if book.breakers.trips:
+            book.apply(resume(number), SYSTEM_CLOCK.wall_ns())
+    assert asked == [1, 1, 2, 2, 3], "a person accepted 101, then 202: the limit counts from there"
+    assert len({control.control_id for control in await scene.controls()}) == 3
+
+
+async def test_a_trip_that_comes_again_between_two_looks_is_a_new_one() -> None:
     scene = Scene()
-    scene.feed.book.breakers.trip("drawdown", Trip("fell", "1", "2", "halt"))
-    await scene.watch.look()
-    scene.feed.book.breakers.trips = {}
-    await scene.watch.look()
-    scene.feed.book.activity.started_ns += 86_400 * 10**9
-    scene.feed.book.breakers.trip("drawdown", Trip("fell", "1", "2", "halt"))
-    await scene.watch.look()
+    for number in range(2):
+        scene.feed.book.breakers.trip("drawdown", Trip("fell", "1", "2", "halt"))
+        await scene.watch.look()
+        scene.feed.book.apply(resume(number), NOW)
     assert len(await scene.controls()) == 2
 
 

@@ -232,6 +232,8 @@ def test_the_broker_liquidates(exchange: Driver) -> None:
     exchange.run()
     assert position(exchange) == {}
     assert exchange.truth()["orders"][-1]["is_manual"]
+    told = [each.details(-1, "UTC", zone_name=True) for each in exchange.engine.executions.all]
+    assert [one.liquidation for one in told] == [0, 1], "IB marks the executions of its own liquidations"
     with pytest.raises(BadFault, match="no such position"):
         exchange.fault("liquidate")
 

@@ -1,0 +1,60 @@
+"""The broker's word on margin, whole: risk asks through the gateway, the exchange reckons, and nobody else waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.messages.orders import OrderState, Side
+from tests.integration.gateway.conftest import ACCOUNT, market
+from tests.integration.orders.test_liquidation import answer
+from tests.support import RedisServer, Spawner, eventually
+
+pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(150)]
+AAPL = 265598
+
+
+async def test_an_entry_is_decided_by_what_the_broker_reckons(
+    spawn: Spawner, redis_server: RedisServer, deployment: str, desk: Any, start_gateway: Callable[..., Any],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    start_gateway("a", 1, CQ_LEASE_TTL_S="6.0")
+    await desk.ready_leader(40.0)
+    limits = tmp_path / "limits.toml"
+    limits.write_text("rules = 4\n[limits]\nwhat_if_margin_percent = 1\nwhat_if_wait_s = 8\n")
+    common = {
+        "CQ_MODE": "sim", "CQ_DEPLOYMENT": deployment, "REDIS_URL": redis_server.url, "CQ_HTTP_PORT": "0",
+        "IB_SIM_ACCOUNT": ACCOUNT, "CQ_LEASE_TTL_S": "6.0",
+    }  # fmt: skip
+    spawn("services.risk", env={**common, "CQ_INSTANCE": "risk", "RISK_LIMITS_FILE": str(limits)}, name="risk")
+    spawn(
+        "services.marketdata",
+        env={**common, "CQ_INSTANCE": "md", "MARKETDATA_CACHE_DIR": str(tmp_path / "history")},
+        name="marketdata",
+    )
+    await desk.subscribe(AAPL)
+
+    def asked() -> int:
+        return int(desk.broker.truth()["counts"].get("what_if_received", 0))
+
+    async def bought() -> Any:
+        """Until risk leads and knows prices and the account it refuses, and asks nobody."""
+        intent = await desk.intent(market(Side.BUY, 10))
+        decision = await answer(desk, intent)
+        return intent if decision.approved else None
+
+    intent = await eventually(bought, 60.0)
+    await desk.until(intent, OrderState.FILLED, timeout_s=20.0)
+    before = await asyncio.to_thread(asked)
+    assert before >= 1
+
+    refused = await answer(desk, await desk.intent(market(Side.BUY, 300)))
+    assert refused.code == "RISK_MARGIN_AFTER" and "the broker reckons" in refused.text, refused
+    assert await asyncio.to_thread(asked) == before + 1
+    closing = await answer(desk, await desk.intent(market(Side.SELL, 10)))
+    assert closing.approved and closing.is_reducing
+    assert await asyncio.to_thread(asked) == before + 1, "what only reduces is not asked about"
