@@ -70,11 +70,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SpawnedP
         spawner.close()
 
 
-def cq(folder: Path, *words: str) -> Any:
-    """Type a command beside the demo; return its JSON."""
+def cq(folder: Path, *words: str, may_expire: bool = False) -> Any:
+    """Type a command beside the demo; return its JSON. An order may be too late on a machine that is busy."""
     command = [sys.executable, "-m", "copilot_quant.cli", *words, "--json"]
     env = clean_environment()
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    if may_expire and "EXPIRED" in done.stderr:
+        return json.loads(done.stdout)
     assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return json.loads(done.stdout)
 
@@ -115,13 +117,16 @@ def test_garbage_by_redis_cli_is_kept_apart_and_trading_goes_on(running: tuple[S
 
             eventually_sync(are_kept, 60)
 
+        def is_filled(side: str) -> bool:
+            return str(cq(folder, "order", side, "MSFT", "1", may_expire=True)["state"]) == "filled"
+
         spoil("intents", "cancels", "queries")
-        assert cq(folder, "order", "buy", "MSFT", "1")["state"] == "filled"
+        eventually_sync(lambda: is_filled("buy"), 60)
         spoil("control")
         eventually_sync(lambda: cq(folder, "status")["halt"] in ("holding", "clean"), 60)
     assert "could not be read" in cq(folder, "status")["halt_reason"]
     cq(folder, "resume", "--reason", "it was garbage")
-    assert cq(folder, "order", "sell", "MSFT", "1")["state"] == "filled"
+    eventually_sync(lambda: is_filled("sell"), 60)
     assert any("dead-letter" in row["name"] and row["state"] == "warn" for row in cq(folder, "doctor"))
 
 
@@ -136,7 +141,10 @@ def test_a_bad_row_of_a_replay_ends_the_demo_at_once_with_file_and_line(spawn: S
         "copilot_quant.cli", "demo", "--for", "60", "--replay", str(day), "--strategies", STRATEGIES, env=env
     )
     assert replayed.wait(150) == 78
-    assert f"simulator refuses to start: SIM_REPLAY: {day}, line 22, column 3" in replayed.output
+    assert (
+        f"simulator refuses to start: SIM_REPLAY: {day}, line 22, column 17: price 'abc' is not a number"
+        in replayed.output
+    )
     assert "Traceback" not in replayed.output
     assert "nothing is left behind" in replayed.output
 
