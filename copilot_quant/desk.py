@@ -140,6 +140,18 @@ class OrderResult:
         return self.state in {"rejected", "refused", "expired", "not_sent"}
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names of contracts by conId; the broker's messages name the same contract differently (`IBM`, `IBM@NYSE`)."""
+
+    by_con_id: Mapping[int, str]
+
+    def of(self, message: PositionReport | OrderEvent | Fill) -> str:
+        """Return the name of a message's contract: the definition's, else what the message says."""
+        known = self.by_con_id.get(message.con_id)
+        return known or message.contract or getattr(message, "symbol", "") or f"#{message.con_id}"
+
+
 @asynccontextmanager
 async def open_desk(settings: BrokerSettings, *, client_name: str = "desk") -> AsyncIterator[Desk]:
     """Open a desk on the deployment that the settings name."""
@@ -282,6 +294,10 @@ class Desk:
         stored = await self.bus.hash_get_all(self.keys.contracts)
         found = [decode_body(ContractInfo.TYPE, body) for body in stored.values()]
         return [one for one in found if isinstance(one, ContractInfo)]
+
+    async def names(self) -> Names:
+        """Return how contracts are shown: what is known of them says it for every message alike."""
+        return Names({info.con_id: info.name for info in await self.known_contracts()})
 
     async def search(self, pattern: str, *, limit_s: float = 8.0) -> ContractAnswer:
         """Return contracts that match a pattern.

@@ -81,7 +81,8 @@ async def examine_data(desk: Desk) -> list[Finding]:
 async def examine_flow(desk: Desk) -> list[Finding]:
     """Say what the broker's link complained of and why orders were refused lately."""
     now_ns = SYSTEM_CLOCK.wall_ns()
-    findings = link_findings(await _last_messages(desk, desk.keys.broker_status), now_ns)
+    told = await _last_messages(desk, desk.keys.broker_status)
+    findings = link_findings(told, now_ns, await desk.heartbeats())
     refused = [*await _last_messages(desk, desk.keys.decisions), *await _last_messages(desk, desk.keys.orders)]
     return findings + order_findings(refused, now_ns)
 

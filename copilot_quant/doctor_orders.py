@@ -60,11 +60,18 @@ LINK_CURES: Mapping[int, str] = {
 _NO_LINK = "is TWS running and logged in? `cq connect` looks at it alone"
 
 
-def link_findings(statuses: Iterable[Message], now_ns: int) -> list[Finding]:
-    """Return what is wrong with the broker's link now, and whether it broke the pacing lately."""
+def link_findings(
+    statuses: Iterable[Message], now_ns: int, heartbeats: Iterable[Mapping[str, Any]] = ()
+) -> list[Finding]:
+    """Return what is wrong with the broker's link now, and whether it broke the pacing lately.
+
+    Only leaders write about the link: of a gateway that lives and stands by, the last word may be one of the time when
+    it led; how its own session stands is in its heartbeat.
+    """
     statuses = list(statuses)
     told = [one for one in statuses if isinstance(one, BrokerStatus)]
-    latest = {one.instance: one for one in told}
+    standing_by = {row.get("instance") for row in heartbeats if row.get("role") == "standby"}
+    latest = {one.instance: one for one in told if one.instance not in standing_by}
     found = [
         Finding(f"link of {name}", "bad" if one.is_leader else "warn", _words(one), LINK_CURES.get(one.code, _NO_LINK))
         for name, one in sorted(latest.items())
@@ -118,7 +125,7 @@ def order_findings(messages: Iterable[Message], now_ns: int) -> list[Finding]:
         counts[key] = counts.get(key, 0) + 1
         cures = RISK_CURES if by == "risk" else ORDER_CURES
         cure = cures.get(code, "`cq limits show` has the limit" if by == "risk" else "look the code up in TWS")
-        said = f"{code} {contract}: {text}".replace("  ", " ")
+        said = f"{f'{code} {contract}'.strip()}: {text}"
         latest[key] = message.ts_init_ns, Finding(f"rejected by {by}", "warn", said, cure)
     newest = sorted(latest.items(), key=lambda pair: -pair[1][0])[:MOST]
     return [

@@ -19,6 +19,7 @@ from typing import TypeGuard
 from copilot_quant.desk import Desk
 from copilot_quant.local.run_file import RunningSystem
 from copilot_quant.preflight import Facts, SystemFacts
+from services.monitoring.core.protection import is_protected
 from services.monitoring.settings import MonitoringSettings
 from services.risk.core.limits import Limits, Stage
 from services.risk.core.limits_file import parse_limits
@@ -30,7 +31,7 @@ from shared.messages import decode_fields
 from shared.messages.base import Message
 from shared.messages.control import BrokerStatus, Control, ControlAction, PacingViolation
 from shared.messages.market import DataStatus
-from shared.messages.orders import Decision, Side
+from shared.messages.orders import Decision
 from shared.preflight import DAY_NS, Entry, missing, read_result, result_file
 from shared.settings import BrokerSettings, Mode, load_settings
 
@@ -39,7 +40,6 @@ PACING_CODES = frozenset({100, 420})
 SECRET = re.compile(
     r"""^\s*\w*(?:password|passwd|secret|token|api_key)\w*\s*=\s*["'][^"'{$]{4,}["']""", re.IGNORECASE | re.MULTILINE
 )
-STOPS = frozenset({"STP", "STP LMT", "TRAIL", "TRAIL LIMIT"})
 PROBE_S = 2.0
 MACHINES = frozenset({"copilot_quant", "guard", "gateway", "risk", "monitoring"})
 """Names under which a start that no person made is audited."""
@@ -161,14 +161,7 @@ async def system_facts(desk: Desk, settings: RiskSettings) -> SystemFacts:
     positions = await desk.positions()
     held = [report for report in positions if report.position]
     orders = await desk.open_orders()
-    protected = {
-        (order.con_id, order.side) for order in orders if order.order_type in STOPS and not order.state.is_final
-    }
-    naked = [
-        report.contract
-        for report in held
-        if (report.con_id, Side.SELL if report.position > 0 else Side.BUY) not in protected
-    ]
+    naked = [report.contract for report in held if not is_protected(report, orders)]
     facts = SystemFacts(
         ready=frozenset(str(row["service"]) for row in beats if row.get("ready")),
         not_ready=tuple(f"{row['instance']}: {'; '.join(row['failed'].values())}" for row in beats if row["failed"]),

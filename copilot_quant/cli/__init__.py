@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from shared.errors import CqError, ExitCode, UnknownContract
-
-TYPER_USAGE = 2
-"""What typer exits with after it has explained a wrong command line; no command of ours does."""
+from shared.errors import CLICK_USAGE, CqError, ExitCode, UnknownContract
 
 
 def main() -> None:
@@ -21,7 +18,7 @@ def main() -> None:
     try:
         build_app(sys.argv[1:])(prog_name="cq", standalone_mode=True)
     except SystemExit as e:
-        sys.exit(ExitCode.USAGE if e.code == TYPER_USAGE else e.code)
+        sys.exit(ExitCode.USAGE if e.code == CLICK_USAGE else e.code)
     except UnknownContract as e:
         sys.stderr.write(f"cq: {e}\n")
         for candidate in e.candidates:
@@ -30,8 +27,13 @@ def main() -> None:
     except CqError as e:
         sys.stderr.write("".join(f"cq: {line}\n" for line in getattr(e, "mistakes", [str(e)])))
         sys.exit(e.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(ExitCode.OK)
+    except OSError as e:
+        if e.filename is None:
+            raise
+        sys.stderr.write(f"cq: {e.filename}: {e.strerror}\n")  # a file that somebody named
+        sys.exit(ExitCode.BAD_DATA)
+    except KeyboardInterrupt:
+        sys.exit(130)

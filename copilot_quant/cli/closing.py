@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from copilot_quant.cli.limits import in_force
-from copilot_quant.cli.output import JsonOption, console
+from copilot_quant.cli.output import JsonOption, console, print_json
 from copilot_quant.cli.session import until, with_desk
-from copilot_quant.cli.trading import YesOption, show_result
+from copilot_quant.cli.trading import YesOption, raise_if_refused, result_row, show_result
 from copilot_quant.desk import Desk, OrderResult, OrderTicket
 from services.risk.settings import RiskSettings
 from shared.errors import BadInput, Refused
-from shared.ids import MANUAL
+from shared.ids import MANUAL, UNASSIGNED
 from shared.messages.account import PositionReport
 from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderEvent, Side
@@ -37,8 +37,9 @@ def close(
 ) -> None:
     """Close positions at market; an order that only reduces is never blocked by a limit.
 
-    Stops and targets of the position are cancelled first, each only together with its close: left behind, they would
-    open a position on the other side. What is larger than one order may be is closed in several.
+    Each owner's part is closed under its name, so that no strategy goes on with a position that is gone. Stops and
+    targets are cancelled first: left behind, they would open a position on the other side. What is larger than one
+    order may be is closed in several.
     """
     if (contract is None) == (not all_positions and not strategy):
         raise BadInput("name one contract, or say --strategy NAME or --all")
@@ -46,33 +47,55 @@ def close(
     async def act(desk: Desk, settings: BrokerSettings) -> list[OrderResult]:
         wanted = await _positions_to_close(desk, contract, strategy)
         if not yes and wanted:
-            names = ", ".join(f"{amount} {info.name}" for info, amount in wanted)
+            names = ", ".join(f"{sum(share.values())} {info.name}" for info, share in wanted)
             typer.confirm(f"{settings.mode} account {settings.account}: close {names}?", abort=True)
         results: list[OrderResult] = []
-        for info, amount in wanted:
-            results += await _close(desk, info, amount, strategy)
-            if results and results[-1].is_refused:
+        for info, held in wanted:
+            results += await _close(desk, info, held, strategy)
+            if results and (results[-1].is_refused or results[-1].state == "unanswered"):
                 break
         return results
 
     results = with_desk(act)
-    if not results and not as_json:
+    if as_json:
+        print_json([result_row(result) for result in results])
+    elif not results:
         console.print("nothing to close", style="dim")
     for result in results:
-        show_result(result, as_json=as_json)
+        if not as_json:
+            show_result(result)
+        raise_if_refused(result)
 
 
-async def _close(desk: Desk, info: ContractInfo, amount: Decimal, strategy: str) -> list[OrderResult]:
-    side = Side.SELL if amount > 0 else Side.BUY
+async def _close(desk: Desk, info: ContractInfo, held: dict[str, Decimal], strategy: str) -> list[OrderResult]:
+    side = Side.SELL if sum(held.values()) > 0 else Side.BUY
     await desk.watch(info.con_id)  # a price first: without one nothing is cancelled
     await _cancel_exits(desk, info, side, strategy)
     results = []
-    for quantity in await _parts(desk, info, strategy or MANUAL, abs(amount)):
-        ticket = OrderTicket(side=side, quantity=quantity, strategy=strategy or MANUAL, reason="cq close")
-        results.append(await desk.place(info, ticket))
-        if results[-1].is_refused or results[-1].state == "unanswered":
-            break
+    for owner, amount in held.items():
+        for quantity in await _parts(desk, info, owner, abs(amount)):
+            ticket = OrderTicket(side=side, quantity=quantity, strategy=owner, reason="cq close")
+            results.append(await desk.place(info, ticket))
+            if results[-1].is_refused or results[-1].state == "unanswered":
+                return results
     return results
+
+
+def by_owner(report: PositionReport) -> dict[str, Decimal]:
+    """Return what of a position each owner closes: no more than the account holds, the rest by hand.
+
+    An owner's part is closed under its own name, or the strategy would go on with a position that is gone. Who holds
+    the other side keeps it: an order for that would not reduce.
+    """
+    left, parts = report.position, {}
+    for share in report.shares:
+        if share.strategy != UNASSIGNED and share.quantity * left > 0:
+            part = min(abs(share.quantity), abs(left)).copy_sign(left)
+            parts[share.strategy] = part
+            left -= part
+    if left:
+        parts[MANUAL] = parts.get(MANUAL, Decimal(0)) + left
+    return parts
 
 
 async def _cancel_exits(desk: Desk, info: ContractInfo, side: Side, strategy: str) -> None:
@@ -117,14 +140,16 @@ async def _parts(desk: Desk, info: ContractInfo, strategy: str, amount: Decimal)
     return parts
 
 
-async def _positions_to_close(desk: Desk, contract: str | None, strategy: str) -> list[tuple[ContractInfo, Decimal]]:
+async def _positions_to_close(
+    desk: Desk, contract: str | None, strategy: str
+) -> list[tuple[ContractInfo, dict[str, Decimal]]]:
     if strategy:
         owned = await desk.strategy_positions(strategy)
-        return [(await desk.resolve(f"#{con_id}"), amount) for con_id, amount in owned.items() if amount]
+        return [(await desk.resolve(f"#{con_id}"), {strategy: amount}) for con_id, amount in owned.items() if amount]
     reports: list[PositionReport] = await desk.positions()
     if contract is not None:
         info = await desk.resolve(contract)
         reports = [report for report in reports if report.con_id == info.con_id]
-        if not reports:
+        if not any(report.position for report in reports):
             raise BadInput(f"there is no position in {info.name}")
-    return [(await desk.resolve(f"#{report.con_id}"), report.position) for report in reports]
+    return [(await desk.resolve(f"#{report.con_id}"), by_owner(report)) for report in reports if report.position]

@@ -5,28 +5,28 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from copilot_quant.cli.journal import COLUMNS as JOURNAL_COLUMNS
 from copilot_quant.cli.journal import journal_rows
 from copilot_quant.cli.output import JsonOption, console, print_json, print_rows, print_table
-from copilot_quant.cli.session import running_system, with_desk
+from copilot_quant.cli.session import broker_behind, running_system, with_desk
 from copilot_quant.cli.trading import order_row
 from copilot_quant.desk import Desk
+from services.monitoring.core.protection import protected_quantity
 from shared.clock import SYSTEM_CLOCK, iso_utc, parse_iso_utc
 from shared.errors import BadInput
 from shared.messages import decode_fields
-from shared.messages.account import PositionReport
 from shared.messages.market import ContractInfo
-from shared.messages.orders import OrderEvent, OrderState, Side
+from shared.messages.orders import OrderState
 from shared.settings import BrokerSettings
 
 contract_app = typer.Typer(help="Find contracts and show what the broker says of one.", no_args_is_help=True)
-STOPS = frozenset({"STP", "STP LMT", "TRAIL", "TRAIL LIMIT"})
 STREAMS = (
     "intents, cancels, decisions, commands, cancel-commands, orders, fills, account, broker-status, control, alerts, "
     "queries, history-queries, dead-letter, bars:<p>"
@@ -53,21 +53,23 @@ async def read_status(desk: Desk, settings: BrokerSettings) -> dict[str, Any]:
     leader = next((row for row in gateways if row.get("role") == "leader"), None)
     open_orders = await desk.open_orders()
     halt = await desk.halt_status()
+    names = await desk.names()
     return {
         "mode": settings.mode.value,
         "deployment": settings.deployment,
         "account": settings.account,
-        "broker": f"{settings.broker_host}:{settings.broker_port}",
+        "broker": broker_behind(settings),
+        "reached_at": f"{settings.broker_host}:{settings.broker_port}",
         "leader": leader["instance"] if leader else None,
         "epoch": leader.get("epoch") if leader else None,
         "link": leader.get("link") if leader else None,
-        "halt": halt.get("stage", "halted: its state is missing"),
+        "halt": halt.get("stage", "missing"),
         "halt_reason": halt.get("reason", ""),
         "orders_working": len(open_orders),
         "orders_unknown": sum(event.state is OrderState.UNKNOWN for event in open_orders),
         "positions": [
             {
-                "contract": report.contract or report.symbol,
+                "contract": names.of(report),
                 "position": str(report.position),
                 "protected": str(protected_quantity(report, open_orders)),
             }
@@ -75,20 +77,6 @@ async def read_status(desk: Desk, settings: BrokerSettings) -> dict[str, Any]:
         ],
         "processes": heartbeats,
     }
-
-
-def protected_quantity(report: PositionReport, orders: Sequence[OrderEvent]) -> Decimal:
-    """Return how much of a position stops at the broker would close; an unknown order protects nothing."""
-    closing = Side.SELL if report.position > 0 else Side.BUY
-    stops = [
-        event.quantity - event.filled
-        for event in orders
-        if event.con_id == report.con_id
-        and event.side is closing
-        and event.order_type in STOPS
-        and event.state is OrderState.WORKING
-    ]
-    return min(abs(report.position), sum(stops, Decimal(0)))
 
 
 def status(as_json: JsonOption = False) -> None:
@@ -105,11 +93,14 @@ def status(as_json: JsonOption = False) -> None:
 
 def print_status(content: Mapping[str, Any]) -> None:
     """Print what `read_status` returned; what matters most comes first."""
-    console.print(f"{content['mode'].upper()}  account {content['account']}  broker {content['broker']}", style="bold")
+    guard = "" if content["broker"] == content["reached_at"] else f" (through the guard at {content['reached_at']})"
+    head = f"{content['mode'].upper()}  account {content['account']}  broker {content['broker']}"
+    console.print(f"{head}{guard}", style="bold")
     leads = f"{content['leader']} leads (epoch {content['epoch']}), link {content['link']}"
     console.print(leads if content["leader"] else "no gateway leads: no order can go out", highlight=False)
-    trading = "trading" if content["halt"] == "none" else f"HALTED ({content['halt']}) {content['halt_reason']}"
-    console.print(f"{trading}; {content['orders_working']} working orders, {content['orders_unknown']} unknown")
+    console.print(
+        f"{_trading(content)}; {content['orders_working']} working orders, {content['orders_unknown']} unknown"
+    )
     rows = [[row["contract"], Decimal(row["position"]), _protection(row)] for row in content["positions"]]
     print_table("positions", ["contract", "position", "stop at broker"], rows, empty="no positions")
     now_ns = SYSTEM_CLOCK.wall_ns()
@@ -124,6 +115,14 @@ def print_status(content: Mapping[str, Any]) -> None:
         for row in content["processes"]
     ]
     print_table("processes", ["service", "instance", "pid", "state", "up"], processes, empty="no process is alive")
+
+
+def _trading(content: Mapping[str, Any]) -> str:
+    if content["halt"] == "none":
+        return "trading"
+    if content["halt"] == "missing":
+        return "HALTED: nothing is stored of whether it trades (a first start, or a lost Redis)"
+    return f"HALTED ({content['halt']}): {content['halt_reason'] or 'no reason given'}"
 
 
 def _protection(row: Mapping[str, str]) -> str:
@@ -154,7 +153,8 @@ def orders(as_json: JsonOption = False) -> None:
 
 
 async def _orders(desk: Desk) -> list[dict[str, object]]:
-    return [order_row(event) for event in await desk.open_orders()]
+    names = await desk.names()
+    return [order_row(event, names) for event in await desk.open_orders()]
 
 
 def fills(
@@ -167,11 +167,12 @@ def fills(
     from_ns, to_ns = _time(first, "--from", 0), _time(last, "--to", 1 << 62)
 
     async def act(desk: Desk, _: BrokerSettings) -> list[dict[str, object]]:
+        names = await desk.names()
         return [
             {
                 "time": iso_utc(fill.ts_event_ns),
                 "strategy": fill.strategy,
-                "contract": fill.contract or f"#{fill.con_id}",
+                "contract": names.of(fill),
                 "side": fill.side.value,
                 "quantity": fill.quantity,
                 "price": fill.price,
@@ -294,7 +295,6 @@ def _print_entry(entry_id: str, fields: Any, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({"entry": entry_id, "type": kind, "source": source, "message": message}) + "\n")
     else:
-        console.print(
-            f"[dim]{entry_id}[/dim] [bold]{kind}[/bold] [cyan]{source}[/cyan] {json.dumps(message)}", soft_wrap=True
-        )
+        head = Text.assemble((entry_id, "dim"), " ", (kind, "bold"), " ", (source, "cyan"), " ")
+        console.print(head.append(json.dumps(message)), soft_wrap=True)
     sys.stdout.flush()

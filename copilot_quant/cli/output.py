@@ -12,11 +12,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 WIDTH_OF_A_FILE = 200
 """Columns when the output is no terminal: a table in a log must not be cut to 80."""
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
-console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE)
+console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_A_FILE, markup=False)
+"""Texts of brokers, strategies and operators are printed as they are: a `[` in them is no markup."""
 
 
 def plain(value: Any) -> Any:
@@ -35,12 +37,12 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     if not rows:
         console.print(empty, style="dim")
         return
-    table = Table(title=title, title_justify="left", header_style="bold", expand=False)
+    table = Table(title=Text(title, style="italic"), title_justify="left", header_style="bold", expand=False)
     for number, column in enumerate(columns):
         is_number = all(isinstance(row[number], int | float | Decimal) or row[number] in ("", None) for row in rows)
         table.add_column(column, justify="right" if is_number else "left", no_wrap=number == 0)
     for row in rows:
-        table.add_row(*["" if cell is None else str(cell) for cell in row])
+        table.add_row(*[cell if isinstance(cell, Text) else Text("" if cell is None else str(cell)) for cell in row])
     console.print(table)
 
 

@@ -50,8 +50,12 @@ def show(as_json: JsonOption = False) -> None:
     """List the broker's positions: whose they are, what nobody can account for, average cost and P&L."""
 
     async def act(desk: Desk, _: BrokerSettings) -> list[dict[str, object]]:
-        reports = await desk.position_reports()
-        return [_row(report) for report in reports if report.position or report.unexplained or report.shares]
+        reports, names = await desk.position_reports(), await desk.names()
+        return [
+            _row(report, names.of(report))
+            for report in reports
+            if report.position or report.unexplained or report.shares
+        ]
 
     rows = with_desk(act)
     columns = ["contract", "position", "held_by", "average_cost", "market_price", "unrealized_pnl", "realized_pnl"]
@@ -60,9 +64,9 @@ def show(as_json: JsonOption = False) -> None:
     print_rows(rows, as_json=as_json, title="positions", columns=[*columns, "currency"], empty="no positions")
 
 
-def _row(report: PositionReport) -> dict[str, object]:
+def _row(report: PositionReport, name: str) -> dict[str, object]:
     return {
-        "contract": report.contract or report.symbol,
+        "contract": name,
         "position": report.position,
         "held_by": ", ".join(f"{share.strategy} {share.quantity:f}" for share in report.shares),
         "unexplained": report.unexplained,

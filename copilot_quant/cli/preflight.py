@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from copilot_quant.cli.output import JsonOption, console, print_json, print_table
 from copilot_quant.cli.session import operator_settings, running_system
@@ -22,7 +23,7 @@ from shared.errors import BadInput, BusUnavailable, ExitCode
 from shared.preflight import BY_KEY, DAY_NS, ITEMS, Entry, Result, missing, read_result, result_file, write_result
 from shared.settings import BrokerSettings, Mode, load_settings
 
-MARKS = {"ok": "[green]ok[/green]", "bad": "[red]not yet[/red]", "open": "[yellow]open[/yellow]"}
+MARKS = {"ok": Text("ok", "green"), "bad": Text("not yet", "red"), "open": Text("open", "yellow")}
 YES = {"y": "ok", "yes": "ok", "n": "bad", "no": "bad"}
 
 

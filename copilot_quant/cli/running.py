@@ -18,6 +18,7 @@ from copilot_quant.local.demo import DemoOptions, run_demo
 from copilot_quant.local.failover_demo import run_failover_demo
 from copilot_quant.local.failover_story import render
 from copilot_quant.local.options import options_of
+from copilot_quant.local.refusals import check_refusals
 from copilot_quant.local.run_file import refuse_second
 from copilot_quant.local.system import LocalOptions, LocalSystem
 from copilot_quant.preflight_facts import check_preflight
@@ -133,6 +134,8 @@ def up(
         typed = typer.prompt("LIVE trades real money: type the account to go on")
         if typed.strip() != settings.account:
             raise ConfigError("the account typed is another one than IB_LIVE_ACCOUNT: nothing was started")
+    if limits and not Path(limits).is_file():
+        raise ConfigError(f"--limits: there is no file {limits!r}")
     check_preflight(settings, Path.cwd())
     options = options_of(
         settings,
@@ -171,6 +174,7 @@ async def _show_status(system: LocalSystem) -> None:
     async with open_desk(settings, client_name="cq-up") as desk:
         while True:
             content = await read_status(desk, settings)
+            check_refusals(system.supervisor)
             if content["leader"] or SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
                 print_status(content)
                 return

@@ -11,7 +11,7 @@ from typing import TypeVar
 from copilot_quant.desk import Desk, open_desk
 from copilot_quant.local.run_file import RunningSystem, read_run_file
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
-from shared.errors import TimedOut
+from shared.errors import ConfigError, TimedOut
 from shared.settings import BrokerSettings, Mode, load_settings
 
 T = TypeVar("T")
@@ -35,7 +35,19 @@ def operator_settings() -> BrokerSettings:
     system = running_system()
     if system is not None:
         os.environ.update({"CQ_ENV_FILE": "", **system.env})
-    return load_settings(BrokerSettings)
+    try:
+        return load_settings(BrokerSettings)
+    except ConfigError as e:
+        if system is None and "REDIS_URL" not in os.environ and not Path(".env").is_file():
+            hint = "no system runs in this directory, and there is no .env: `cq demo` starts one without an account"
+            raise ConfigError([hint, *e.mistakes]) from e
+        raise
+
+
+def broker_behind(settings: BrokerSettings) -> str:
+    """Return where TWS or IB Gateway itself is, `host:port`: commands are led to the guard before it."""
+    system = running_system()
+    return system.broker if system is not None and system.broker else f"{settings.broker_host}:{settings.broker_port}"
 
 
 def with_desk(act: Callable[[Desk, BrokerSettings], Awaitable[T]]) -> T:

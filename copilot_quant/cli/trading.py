@@ -10,7 +10,7 @@ import typer
 
 from copilot_quant.cli.output import JsonOption, console, print_json
 from copilot_quant.cli.session import is_live, with_desk
-from copilot_quant.desk import Desk, OrderResult, OrderTicket
+from copilot_quant.desk import Desk, Names, OrderResult, OrderTicket
 from shared.errors import BadInput, BrokerRejected, RiskRejected, TimedOut
 from shared.ids import MANUAL
 from shared.messages.market import ContractInfo
@@ -60,34 +60,53 @@ async def _approximate_notional(desk: Desk, contract: ContractInfo, ticket: Orde
     return f"about {amount:,.2f} {contract.currency}"
 
 
-def show_result(result: OrderResult, *, as_json: bool) -> None:
-    """Print what became of an order.
+def result_row(result: OrderResult) -> dict[str, object]:
+    """Return what scripts read of an order's result."""
+    return {
+        "intent_id": result.intent_id,
+        "state": result.state,
+        "by": result.by,
+        "code": result.code,
+        "text": result.text,
+        "filled": str(result.filled),
+        "average_price": None if result.average_price is None else str(result.average_price),
+    }
+
+
+def show_result(result: OrderResult) -> None:
+    """Print what became of an order; of one that was refused or not answered, `raise_if_refused` says it."""
+    if result.is_refused or result.state == "unanswered":
+        return
+    at = f" at {result.average_price}" if result.average_price else ""
+    so_far = "" if result.state == "filled" else f"{result.state}, "
+    state = f"{so_far}filled {result.filled}{at}" if result.filled else result.state
+    console.print(f"order {result.intent_id}: {state} {result.code} {result.text}".rstrip())
+
+
+def raise_if_refused(result: OrderResult) -> None:
+    """End the command with the exit status of a refused order.
 
     Raises:
         Refused: it was refused, by whoever the error names.
         TimedOut: nobody answered.
     """
-    if as_json:
-        print_json(
-            {
-                "intent_id": result.intent_id,
-                "state": result.state,
-                "by": result.by,
-                "code": result.code,
-                "text": result.text,
-                "filled": str(result.filled),
-                "average_price": None if result.average_price is None else str(result.average_price),
-            }
-        )
-    else:
-        at = f" at {result.average_price}" if result.average_price else ""
-        filled = f", filled {result.filled}{at}" if result.filled else ""
-        console.print(f"order {result.intent_id}: {result.state}{filled} {result.code} {result.text}".rstrip())
     if result.state == "unanswered":
         raise TimedOut(f"order {result.intent_id}: {result.text}")
     if result.is_refused:
         error = RiskRejected if result.by == "risk" else BrokerRejected
-        raise error(result.code or result.state, result.text or f"refused by the {result.by or 'system'}")
+        why = f": {result.text}" if result.text else ""
+        whom = result.by if result.by in ("", "risk") else f"the {result.by}"
+        raise error(
+            result.code or result.state, f"order {result.intent_id} {result.state} by {whom or 'the system'}{why}"
+        )
+
+
+def _end(result: OrderResult, *, as_json: bool) -> None:
+    if as_json:
+        print_json(result_row(result))
+    else:
+        show_result(result)
+    raise_if_refused(result)
 
 
 def _order(contract: str, ticket: OrderTicket, yes: bool, as_json: bool) -> None:
@@ -97,7 +116,7 @@ def _order(contract: str, ticket: OrderTicket, yes: bool, as_json: bool) -> None
         _ask_if_live(settings, f"{ticket.side} {ticket.quantity} {info.name} {ticket.order_type}, {amount}", yes=yes)
         return await desk.place(info, ticket)
 
-    show_result(with_desk(act), as_json=as_json)
+    _end(with_desk(act), as_json=as_json)
 
 
 def _ask_what_if(contract: str, ticket: OrderTicket, *, as_json: bool) -> None:
@@ -210,7 +229,7 @@ def modify(
             outside_rth=outside_rth,
         )
 
-    show_result(with_desk(act), as_json=as_json)
+    _end(with_desk(act), as_json=as_json)
 
 
 def cancel(
@@ -235,13 +254,13 @@ def cancel(
         console.print(f"{len(cancels)} cancel(s) sent; `cq orders` shows what still works")
 
 
-def order_row(event: OrderEvent) -> dict[str, object]:
+def order_row(event: OrderEvent, names: Names) -> dict[str, object]:
     """Return what `cq orders` shows of an order."""
     return {
         "intent": event.intent_id or f"permId {event.perm_id}",
         "leg": event.leg,
         "strategy": event.strategy,
-        "contract": event.contract or f"#{event.con_id}",
+        "contract": names.of(event),
         "side": event.side.value,
         "quantity": event.quantity,
         "type": event.order_type,

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from copilot_quant.cli.output import console
+from copilot_quant.local.run_file import refuse_second
 from copilot_quant.local.scaffold import STRATEGIES
 from copilot_quant.local.trial import TrialOptions, run_trial
 from shared.errors import BadInput
@@ -38,6 +40,7 @@ def run(
     At the simulator a saved edit is taken at once. On paper, trade as with `cq up`: what the deployment knows stays in
     .cq/paper, and a new one starts halted until `cq resume`.
     """
+    refuse_second(Path.cwd())
     if debug and paper:
         raise BadInput("--debug is for the simulator: on paper a handler that stands still is interrupted")
     if sim and paper:
@@ -53,9 +56,9 @@ def run(
         is_debugged=debug,
     )
     say = _say
-    console.rule("[bold yellow]SIMULATED[/bold yellow]" if mode is Mode.SIM else "[bold]PAPER[/bold]")
+    console.rule(Text("SIMULATED", "bold yellow") if mode is Mode.SIM else Text("PAPER", "bold"))
     sys.exit(asyncio.run(run_trial(options, Path.cwd(), say)))
 
 
 def _say(line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(line, highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from copilot_quant.cli.output import JsonOption, print_json, print_table
 from copilot_quant.cli.session import operator_settings
@@ -18,7 +19,7 @@ from shared.bus.addresses import parse_address
 from shared.errors import BusUnavailable, ExitCode
 from shared.settings import BrokerSettings
 
-MARKS = {"ok": "[green]ok[/green]", "warn": "[yellow]look[/yellow]", "bad": "[red]wrong[/red]"}
+MARKS = {"ok": Text("ok", "green"), "warn": Text("look", "yellow"), "bad": Text("wrong", "red")}
 
 
 def add_to(app: typer.Typer) -> None:

@@ -16,18 +16,21 @@ from pathlib import Path
 import aiohttp
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from copilot_quant.desk import Desk, open_desk
 from copilot_quant.local.books import Verdict, judge
 from copilot_quant.local.keyboard import read_keys
+from copilot_quant.local.refusals import check_refusals
 from copilot_quant.local.system import LocalOptions, LocalSystem
 from copilot_quant.local.view import Frame, render
-from shared.clock import NS_PER_S, SYSTEM_CLOCK
-from shared.errors import CqError, ExitCode, TransientError
+from shared.clock import NS_PER_S, SYSTEM_CLOCK, iso_utc
+from shared.errors import ConfigError, CqError, ExitCode, TimedOut, TransientError
 from shared.messages.control import ControlAction
 from shared.settings import BrokerSettings, Mode, load_settings
 
-FIRST_SIGN_LIMIT_S = 60.0
+USUAL_START_S = 60.0
+FIRST_SIGN_LIMIT_S = 180.0
 SETTLE_LIMIT_S = 25.0
 FRAME_PERIOD_S = 0.25
 JUDGE_PERIOD_S = 2.0
@@ -59,12 +62,13 @@ class _Session:
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
-        self.notes = [*self.notes[-4:], text]
+        self.notes = [*self.notes[-4:], f"{iso_utc(SYSTEM_CLOCK.wall_ns())[11:19]}  {text}"]
 
 
 async def run_demo(options: DemoOptions, console: Console) -> int:
     """Run the demo and return the exit status."""
-    console.rule("[bold yellow]SIMULATED[/bold yellow]  Copilot Quant demo: no account, no real money")
+    head = Text.assemble(("SIMULATED", "bold yellow"), "  Copilot Quant demo: no account, no real money")
+    console.rule(head)
     simulator = {"SIM_SEED": str(options.seed), "SIM_SPEED": str(options.speed)}
     if options.replay:
         simulator["SIM_REPLAY"] = ",".join(str(path.resolve()) for path in options.replay)
@@ -88,10 +92,15 @@ async def run_demo(options: DemoOptions, console: Console) -> int:
             status = await _run_until_done(options, session, console)
     except asyncio.CancelledError:
         status = ExitCode.OK if options.seconds <= 0 else ExitCode.FAILED
+    except ConfigError as e:
+        status = ExitCode.CONFIG
+        for mistake in e.mistakes:
+            console.print(Text.assemble(("the demo stopped: ", "red"), mistake), soft_wrap=True)
     except CqError as e:
-        console.print(f"[red]the demo stopped:[/red] {e}")
+        console.print(Text.assemble(("the demo stopped: ", "red"), str(e)), soft_wrap=True)
         _print_logs(system, console)
     finally:
+        loop.add_signal_handler(signal.SIGTERM, lambda: None)  # it stops already
         console.print("stopping every process …")
         await asyncio.to_thread(system.stop)
         kept = f"logs and data are in {system.run_dir}" if options.keep_files else "nothing is left behind"
@@ -101,15 +110,20 @@ async def run_demo(options: DemoOptions, console: Console) -> int:
 
 async def _wait_for_first_sign(session: _Session, console: Console, started_ns: int) -> None:
     """Wait until a gateway leads and its link is READY, saying what is missing meanwhile."""
-    deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(FIRST_SIGN_LIMIT_S * NS_PER_S)
+    now_ns = SYSTEM_CLOCK.monotonic_ns()
+    usual_ns, deadline_ns = (now_ns + int(limit * NS_PER_S) for limit in (USUAL_START_S, FIRST_SIGN_LIMIT_S))
     with console.status("waiting for a leading gateway") as waiting:
         while True:
             rows = await session.desk.heartbeats()
             leaders = [row for row in rows if row["service"] == "gateway" and row.get("role") == "leader"]
             if leaders and leaders[0].get("link") == "READY":
                 break
+            await asyncio.to_thread(check_refusals, session.system.supervisor)
             ready = sum(bool(row["ready"]) for row in rows)
-            waiting.update(f"waiting for a leading gateway ({ready} of {len(rows)} processes ready)")
+            slow = (
+                ", it takes longer than usual: is this machine busy?" if SYSTEM_CLOCK.monotonic_ns() > usual_ns else ""
+            )
+            waiting.update(f"waiting for a leading gateway ({ready} processes are ready{slow})")
             if SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
                 raise CqError(f"no gateway became READY within {FIRST_SIGN_LIMIT_S:g} s")
             await SYSTEM_CLOCK.sleep(0.2)
@@ -192,7 +206,7 @@ async def _frame(session: _Session) -> Frame:
 async def _show(session: _Session, console: Console) -> None:
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(render(await _frame(session)), refresh=True)
+            live.update(render(await _frame(session), console.width), refresh=True)
             await SYSTEM_CLOCK.sleep(FRAME_PERIOD_S)
 
 
@@ -247,8 +261,12 @@ async def _nightly_reset(session: _Session) -> None:
 
 async def _halt(session: _Session) -> None:
     await session.desk.control(ControlAction.HALT, who=WHO, reason="key h")
-    status = await session.desk.wait_halt_stage(frozenset({"holding", "clean"}), limit_s=5.0)
-    session.note(f"halted: {status['stage']}")
+    try:
+        await session.desk.wait_halt_stage(frozenset({"holding", "clean"}), limit_s=5.0)
+    except TimedOut:
+        session.note("halt asked for: no order is sent from now on; the guard holds once a gateway has its broker back")
+        return
+    session.note("halted: nothing that adds exposure goes out; what worked and adds some is being cancelled")
 
 
 async def _resume(session: _Session) -> None:
@@ -282,7 +300,7 @@ async def _settle_and_judge(session: _Session, console: Console) -> ExitCode:
 
 def print_verdict(verdict: Verdict, console: Console) -> None:
     """Print the summary of a run."""
-    console.rule("[bold]what the broker's own books show[/bold]")
+    console.rule(Text("what the broker's own books show", "bold"))
     console.print(
         f"orders {verdict.orders} (of {verdict.order_refs} orderRefs), sent twice {verdict.sent_twice}\n"
         f"executions {verdict.executions}, fills lost {verdict.fills_lost}, fills twice {verdict.fills_twice}\n"
@@ -291,11 +309,11 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
         highlight=False,
     )
     for difference in verdict.differences:
-        console.print(f"[red]differs:[/red] {difference}", highlight=False)
+        console.print(Text.assemble(("differs: ", "red"), difference))
     if not verdict.executions:
-        console.print("[red]no order was filled[/red]")
+        console.print("no order was filled", style="red")
     elif verdict.is_clean:
-        console.print("[bold green]the books add up[/bold green]")
+        console.print("the books add up", style="bold green")
 
 
 def _print_logs(system: LocalSystem, console: Console) -> None:
@@ -303,8 +321,9 @@ def _print_logs(system: LocalSystem, console: Console) -> None:
         lines = [line for line in system.supervisor.log_tail(info.name, 400) if '"level": "error"' in line][-3:]
         if info.state != "RUNNING":
             lines = lines or system.supervisor.log_tail(info.name, 3)
+        lines = list(dict.fromkeys(lines))  # what is said at each start is said once here
         for line in lines:
-            console.print(f"[dim]{info.name}[/dim] {line}", highlight=False, markup=True, soft_wrap=True)
+            console.print(Text.assemble((info.name, "dim"), " ", line), soft_wrap=True)
 
 
 async def _print_dead_letters(desk: Desk, console: Console) -> None:

@@ -46,7 +46,7 @@ class Lines:
             return None  # the same again, until it is answered
         verb = "change to " if intent.action is IntentAction.MODIFY else ""
         legs = " + ".join(leg_text(leg) for leg in intent.legs)
-        self._asked[intent.intent_id] = f"{verb}{legs} {intent.contract or self._name(intent.con_id)}"
+        self._asked[intent.intent_id] = f"{verb}{legs} {self._name(intent.con_id, intent.contract)}"
         self.intents += 1
         why = f"  ({intent.reason})" if intent.reason else ""
         return f"{intent.strategy:<14} intent    {self._asked[intent.intent_id]}{why}"
@@ -62,7 +62,7 @@ class Lines:
             return None
         self._asked[fill.exec_id] = ""
         self.fills += 1
-        name = fill.contract or self._name(fill.con_id)
+        name = self._name(fill.con_id, fill.contract)
         return f"{fill.strategy:<14} filled    {fill.side} {fill.quantity:f} {name} at {fill.price:f}"
 
     def _ended(self, event: OrderEvent) -> str | None:
@@ -70,11 +70,11 @@ class Lines:
             return None  # what fills has lines of its own
         why = " ".join(part for part in (event.code, event.text) if part)
         by = f" by {event.by}" if event.by else ""
-        name = event.contract or self._name(event.con_id)
+        name = self._name(event.con_id, event.contract)
         return f"{event.strategy:<14} {event.state.value:<9} {event.side} {event.quantity:f} {name}{by}  {why}".rstrip()
 
-    def _name(self, con_id: int) -> str:
-        return self._names.get(con_id, f"#{con_id}")
+    def _name(self, con_id: int, given: str) -> str:
+        return self._names.get(con_id) or given or f"#{con_id}"
 
     def unit(self, row: Mapping[str, Any]) -> str | None:
         """Return the line of a unit's row if its state or what is wrong with it has changed."""

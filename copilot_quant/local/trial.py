@@ -20,6 +20,7 @@ from copilot_quant.local.chosen import strategies_file_of
 from copilot_quant.local.lines import Lines
 from copilot_quant.local.options import options_of
 from copilot_quant.local.processes import services_of
+from copilot_quant.local.refusals import check_refusals
 from copilot_quant.local.scaffold import LIMITS
 from copilot_quant.local.system import LocalSystem
 from copilot_quant.local.unit_rows import rows_of
@@ -76,9 +77,10 @@ async def run_trial(options: TrialOptions, directory: Path, say: Say) -> int:
             worker = _worker_here(system)
         os.environ.update({**system.operator_env(), "CQ_ENV_FILE": ""})
         async with open_desk(load_settings(BrokerSettings), client_name="cq-run") as desk:
-            await _wait_for_leader(desk)
+            await _wait_for_leader(desk, system)
             lines = Lines({info.con_id: info.name for info in await desk.known_contracts()})
-            say(f"{settings.mode.upper()} {settings.account}: a gateway leads; page {system.status_page}; stop: Ctrl-C")
+            who = f"{settings.mode.upper()} {settings.account}"
+            say(f"{who}: a gateway leads; page {system.status_page}; times in UTC; stop: Ctrl-C")
             await _tell_halt(desk, say)
             await _watch(options, system, desk, lines, say, made, f"{began_ms}-0")
     except asyncio.CancelledError:
@@ -124,7 +126,7 @@ def _remove(made: Path) -> None:
             return  # another run, or a deployment's data, is in there
 
 
-async def _wait_for_leader(desk: Desk) -> None:
+async def _wait_for_leader(desk: Desk, system: LocalSystem) -> None:
     deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(READY_LIMIT_S * NS_PER_S)
     while True:
         rows = await desk.heartbeats()
@@ -132,6 +134,7 @@ async def _wait_for_leader(desk: Desk) -> None:
             row["service"] == "gateway" and row.get("link") == "READY" and row.get("role") == "leader" for row in rows
         ):
             return
+        await asyncio.to_thread(check_refusals, system.supervisor)
         if SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
             raise CqError(f"no gateway became READY within {READY_LIMIT_S:g} s")
         await SYSTEM_CLOCK.sleep(0.2)

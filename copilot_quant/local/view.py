@@ -21,6 +21,9 @@ from copilot_quant.local.books import Verdict
 from copilot_quant.local.supervision import ProcessInfo
 
 KEYS = "f kill the leading gateway   n nightly reset   h halt   r resume   q quit"
+WIDE, ROOMY, NARROW = 140, 132, 100
+"""Columns: from WIDE on everything has room; below ROOMY fills leave the strategy out, which decisions show; below
+NARROW processes and lags are one line, which names only those that need somebody, and the tables are the shortest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,33 +37,40 @@ class Frame:
     notes: tuple[str, ...] = ()
 
 
-def render(frame: Frame) -> RenderableType:
-    """Return the whole screen."""
+def render(frame: Frame, width: int = WIDE) -> RenderableType:
+    """Return the whole screen for a terminal of `width` columns."""
+    header, books = _header(frame, width), _books(frame, width)
     layout = Layout()
     layout.split_column(
-        Layout(_header(frame), size=5, name="header"),
+        Layout(_framed(header, "yellow"), size=len(header) + 2, name="header"),
         Layout(name="middle", ratio=2),
         Layout(name="bottom", ratio=2),
-        Layout(_books(frame), size=4 + len(frame.notes[-3:]), name="books"),
+        Layout(_framed(books, "grey50"), size=len(books) + 2, name="books"),
     )
-    layout["middle"].split_row(
-        Layout(_panel("prices", _prices(frame.state))),
-        Layout(_panel("positions", _positions(frame.state))),
-        Layout(_panel("processes", _processes(frame))),
-    )
-    layout["bottom"].split_row(
-        Layout(_panel("last intents and decisions", _decisions(frame.state)), ratio=8),
-        Layout(_panel("last fills", _fills(frame.state)), ratio=7),
-        Layout(_panel("stream lags", _lags(frame.state)), ratio=4),
-    )
+    prices, positions = _panel("prices", _prices(frame.state)), _panel("positions", _positions(frame.state))
+    decisions = _panel("last intents and decisions", _decisions(frame.state, width))
+    fills = _panel("last fills", _fills(frame.state, width))
+    if width < NARROW:
+        layout["middle"].split_row(Layout(prices), Layout(positions))
+        layout["bottom"].split_row(Layout(decisions, ratio=3), Layout(fills, ratio=2))
+        return layout
+    processes, lags = _panel("processes", _processes(frame)), _panel("stream lags", _lags(frame.state))
+    layout["middle"].split_row(Layout(prices), Layout(positions), Layout(processes))
+    layout["bottom"].split_row(Layout(decisions, ratio=27), Layout(fills, ratio=21), Layout(lags, ratio=12))
     return layout
+
+
+def _framed(lines: Sequence[Text], style: str) -> Panel:
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"  # one line each: what wrapped would push the last ones out
+    return Panel(Group(*lines), border_style=style)
 
 
 def _panel(title: str, content: RenderableType) -> Panel:
     return Panel(content, title=title, title_align="left", border_style="grey50", padding=(0, 1))
 
 
-def _header(frame: Frame) -> Panel:
+def _header(frame: Frame, width: int) -> list[Text]:
     state = frame.state
     leader = state.get("leader") or {}
     halt = state.get("halt") or {}
@@ -71,14 +81,30 @@ def _header(frame: Frame) -> Panel:
     line.append(f"   account {state.get('account', '-')}   ", style="bold")
     if stage not in ("none", "-"):
         line.append(f" HALTED ({stage}) ", style="bold white on red")
-    second = Text(
-        f"leader {leader.get('instance') or 'none'}   epoch {leader.get('epoch') or '-'}   "
-        f"broker {leader.get('link') or '-'} {leader.get('reason') or ''}   "
-        f"P&L {pnl.get('daily') or '-'}   "
-        f"ticks/s {_number(state.get('tick_rate'))}   bars {_number(state.get('bars_total'))}"
+    link = str(leader.get("link") or "-")
+    broker = Text(f"leader {leader.get('instance') or 'none'}   epoch {leader.get('epoch') or '-'}   broker ")
+    broker.append(link, style="green" if link == "READY" else "bold red")
+    broker.append(f" {leader.get('reason') or ''}")
+    numbers = Text(
+        f"P&L {_price(pnl.get('daily')) or '-'} {pnl.get('currency') or ''}   ticks/s {_number(state.get('tick_rate'))}"
+        f"   bars {_number(state.get('bars_total'))}   fills {_number(state.get('fills_total'))}"
     )
-    waiting = "" if state else "   (monitoring is starting)"
-    return Panel(Group(line, second, Text(f"{frame.status_page}{waiting}", style="cyan")), border_style="yellow")
+    page = Text(f"{frame.status_page}{'' if state else '   (monitoring is starting)'}", style="cyan")
+    return [line, broker, numbers, *([_in_short(frame)] if width < NARROW else []), page]
+
+
+def _in_short(frame: Frame) -> Text:
+    """Return processes and lags in one line, where a panel of each has no room."""
+    down = [info.name for info in frame.processes if info.state != "RUNNING"]
+    running = len(frame.processes) - len(down)
+    text = Text(f"processes {running} of {len(frame.processes)} run", style="red" if down else "")
+    if down:
+        text.append(f" (not {', '.join(down)})")
+    lags = [(row["lag"], row) for row in _rows(frame.state, "lags", 200) if isinstance(row.get("lag"), int)]
+    if lags:
+        most, row = max(lags, key=lambda pair: pair[0])
+        text.append(f"   most behind: {row.get('reader')} by {most} of {row.get('stream')}", style="default")
+    return text
 
 
 def _number(value: Any) -> str:
@@ -132,7 +158,7 @@ def _rows(state: Mapping[str, Any], name: str, limit: int) -> list[Mapping[str, 
 
 def _prices(state: Mapping[str, Any]) -> Table:
     rows = [
-        [row.get("contract"), *(_price(row.get(name)) for name in ("bid", "ask", "last"))]
+        [_symbol(row.get("contract")), *(_price(row.get(name)) for name in ("bid", "ask", "last"))]
         for row in _rows(state, "prices", 12)
     ]
     right = frozenset({"bid", "ask", "last"})
@@ -141,11 +167,16 @@ def _prices(state: Mapping[str, Any]) -> Table:
 
 def _positions(state: Mapping[str, Any]) -> Table:
     rows = [
-        [row.get("contract"), row.get("position"), _price(row.get("average_cost")), _price(row.get("unrealized_pnl"))]
+        [
+            _symbol(row.get("contract")),
+            row.get("position"),
+            _price(row.get("average_cost")),
+            _price(row.get("unrealized_pnl")),
+        ]
         for row in _rows(state, "positions", 12)
     ]
-    right = frozenset({"position", "avg cost", "unrealized"})
-    columns = ["contract", "position", "avg cost", "unrealized"]
+    columns = ["contract", "held", "avg cost", "unrealised"]
+    right = frozenset(columns[1:])
     return _table(columns, rows, right=right, yields=frozenset({"contract"}))
 
 
@@ -159,29 +190,31 @@ def _processes(frame: Frame) -> Table:
     )
 
 
-def _decisions(state: Mapping[str, Any]) -> Table:
+def _decisions(state: Mapping[str, Any], width: int) -> Table:
     rows = []
     for row in _rows(state, "decisions", 12):
         approved = bool(row.get("approved"))
         answer = Text("approved", style="green") if approved else Text(str(row.get("code") or "rejected"), style="red")
         rows.append([row.get("time"), row.get("strategy"), _symbol(row.get("order") or row.get("contract")), answer])
-    return _table(["time", "strategy", "order", "risk says"], rows, yields=frozenset({"strategy", "order"}))
+    columns = ["time", "strategy", "order", "risk says"]
+    if width < NARROW:
+        columns, rows = ["time", "order", "risk says"], [[row[0], *row[2:]] for row in rows]
+    return _table(columns, rows, yields=frozenset({"strategy"} if width >= NARROW else {"order"}))
 
 
-def _fills(state: Mapping[str, Any]) -> Table:
-    rows = [
-        [
-            row.get("time"),
-            row.get("strategy"),
-            row.get("side"),
-            row.get("quantity"),
-            _symbol(row.get("contract")),
-            _price(row.get("price")),
-        ]
-        for row in _rows(state, "fills", 12)
-    ]
-    columns = ["time", "strategy", "side", "qty", "contract", "price"]
-    return _table(columns, rows, right=frozenset({"qty", "price"}), yields=frozenset({"strategy"}))
+def _fills(state: Mapping[str, Any], width: int) -> Table:
+    shown = [
+        ("time", "time"), ("strategy", "strategy"), ("side", "side"), ("qty", "quantity"), ("contract", "contract"),
+        ("price", "price"),
+    ]  # fmt: skip
+    if width < ROOMY:
+        shown.remove(("strategy", "strategy"))
+    if width < NARROW:
+        shown.remove(("time", "time"))
+    show = {"contract": _symbol, "price": _price}
+    rows = [[show.get(key, lambda value: value)(row.get(key)) for _, key in shown] for row in _rows(state, "fills", 12)]
+    right = frozenset({"qty", "price"})
+    return _table([title for title, _ in shown], rows, right=right, yields=frozenset({"strategy"}))
 
 
 def _lags(state: Mapping[str, Any]) -> Table:
@@ -190,19 +223,16 @@ def _lags(state: Mapping[str, Any]) -> Table:
     return _table(["lag", "stream", "reader"], rows, right=frozenset({"lag"}), yields=frozenset({"stream", "reader"}))
 
 
-def _books(frame: Frame) -> Panel:
+def _books(frame: Frame, width: int) -> list[Text]:
     verdict = frame.verdict
-    text = Text()
     if verdict is None:
-        text.append("comparing with the broker's own books …")
+        counts = Text("comparing with the broker's own books …")
     else:
-        style = "bold green" if not (verdict.sent_twice or verdict.fills_lost or verdict.fills_twice) else "bold red"
-        text.append(
-            f"the broker's own books: orders {verdict.orders}, sent twice {verdict.sent_twice}, "
-            f"executions {verdict.executions}, fills lost {verdict.fills_lost}, dead letters {verdict.dead_letters}",
-            style=style,
+        is_clean = not (verdict.sent_twice or verdict.fills_lost or verdict.fills_twice)
+        counts = Text(
+            f"{'the ' if width >= NARROW else ''}broker's own books: orders {verdict.orders}, sent twice "
+            f"{verdict.sent_twice}, executions {verdict.executions}, fills lost {verdict.fills_lost}"
+            + (f", dead letters {verdict.dead_letters}" if width >= NARROW or verdict.dead_letters else ""),
+            style="bold green" if is_clean else "bold red",
         )
-    lines: list[RenderableType] = [text]
-    lines.extend(Text(note, style="yellow") for note in frame.notes[-3:])
-    lines.append(Text(KEYS, style="dim"))
-    return Panel(Group(*lines), border_style="grey50")
+    return [counts, *(Text(note, style="yellow") for note in frame.notes[-3:]), Text(KEYS, style="dim")]

@@ -20,7 +20,7 @@ from services.simulator.shell.files import read_scenario
 from services.simulator.shell.remote import Remote, parameters_of
 from shared import runtime
 from shared.clock import SYSTEM_CLOCK
-from shared.errors import CqError
+from shared.errors import CLICK_USAGE, CqError, ExitCode
 
 EPILOG = """Examples
 
@@ -148,9 +148,11 @@ def _empty_engine() -> Engine:
 
 
 def start() -> None:
-    """Run the command line; a mistake is one sentence."""
+    """Run the command line; a mistake is one sentence, and its exit status one of ours."""
     try:
         app(prog_name="cq simulator")
+    except SystemExit as e:
+        raise SystemExit(ExitCode.USAGE if e.code == CLICK_USAGE else e.code) from e
     except CqError as e:
         typer.echo(f"simulator: {e}", err=True)
         raise SystemExit(e.exit_code) from e

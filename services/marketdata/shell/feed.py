@@ -10,6 +10,7 @@ alone, since the clock is ahead of what was read.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 
 from services.marketdata.core.intake import Intake
@@ -33,6 +34,7 @@ READ_SLICE_S = 0.02
 _SKEW_MS = 5_000
 """How far the bus server's clock (entry ids) and the gateway's (tick times) may be apart for a resume."""
 _REFERENCE_EVERY_NS = 30 * NS_PER_S
+_DEAD_KEPT = 1000
 _FORGET_AFTER_NS = 600 * NS_PER_S
 
 
@@ -53,6 +55,8 @@ class Feed:
         self.lag_ms = 0
         self.is_caught_up = False
         self._epochs: dict[str, bytes] = {}
+        self._dead: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """Entries that were dead-lettered: each is read again whenever bars are built anew."""
         self._snapshot_due_ns = 0
         self._reference_due_ns = 0
 
@@ -179,13 +183,22 @@ class Feed:
             try:
                 count += self.intake.apply(body, out)
             except BadInput as e:
-                await self._bus.dead_letter(entry, consumer=self._source, error=str(e))
+                await self._dead_letter(entry, str(e))
                 continue
         self.ticks_read += count
         TICKS.inc(count)
         if entries:
             self.lag_ms = max(0, now_ns // NS_PER_MS - int(entries[-1].entry_id.split("-")[0]))
             LAG.set(self.lag_ms / 1000)
+
+    async def _dead_letter(self, entry: Entry, error: str) -> None:
+        key = entry.stream, entry.entry_id
+        if key in self._dead:
+            return
+        await self._bus.dead_letter(entry, consumer=self._source, error=error)
+        self._dead[key] = None
+        while len(self._dead) > _DEAD_KEPT:
+            self._dead.popitem(last=False)
 
     async def _publish(self, token: LeaseToken, bars: list[Bar]) -> None:
         now_ns = self._clock.wall_ns()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.monitoring.core.protection import is_protected
 from services.monitoring.core.views import StatusView
 from shared.messages.control import Alert, WindowPhase
 
@@ -173,8 +174,8 @@ def _trading_conditions(view: StatusView, limits: Limits) -> list[Condition]:
     if view.outdated is not None and outdated:
         text = f"{view.name(view.outdated.con_id)}: {view.outdated.text}; at prices of before: {', '.join(outdated)}"
         found.append(Condition(f"split-orders:{view.outdated.con_id}", "error", text))
-    protected = view.protected()
-    bare = [view.name(key) for key, row in view.positions.items() if row.position and key not in protected]
+    orders = view.open_orders.values()
+    bare = [view.name(key) for key, row in view.positions.items() if row.position and not is_protected(row, orders)]
     if bare:
         text = f"positions without a stop at the broker: {', '.join(sorted(bare))}"
         found.append(Condition("unprotected", "info", text, 30.0))

@@ -3,7 +3,7 @@
 Invariants:
 1. Applying a message twice changes nothing that is shown (fills by execId and revision, decisions by intent): the
    collector may read entries again after a Redis failover.
-2. Every list has a bound (`KEEP`); totals are counted apart.
+2. Every list has a bound (`KEEP`, fills of the chart `KEEP_MARKS`); totals are counted apart.
 3. Nothing here is a decision: the page shows, the services decide.
 """
 
@@ -13,8 +13,10 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
+from services.monitoring.core.protection import protected_quantity
 from shared.messages.account import (
     AccountSnapshot,
     JournalEntry,
@@ -30,6 +32,7 @@ from shared.messages.orders import Commission, Decision, Fill, Intent, OrderEven
 
 KEEP = 60
 KEEP_BARS = 720
+KEEP_MARKS = 2000
 CHART_INTERVAL = "5s"
 _SHOWN_TAGS = ("NetLiquidation", "TotalCashValue", "AvailableFunds", "BuyingPower", "GrossPositionValue")
 
@@ -43,18 +46,34 @@ def _text(value: Decimal | None) -> str | None:
     return None if value is None else f"{value.normalize():f}" if value else "0"
 
 
+def _price_text(value: Decimal | None) -> str | None:
+    """Return a price for people: all its digits, and two at least."""
+    if value is None:
+        return None
+    exponent = value.normalize().as_tuple().exponent
+    return f"{value.normalize():f}" if isinstance(exponent, int) and exponent < -2 else f"{value:.2f}"
+
+
 class Recent(OrderedDict[str, dict[str, Any]]):
-    """The newest rows by key, at most `KEEP`; a row that comes again keeps its place."""
+    """The newest rows by key, at most `most`; a row that comes again keeps its place."""
+
+    most = KEEP
 
     def note(self, key: str, row: dict[str, Any]) -> None:
         """Add or replace a row."""
         self[key] = row
-        while len(self) > KEEP:
+        while len(self) > self.most:
             self.popitem(last=False)
 
     def newest(self) -> list[dict[str, Any]]:
-        """Return the rows, newest first."""
-        return list(reversed(self.values()))
+        """Return the last `KEEP` rows, newest first."""
+        return list(islice(reversed(self.values()), KEEP))
+
+
+class Marks(Recent):
+    """Rows that the chart shows too: as many as its bars may need."""
+
+    most = KEEP_MARKS
 
 
 class StatusView:
@@ -88,7 +107,7 @@ class StatusView:
         self.bars: dict[int, OrderedDict[int, Bar]] = {}
         self.bars_seen = 0
         self.fills_total = 0
-        self._fills = Recent()
+        self._fills = Marks()
         self._intents = Recent()
         self._decisions = Recent()
         self._orders = Recent()
@@ -174,7 +193,7 @@ class StatusView:
                     leg.side.value,
                     _text(leg.quantity),
                     leg.order_type.value,
-                    _text(leg.limit_price or leg.stop_price),
+                    _price_text(leg.limit_price or leg.stop_price),
                 )
                 if part is not None
             )
@@ -228,7 +247,7 @@ class StatusView:
     def _on_fill(self, message: Fill | Commission) -> None:
         if isinstance(message, Commission):
             self._commissions[message.exec_id] = message.commission
-            while len(self._commissions) > KEEP * 4:
+            while len(self._commissions) > KEEP_MARKS:
                 self._commissions.popitem(last=False)
             return
         if message.exec_stem not in self._fills and message.revision == 1:
@@ -280,16 +299,6 @@ class StatusView:
                 }
         return {"instance": None, "epoch": None, "link": None, "reason": "no gateway leads"}
 
-    def protected(self) -> frozenset[int]:
-        """Return the contracts of which a stop that reduces the position works at the broker."""
-        found = []
-        for event in self.open_orders.values():
-            held = self.positions.get(event.con_id)
-            is_stop = event.order_type.startswith(("STP", "TRAIL"))
-            if held is not None and is_stop and held.position * event.side.sign < 0:
-                found.append(event.con_id)
-        return frozenset(found)
-
     def unknown_orders(self) -> int:
         """Return how many orders are in doubt."""
         return sum(event.state is OrderState.UNKNOWN for event in self.open_orders.values())
@@ -304,7 +313,6 @@ class StatusView:
 
     def state(self, now_ns: int) -> dict[str, Any]:
         """Return everything the page shows, as plain JSON values."""
-        protected = self.protected()
         return {
             "mode": self.mode,
             "is_simulated": self.mode == "sim",
@@ -323,7 +331,9 @@ class StatusView:
             "prices": [self._named(row) for row in self.prices],
             "positions": [
                 _position_row(
-                    report, self.name(report.con_id, report.contract), is_protected=report.con_id in protected
+                    report,
+                    self.name(report.con_id, report.contract),
+                    protected_quantity(report, self.open_orders.values()),
                 )
                 for report in self.positions.values()
                 if report.position
@@ -334,6 +344,7 @@ class StatusView:
                 "realized": _text(self.pnl.realized) if self.pnl else None,
                 "currency": self.currency,
                 "commissions": _text(sum(self._commissions.values(), Decimal(0))),
+                "commissions_of": len(self._commissions),
             },
             "account_values": self._account_values(),
             "intents": self._intents.newest(),
@@ -410,7 +421,7 @@ class StatusView:
         }
 
 
-def _position_row(report: PositionReport, name: str, *, is_protected: bool) -> dict[str, Any]:
+def _position_row(report: PositionReport, name: str, protected: Decimal) -> dict[str, Any]:
     return {
         "con_id": report.con_id,
         "contract": name,
@@ -420,7 +431,7 @@ def _position_row(report: PositionReport, name: str, *, is_protected: bool) -> d
         "unrealized_pnl": _text(report.unrealized_pnl),
         "realized_pnl": _text(report.realized_pnl),
         "currency": report.currency,
-        "protected": is_protected,
+        "protected": _text(protected),
     }
 
 

@@ -14,7 +14,7 @@ function element(tag, text, className) {
   return made;
 }
 
-// columns: [title, value(row) or key, kind "number" | "text" | "", class(row)]
+// columns: [title, value(row) or key, kind "number" | "text" | "", class(row)]; "extra" in the kind: not on a phone
 function table(id, columns, rows, empty) {
   const box = byId(id);
   if (!rows || rows.length === 0) {
@@ -28,7 +28,11 @@ function table(id, columns, rows, empty) {
     const line = element("tr");
     for (const [, value, kind, style] of columns) {
       const shown = typeof value === "function" ? value(row) : row[value];
-      line.append(element("td", shown ?? "", [kind || "", style ? style(row) : ""].join(" ").trim()));
+      const cell = element("td", shown ?? "", [kind || "", style ? style(row) : ""].join(" ").trim());
+      if (typeof value === "string" && /@/.test(row[value])) cell.textContent = short(row[value]);
+      if (row.contract) cell.title = row.contract;
+      if (/action/.test(kind || "")) cell.replaceChildren(...actionOf(shown, row));
+      line.append(cell);
     }
     body.append(line);
   }
@@ -41,6 +45,16 @@ function table(id, columns, rows, empty) {
   box.scrollTop = scrolled;
 }
 
+// a row is drawn anew each second: the press counts, a click might meet another button than it began on
+function actionOf(action, row) {
+  if (!state.has_controls || !action) return [];
+  const button = element("button", action === "unpause" ? "resume" : action);
+  button.type = "button";
+  button.addEventListener("pointerdown", () => setTimeout(() => control(action, row.strategy)));
+  button.addEventListener("keydown", (event) => { if (event.key === "Enter") control(action, row.strategy); });
+  return [button];
+}
+
 function money(text, digits = 2) {
   if (text === null || text === undefined || text === "") return "";
   const number = Number(text);
@@ -51,6 +65,24 @@ function money(text, digits = 2) {
 // a price keeps its digits, and has two at least
 function price(text) {
   return /^-?\d+(\.\d)?$/.test(text ?? "") ? money(text) : text ?? "";
+}
+
+function volume(text) {
+  const most = Number(text) >= 1e7 ? { notation: "compact", maximumFractionDigits: 1 } : { maximumFractionDigits: 0 };
+  return text === "" ? "" : Number(text).toLocaleString("en-US", most);
+}
+
+// a contract without its exchange, where no other one that is shown has the same name
+function short(name) {
+  const stem = (text) => String(text ?? "").replace(/@\w+/g, "");
+  const alike = new Set(state.prices.map((row) => row.contract).filter((other) => stem(other) === stem(name)));
+  return alike.size > 1 ? name : stem(name);
+}
+
+function protection(row) {
+  const covered = Number(row.protected);
+  if (covered >= Math.abs(Number(row.position))) return "all";
+  return covered ? `${row.protected} only` : "none";
 }
 
 const signed = (key) => (row) => (Number(row[key]) < 0 ? "bad" : Number(row[key]) > 0 ? "good" : "");
@@ -71,12 +103,14 @@ function drawHeader() {
   const linkClass = leader.link === "READY" ? "good" : "bad";
   const stage = (state.halt || {}).stage;
   const trading = stage === "none" ? "on" : stage ? `HALTED (${stage})` : "–";
+  const link = leader.link === "READY" || !leader.reason ? leader.link : `${leader.link}: ${leader.reason}`;
   byId("facts").replaceChildren(
     fact("account", state.account || "–"),
     fact("leader", leader.instance || "none", leader.instance ? "" : "bad"),
     fact("epoch", leader.epoch || "–"),
-    fact("broker", leader.link || "–", linkClass),
+    fact("broker", link || "–", linkClass),
     fact("trading", trading, stage === "none" ? "good" : "bad"),
+    fact("P&L today", state.pnl.daily === null ? "–" : money(state.pnl.daily), signed("daily")(state.pnl)),
     fact("ticks/s", state.tick_rate === null ? "–" : money(state.tick_rate, 0)),
     fact("bars", money(state.bars_total, 0)),
     fact("working / unknown", `${state.orders_working} / ${state.orders_unknown}`, state.orders_unknown ? "bad" : ""),
@@ -108,7 +142,7 @@ function drawAccount() {
   for (const [key, name] of [["daily", "P&L today"], ["unrealized", "unrealised P&L"], ["realized", "realised P&L"]]) {
     if (state.pnl[key] !== null) rows.push({ name, value: state.pnl[key], tone: true });
   }
-  if (Number(state.pnl.commissions)) rows.push({ name: "commissions (shown fills)", value: state.pnl.commissions });
+  if (Number(state.pnl.commissions)) rows.push({ name: `commissions (last ${state.pnl.commissions_of} fills)`, value: state.pnl.commissions });
   const tone = (row) => (row.tone ? signed("value")(row) : "");
   table("account", [["", "name"], [state.pnl.currency || "value", (row) => money(row.value), "number", tone]],
     rows, "The broker has not reported yet.");
@@ -116,43 +150,46 @@ function drawAccount() {
 
 function drawTables() {
   table("prices", [
-    ["contract", "contract"], ["bid", (r) => price(r.bid), "number"], ["ask", (r) => price(r.ask), "number"],
+    ["contract", "contract", "text"], ["bid", (r) => price(r.bid), "number"], ["ask", (r) => price(r.ask), "number"],
     ["last", (r) => price(r.last), "number"],
-    ["volume", (row) => money(row.volume, 0), "number"],
+    ["volume", (row) => volume(row.volume), "number extra"],
     ["data", (row) => row.quality.toLowerCase(), "", (row) => (row.quality === "LIVE" ? "good" : "warn")],
   ], state.prices, "No prices yet.");
   table("positions", [
     ["contract", "contract"], ["position", "position", "number"], ["avg cost", (r) => money(r.average_cost), "number"],
     ["unrealised", (r) => money(r.unrealized_pnl), "number", signed("unrealized_pnl")],
-    ["stop", (r) => (r.protected ? "yes" : "no"), "", (r) => (r.protected ? "good" : "dim")],
+    ["stop", protection, "", (r) => ({ all: "good", none: "dim" })[protection(r)] || "warn"],
   ], state.positions, "Flat.");
   table("intents", [
-    ["time", "time", "dim"], ["strategy", "strategy"], ["order", "order", "text"],
-    ["risk says", (r) => (r.decision === "rejected" ? r.code || "rejected" : r.decision || "…"), "",
-      (r) => ({ approved: "good", rejected: "bad" })[r.decision] || "dim"],
-    ["why", "text", "text"],
+    ["time", "time", "dim"], ["strategy", "strategy", "extra"], ["order", "order", "text order"],
+    ["risk says", (r) => (r.decision === "rejected" ? [r.code || "rejected", r.text].filter(Boolean).join(": ")
+      : r.decision || "…"), "text", (r) => ({ approved: "good", rejected: "bad" })[r.decision] || "dim"],
   ], state.intents, "No intents yet.");
   table("orders", [
-    ["time", "time", "dim"], ["strategy", "strategy"], ["contract", "contract"], ["side", "side", "", sideClass],
-    ["qty", "quantity", "number"], ["type", "type"], ["price", (r) => price(r.price), "number"], ["filled", "filled", "number"],
+    ["time", "time", "dim"], ["strategy", "strategy", "extra"], ["contract", "contract"],
+    ["side", "side", "", sideClass], ["qty", "quantity", "number"], ["type", "type"],
+    ["price", (r) => price(r.price), "number"], ["filled", "filled", "number extra"],
     ["state", (r) => (r.code ? `${r.state} ${r.code}` : r.state), "text",
       (r) => ({ filled: "good", rejected: "bad", unknown: "bad", refused: "warn" })[r.state] || ""],
   ], state.orders, "No orders yet.");
   table("fills", [
-    ["time", "time", "dim"], ["strategy", "strategy"], ["side", "side", "", sideClass], ["qty", "quantity", "number"],
+    ["time", "time", "dim"], ["strategy", "strategy", "extra"], ["side", "side", "", sideClass],
+    ["qty", "quantity", "number"],
     ["contract", "contract"], ["price", (r) => price(r.price), "number"],
     ["", (r) => [r.late ? "late" : "", r.corrected ? "corrected" : ""].join(" ").trim(), "", () => "warn"],
   ], state.fills, "No fills yet.");
   table("strategies", [
-    ["unit", "unit"], ["worker", (r) => r.owner || ""],
+    ["unit", "unit", "text"], ["worker", (r) => r.owner || "", "extra"],
     ["state", (r) => r.state || "", "", (r) => (r.state === "running" ? "good" : "warn")],
-    ["contracts", (r) => (r.names && r.names.length ? r.names : (r.contracts || []).map(nameOf)).join(", "), "text"],
+    ["contracts", (r) => (r.names && r.names.length ? r.names : (r.contracts || []).map(nameOf)).map(short).join(", "),
+      "text extra"],
     ["working", (r) => r.working ?? "", "number"], ["lag", (r) => (r.lag === undefined ? "" : `${r.lag} s`), "number"],
     ["trouble", (r) => r.error || r.paused || "", "text", () => "bad"],
+    ["", (r) => (r.strategy ? (r.paused ? "unpause" : "pause") : ""), "action"],
   ], state.strategies, "No strategy runs.");
   table("processes", [
-    ["service", "service"], ["instance", "instance"], ["role", (r) => r.role || (r.is_leader ? "leader" : "")],
-    ["pid", "pid", "number"], ["up", (r) => duration(state.now_ns - r.started_ns), "number"],
+    ["service", "service", "extra"], ["instance", "instance"], ["role", (r) => r.role || (r.is_leader ? "leader" : "")],
+    ["pid", "pid", "number extra"], ["up", (r) => duration(state.now_ns - r.started_ns), "number"],
     ["state", (r) => (r.ready ? "ready" : Object.values(r.failed || {}).join("; ") || "not ready"), "text",
       (r) => (r.ready ? "good" : "bad")],
   ], state.processes, "No process is alive.");
@@ -195,6 +232,7 @@ let chart = null;
 let series = null;
 let markers = null;
 let shownContract = 0;
+const MARKS_WITH_TEXT = 12; // more quantities than this lie on top of each other
 
 function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -229,7 +267,7 @@ function drawContracts() {
   if (known.join() === shown.join()) return;
   const chosen = select.value || preferred();
   select.replaceChildren(...state.prices.map((row) => {
-    const option = element("option", row.contract);
+    const option = element("option", short(row.contract));
     option.value = String(row.con_id);
     return option;
   }));
@@ -268,11 +306,11 @@ async function drawChart() {
     position: group.side === "BUY" ? "belowBar" : "aboveBar",
     shape: group.side === "BUY" ? "arrowUp" : "arrowDown",
     color: group.side === "BUY" ? colour("--good") : colour("--bad"),
-    text: `${group.side === "BUY" ? "+" : "−"}${group.quantity}`,
+    text: groups.size > MARKS_WITH_TEXT ? "" : `${group.side === "BUY" ? "+" : "−"}${group.quantity}`,
   }));
   markers.setMarkers(marks);
   byId("chart-note").textContent = content.bars.length
-    ? `${content.interval} bars, UTC; arrows are fills` : "no bars yet";
+    ? `${content.interval} bars, UTC; ${groups.size} fills as arrows` : "no bars yet";
   if (content.bars.length < 80) chart.timeScale().fitContent();
   else if (shownContract !== conId) chart.timeScale().scrollToRealTime();
   shownContract = conId;
@@ -280,8 +318,8 @@ async function drawChart() {
 
 // --------------------------------------------------------------------------------------------------- controls
 
-async function control(action) {
-  const reason = window.prompt(`Reason to ${action}:`, "");
+async function control(action, strategy) {
+  const reason = window.prompt(`Reason to ${action}${strategy ? ` ${strategy}` : ""}:`, "");
   if (reason === null) return;
   token = byId("token").value || token;
   const answer = byId("answer");
@@ -289,7 +327,7 @@ async function control(action) {
     const reply = await fetch(`/api/${action}`, {
       method: "POST",
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
-      body: JSON.stringify({ reason }),
+      body: JSON.stringify({ reason, ...(strategy ? { strategy } : {}) }),
     });
     const content = await reply.json();
     answer.textContent = reply.ok ? `${action} asked for` : content.error;
@@ -314,6 +352,7 @@ function listen() {
 
 byId("halt").addEventListener("click", () => control("halt"));
 byId("resume").addEventListener("click", () => control("resume"));
+byId("handover").addEventListener("click", () => control("handover"));
 byId("contract").addEventListener("change", drawChart);
 openChart();
 listen();

@@ -23,11 +23,11 @@ from services.strategy.shell.isolated import Isolated
 from services.strategy.shell.loader import DeclaredUnit, Loaded, changed_units
 from services.strategy.shell.measuring import CommitMeter
 from services.strategy.shell.membership import Membership
+from services.strategy.shell.registration import Registration
 from services.strategy.shell.reloading import Reloading
 from services.strategy.shell.status import StatusRows
 from services.strategy.shell.units import UnitMaker
 from shared.bus.ports import FIRST, Bus, Entry, LeaseToken, UnitCommit, entry_order
-from shared.bus.retention import register_reader
 from shared.clock import NS_PER_MS, NS_PER_S, Clock
 from shared.errors import BadInput, Fenced, OutcomeUnknown, TransientError
 from shared.leases.elector import Elector
@@ -42,7 +42,6 @@ FLOW_MS = 5
 YIELD_NS = 20 * NS_PER_MS
 RETRY_S = 0.05
 GAP_CHECK_AFTER_NS = NS_PER_S
-REGISTER_EVERY_NS = 5 * NS_PER_S
 HOUSEKEEPING_NS = 10 * NS_PER_MS
 """How often, while ticks flow, a worker looks at what they do not change: whose the units are, what is shown."""
 SLOW_COMMITS_PER_TURN = 2
@@ -96,7 +95,7 @@ class Worker:
         """Whether the last read brought ticks. Then the next one waits for ticks only and reads the rest along with
         them: else every order event would wake every worker a moment before the ticks do, while the order waits."""
         self._house_kept_ns = 0
-        self._registered_ns = 0
+        self._registration = Registration(bus, elector.role, clock)
         self._lag_s = 0.0
         self._meter = CommitMeter(clock)
         self._failures = Failures(bus)
@@ -182,7 +181,7 @@ class Worker:
             metrics.LAG.set(self._lag_s)
             metrics.TICKS.inc(self._dispatcher.take_count())
             await self._status.publish(self._units, {**self._taken, **self._refused}, self._lag_s)
-            await self._register()
+            await self._registration.tell(self._cursors, [running.unit for running in self._units.values()])
 
     def _is_housekeeping_due(self) -> bool:
         now_ns = self._clock.monotonic_ns()
@@ -508,14 +507,3 @@ class Worker:
         view = await self._bus.lease_view(token.role)
         is_ours = (view.owner, view.epoch, view.incarnation) == (token.owner, token.epoch, token.incarnation)
         return is_ours and self._elector.has_lease() and await self._bus.incarnation() == token.incarnation
-
-    async def _register(self) -> None:
-        """Hold trimming back for what our units have not committed, within the retention."""
-        now_ns = self._clock.monotonic_ns()
-        if now_ns - self._registered_ns < REGISTER_EVERY_NS:
-            return
-        self._registered_ns = now_ns
-        for stream in list(self._cursors):
-            if behind := [one.unit.cursors[stream] for one in self._units.values() if stream in one.unit.cursors]:
-                first = min(behind, key=entry_order)
-                await register_reader(self._bus, stream, self._elector.role, first, self._clock.wall_ns())

@@ -97,6 +97,7 @@ async def test_the_gateway_can_do_its_work(guarded: tuple[RedisServer, Keys]) ->
         token = await lead(bus)
         await bus.hash_set(bus.keys.halt, {"stage": "none"})
         await bus.hash_set(bus.keys.identity, {"mode": "sim"})
+        await bus.hash_set(bus.keys.gateways, {"a": "1"})
         assert (await bus.claim(token, a_claim(token), source=SOURCE))[0].is_new
         assert await bus.publish_fills(token, [FEE], source=SOURCE) == [True]
         await bus.publish_ticks(token, [(0, b"x" * 64)], source=SOURCE)
@@ -170,6 +171,11 @@ async def test_an_operator_can_halt_cancel_and_look(guarded: tuple[RedisServer, 
         assert await bus.scan(f"cq:{keys.deployment}:*")
     with server.client(username="operator", password=PASSWORDS["operator"]) as client:
         assert json.loads(client.execute_command("FCALL_RO", "cq_peek", 1, keys.control, 5))[0]["type"] == "control"
+        assert b"asked for" in client.execute_command("FCALL", "cq_halt", 1, keys.control, "anna", "typed in redis-cli")
+        assert client.xlen(keys.control) == 2
+    client = server.client(username="strategy", password=PASSWORDS["strategy"])
+    with client, pytest.raises(redis.exceptions.ResponseError):
+        client.execute_command("FCALL", "cq_halt", 1, keys.control, "a strategy")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,14 @@ def test_a_standby_without_a_link_is_a_warning() -> None:
     assert found.state == "warn" and "cq connect" in found.cure
 
 
+def test_the_last_word_of_a_leader_that_stands_by_now_is_no_finding() -> None:
+    told = [status(1100, LinkState.DOWN), status(instance="gateway-2", state=LinkState.READY)]
+    beats = [{"instance": "gateway-1", "role": "standby"}, {"instance": "gateway-2", "role": "leader"}]
+    assert link_findings(told, NOW, beats) == []
+    (found,) = link_findings(told, NOW, [{"instance": "gateway-1", "role": "leader"}])
+    assert found.name == "link of gateway-1" and found.state == "bad"
+
+
 def test_sessions_ended_for_pacing_are_counted_for_an_hour() -> None:
     broken = [status(100, LinkState.DOWN), status(0, LinkState.READY)]
     (found,) = link_findings(broken, NOW)

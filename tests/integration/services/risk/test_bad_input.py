@@ -147,7 +147,7 @@ class Desk:
 
     def add(self, fields: dict[str, bytes]) -> None:
         with self.server.client() as client:
-            client.xadd(self.market.keys.intents, fields)  # type: ignore[arg-type]
+            client.xadd(self.market.keys.intents, fields)
 
     def next_intent(self, **values: Any) -> Intent:
         self.number += 1

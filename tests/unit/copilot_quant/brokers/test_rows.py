@@ -92,7 +92,7 @@ def test_words_and_prices_make_a_ticket(order_type: str, prices: dict[str, Numbe
     ],
 )
 def test_what_cannot_be_an_order_is_named(
-    quantity: Number, order_type: str, side: str, prices: dict[str, rows.Number | None], word: str
+    quantity: Number, order_type: str, side: str, prices: dict[str, Number | None], word: str
 ) -> None:
     with pytest.raises(BadInput, match=word):
         rows.ticket_of(quantity, order_type, side, prices)

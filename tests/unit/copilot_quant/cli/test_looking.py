@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from copilot_quant.cli.looking import protected_quantity
 from shared.clock import parse_iso_utc
 from shared.messages.codec import encode_body
 from shared.messages.control import Control, ControlAction
@@ -48,7 +47,7 @@ def test_status_opens_with_mode_account_port_leader_positions_protection_and_unk
 def test_status_of_a_deployment_nobody_leads_says_what_that_means(world: World, cq: Cq) -> None:
     done = cq("status")
     assert "no gateway leads: no order can go out" in done.out
-    assert "HALTED (halted: its state is missing)" in done.out and "no positions" in done.out
+    assert "HALTED: nothing is stored" in done.out and "no positions" in done.out
 
 
 def test_status_as_json_has_the_same_facts(busy: World, cq: Cq) -> None:
@@ -58,25 +57,35 @@ def test_status_as_json_has_the_same_facts(busy: World, cq: Cq) -> None:
     assert found["positions"] == [{"contract": "AAPL", "position": "100", "protected": "100"}]
 
 
+def test_the_port_is_that_of_tws_and_the_guards_is_said_beside_it(
+    world: World, cq: Cq, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("copilot_quant.cli.looking.broker_behind", lambda settings: "127.0.0.1:7497")
+    head = cq("status").out.splitlines()[0]
+    assert head == "SIM  account DUSIM0001  broker 127.0.0.1:7497 (through the guard at 127.0.0.1:4102)"
+
+
 @pytest.mark.parametrize(
-    "position, changes, expected",
+    "stored, says",
     [
-        (100, {}, 100),
-        (150, {}, 100),
-        (60, {}, 60),
-        (100, {"filled": Decimal(30)}, 70),
-        (100, {"order_type": "LMT"}, 0),
-        (100, {"side": Side.BUY}, 0),
-        (-100, {"side": Side.BUY}, 100),
-        (100, {"state": OrderState.UNKNOWN}, 0),
-        (100, {"con_id": 8}, 0),
-        (100, {"order_type": "TRAIL"}, 100),
+        ({}, "HALTED: nothing is stored of whether it trades"),
+        ({"stage": "clean", "reason": "lunch [noon]"}, "HALTED (clean): lunch [noon]; 0 working"),
+        ({"stage": "none"}, "trading; 0 working orders, 0 unknown"),
     ],
 )
-def test_a_position_is_protected_by_as_much_as_a_working_stop_would_close(
-    position: int, changes: dict[str, Any], expected: int
-) -> None:
-    assert protected_quantity(a_position(position), [an_order(**changes)]) == expected
+def test_whether_it_trades_is_one_sentence(world: World, cq: Cq, stored: dict[str, str], says: str) -> None:
+    if stored:
+        world.put(lambda bus: bus.hash_set(world.keys.halt, stored))
+    assert says in cq("status").out
+
+
+def test_one_contract_has_one_name_whoever_tells_of_it(world: World, cq: Cq) -> None:
+    world.hold(a_position(contract="AAPL@NASDAQ"))
+    world.work(an_order(contract="AAPL@NASDAQ"))
+    world.fill(1, 1, contract="AAPL@ISLAND")
+    found = [cq(*words, "--json").json for words in (("positions",), ("orders",), ("fills",))]
+    assert [rows[0]["contract"] for rows in found] == ["AAPL"] * 3
+    assert cq("status", "--json").json["positions"][0]["contract"] == "AAPL"
 
 
 def test_orders_are_listed_with_what_identifies_and_prices_them(busy: World, cq: Cq) -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from copilot_quant.cli.output import plain, print_json, print_rows, print_table
+from copilot_quant.cli.output import console, plain, print_json, print_rows, print_table
 
 
 def test_exact_numbers_and_times_stay_exact_in_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,6 +19,13 @@ def test_exact_numbers_and_times_stay_exact_in_json(capsys: pytest.CaptureFixtur
 def test_a_table_without_rows_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     print_table("t", ["a"], [], empty="nothing here")
     assert capsys.readouterr().out.strip() == "nothing here"
+
+
+def test_what_others_wrote_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "[/x] see [red] and [AAPL]"
+    print_table(said, ["a"], [[said]], empty="")
+    console.print(f"halted: {said}", style="bold red")
+    assert capsys.readouterr().out.count(said) == 3
 
 
 def test_rows_are_a_table_or_json_and_nothing_is_cut(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from copilot_quant.local.books import Verdict
 from copilot_quant.local.demo import DemoOptions
 from copilot_quant.local.failover_story import Story
 from copilot_quant.local.run_file import RunningSystem, write_run_file
+from copilot_quant.local.supervision import ProcessInfo
 from copilot_quant.local.system import LocalOptions
 from shared.errors import CqError
 from shared.settings import Mode
@@ -45,6 +46,9 @@ class FakeSystem:
         self.options, self.run_dir, self.status_page = options, directory, "http://page/"
         self.supervisor = self
         self.is_running = False
+
+    def processes(self) -> list[ProcessInfo]:
+        return []
 
     async def start(self, progress: Callable[[str], None]) -> None:
         type(self).started.append(self.options)
@@ -120,6 +124,11 @@ def test_no_second_system_is_started_where_one_runs(
         write_run_file(RunningSystem(os.getpid(), "/run", "live", "", "", address, {}), tmp_path)
         done = cq(*words, "--strategies", STRATEGIES)
     assert done.status == 77 and "live mode" in done.err and not systems and not demos
+
+
+def test_a_limits_file_that_is_missing_stops_up_before_it_begins(cq: Callable[..., Typed], world: World) -> None:
+    done = cq("up", "--limits", "none.toml")
+    assert done.status == 78 and done.err == "cq: --limits: there is no file 'none.toml'\n"
 
 
 @pytest.mark.parametrize("answer", ["y\n", "U0000000\n", ""])

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from copilot_quant.cli.session import is_live, operator_settings, running_system, until, with_desk
+from copilot_quant.cli.session import broker_behind, is_live, operator_settings, running_system, until, with_desk
 from copilot_quant.desk import Desk
 from copilot_quant.local.run_file import RunningSystem, write_run_file
 from shared.errors import ConfigError, TimedOut
@@ -42,8 +43,21 @@ def test_a_redis_in_the_environment_wins(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_without_either_the_missing_account_is_named(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="IB_PAPER_ACCOUNT"):
+    with pytest.raises(ConfigError, match="IB_PAPER_ACCOUNT") as told:
         operator_settings()
+    assert "no system runs in this directory" in told.value.mistakes[0] and "cq demo" in told.value.mistakes[0]
+    (folder / ".env").write_text("CQ_MODE=paper\n")
+    with pytest.raises(ConfigError) as told:
+        operator_settings()
+    assert [mistake.split()[0] for mistake in told.value.mistakes] == ["IB_PAPER_ACCOUNT"]
+
+
+def test_the_broker_is_what_stands_behind_the_guard(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CQ_MODE", "sim")
+    settings = operator_settings()
+    assert broker_behind(settings) == f"{settings.broker_host}:{settings.broker_port}"
+    write_run_file(replace(a_system(CQ_MODE="sim"), broker="127.0.0.1:7497"), folder)
+    assert broker_behind(settings) == "127.0.0.1:7497"
 
 
 def test_an_act_gets_a_desk_on_the_bus_and_its_answer_is_returned(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any, cast
@@ -105,9 +106,26 @@ def test_a_run_without_a_fill_or_with_a_difference_does_not() -> None:
     assert "AAPL: broker 5, bus 4" in text and "add up" not in text
 
 
+def texts(session: Any) -> list[str]:
+    """Return the notes without the time of day that each begins with."""
+    assert all(re.match(r"\d\d:\d\d:\d\d  ", note) for note in session.notes)
+    return [note[10:] for note in session.notes]
+
+
+async def test_a_halt_that_no_gateway_can_confirm_says_that_it_counts(
+    session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait(*_: Any, **__: Any) -> None:
+        raise TimedOut("no gateway confirmed")
+
+    monkeypatch.setattr(session.desk, "wait_halt_stage", wait)
+    await demo._halt(session)
+    assert "no order is sent from now on" in texts(session)[-1]
+
+
 async def test_f_kills_the_leader_and_nobody_else(session: Any) -> None:
     await demo._kill_leader(session)
-    assert session.notes == ["no gateway leads right now"] and not session.system.supervisor.killed
+    assert texts(session) == ["no gateway leads right now"] and not session.system.supervisor.killed
     await beat(session, "gateway-1", "standby")
     await beat(session, "gateway-2", "leader")
     await demo._kill_leader(session)
@@ -122,10 +140,10 @@ async def test_n_asks_the_simulator_for_its_nightly_reset(session: Any) -> None:
 async def test_h_and_r_halt_and_resume_with_what_the_gateway_confirmed(session: Any) -> None:
     await session.desk.bus.hash_set(session.desk.keys.halt, {"stage": "clean"})
     await demo._halt(session)
-    assert session.notes[-1] == "halted: clean"
+    assert texts(session)[-1].startswith("halted: nothing that adds exposure goes out")
     await session.desk.bus.hash_set(session.desk.keys.halt, {"stage": "none"})
     await demo._resume(session)
-    assert session.notes[-1] == "trading again"
+    assert texts(session)[-1] == "trading again"
     assert await controls(session) == [ControlAction.HALT, ControlAction.RESUME]
 
 
@@ -140,13 +158,13 @@ async def test_q_quits_and_a_key_that_fails_is_only_noted(session: Any, monkeypa
     monkeypatch.setattr(demo, "read_keys", keys)
     monkeypatch.setattr(demo, "_halt", fail)
     await demo._watch_keys(session)
-    assert session.stop.is_set() and session.notes == ["that did not work: nobody leads"]
+    assert session.stop.is_set() and texts(session) == ["that did not work: nobody leads"]
 
 
 async def test_only_the_newest_notes_are_kept(session: Any) -> None:
     for number in range(9):
         session.note(str(number))
-    assert session.notes == ["4", "5", "6", "7", "8"]
+    assert texts(session) == ["4", "5", "6", "7", "8"]
 
 
 @pytest.mark.parametrize("verdict, status", [(CLEAN, ExitCode.OK), (Verdict(), ExitCode.FAILED)])

@@ -142,10 +142,13 @@ def test_a_missing_halt_state_means_halted() -> None:
 def test_a_stop_that_reduces_protects_and_one_that_adds_does_not() -> None:
     view = healthy()
     view.positions[1] = PositionReport(account="a", con_id=1, position=Decimal(5))
-    view.open_orders["r"] = _order(OrderState.WORKING, order_type="STP", side=Side.SELL, stop_price=Decimal(1))
+    stop = {"order_type": "STP", "stop_price": Decimal(1), "quantity": 5}
+    view.open_orders["r"] = _order(OrderState.WORKING, side=Side.SELL, **stop)
     assert ids(view) == []
-    view.open_orders["r"] = _order(OrderState.WORKING, order_type="STP", side=Side.BUY, stop_price=Decimal(1))
+    view.open_orders["r"] = _order(OrderState.WORKING, side=Side.BUY, **stop)
     assert ids(view) == ["unprotected"]
+    view.open_orders["r"] = _order(OrderState.WORKING, side=Side.SELL, **{**stop, "quantity": 4})
+    assert ids(view) == ["unprotected"], "a part is not all of it"
 
 
 def test_a_process_that_stops_beating_is_missed_until_it_is_back_or_replaced() -> None:
