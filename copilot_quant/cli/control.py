@@ -1,4 +1,4 @@
-"""`cq halt`, `cq resume`: stop and restart trading; `cq gateway handover`."""
+"""`cq halt` (`cq kill`), `cq resume`: stop and restart all trading, a strategy or a contract; `cq gateway handover`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ from shared.settings import BrokerSettings
 
 gateway_app = typer.Typer(help="The gateways: who leads, and handing over.", no_args_is_help=True)
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the audit stream `control`.")]
+StrategyOption = Annotated[str, typer.Option("--strategy", help="Only what this strategy does.")]
+ContractOption = Annotated[str, typer.Option("--contract", help="Only this contract, e.g. AAPL.")]
 _HANDOVER_LIMIT_NS = 15 * NS_PER_S
 FLATTEN_LIMIT_NS = 30 * NS_PER_S
+SCOPE_LIMIT_NS = 10 * NS_PER_S
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command("halt")(halt)
+    app.command("kill", help="The same as cq halt.")(halt)
     app.command("resume")(resume)
     app.add_typer(gateway_app, name="gateway")
 
@@ -40,13 +44,21 @@ def halt(
     flatten: Annotated[
         bool, typer.Option("--flatten", help="Then close what strategies own, within the slippage of the limits.")
     ] = False,
+    strategy: StrategyOption = "",
+    contract: ContractOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Stop trading: no order that adds exposure passes any more; risky working orders are cancelled; stops stay.
 
     Confirmed means `holding`: nothing more can go out. With Redis down, the guard is told directly. --flatten needs
     risk: it replaces each stop together with its close; what people traded by hand and what nobody owns stays.
+    --strategy or --contract halt only that, in risk: what it approved a moment before may go out yet, and is cancelled.
     """
+    if strategy or contract:
+        if everything or flatten:
+            raise typer.BadParameter("--everything and --flatten are for the whole account")
+        _of_scope(ControlAction.HALT, strategy, contract, reason, as_json=as_json)
+        return
 
     async def act(desk: Desk, _: BrokerSettings) -> dict[str, str]:
         try:
@@ -103,18 +115,18 @@ async def _halt_at_guard(reason: str) -> dict[str, str]:
 def resume(
     reason: ReasonOption,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask (live asks for the account).")] = False,
+    strategy: StrategyOption = "",
+    contract: ContractOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Trade again after a halt; a reason is asked for, in live the account too."""
+    if strategy or contract:
+        _of_scope(ControlAction.RESUME, strategy, contract, reason, as_json=as_json, is_asked=not yes)
+        return
 
     async def act(desk: Desk, settings: BrokerSettings) -> dict[str, str]:
         if is_live(settings) and not yes:
-            text = (
-                f"LIVE account {settings.account}, {await _exposure(desk)}: type the account to trade real money again"
-            )
-            typed = typer.prompt(text)
-            if typed.strip() != settings.account:
-                raise Refused("GATEWAY_NOT_CONFIRMED", "the account typed is another one: still halted")
+            await _ask_for_account(desk, settings)
         await desk.control(ControlAction.RESUME, who=getpass.getuser(), reason=reason)
         return await desk.wait_halt_stage(frozenset({HaltStage.NONE.value}))
 
@@ -123,6 +135,42 @@ def resume(
         print_json(status)
     else:
         console.print(f"trading again: {reason}", style="bold green")
+
+
+async def _ask_for_account(desk: Desk, settings: BrokerSettings) -> None:
+    text = f"LIVE account {settings.account}, {await _exposure(desk)}: type the account to trade real money again"
+    if typer.prompt(text).strip() != settings.account:
+        raise Refused("GATEWAY_NOT_CONFIRMED", "the account typed is another one: still halted")
+
+
+def _of_scope(
+    action: ControlAction, strategy: str, contract: str, reason: str, *, as_json: bool, is_asked: bool = False
+) -> None:
+    """Halt or resume one strategy or one contract, confirmed by the risk that decides."""
+    if strategy and contract:
+        raise typer.BadParameter("--strategy or --contract: one of them")
+
+    async def act(desk: Desk, settings: BrokerSettings) -> str:
+        if is_asked and is_live(settings):
+            await _ask_for_account(desk, settings)
+        scope = f"strategy:{strategy}" if strategy else f"contract:{(await desk.resolve(contract)).con_id}"
+        await desk.control(action, who=getpass.getuser(), reason=reason, scope=scope)
+        deadline_ns = SYSTEM_CLOCK.monotonic_ns() + SCOPE_LIMIT_NS
+        while SYSTEM_CLOCK.monotonic_ns() < deadline_ns:
+            for row in await desk.heartbeats():
+                is_deciding = row["service"] == "risk" and row.get("deciding")
+                if is_deciding and (scope in row.get("halts", [])) is (action is ControlAction.HALT):
+                    return scope
+            await SYSTEM_CLOCK.sleep(0.1)
+        raise TimedOut("no risk confirmed it: `cq status` shows whether one decides; `cq halt` stops everything")
+
+    scope = with_desk(act)
+    if as_json:
+        print_json({"scope": scope, "halted": action is ControlAction.HALT})
+    elif action is ControlAction.HALT:
+        console.print(f"HALTED {scope}: {reason}", style="bold red")
+    else:
+        console.print(f"{scope} trades again: {reason}", style="bold green")
 
 
 @gateway_app.command("handover")

@@ -99,6 +99,7 @@ async def build(settings: RiskSettings, resources: AsyncExitStack) -> App:
             "limits_mistakes": list(intents.limits.mistakes),
             "unprepared": list(feed.book.readiness.unprepared),
             "breakers": {name: trip.text for name, trip in feed.book.breakers.trips.items()},
+            "halts": feed.book.breakers.scopes,
             "open_orders": feed.book.open_orders,
             "not_ready": feed.book.readiness.complaint(feed.book.incarnation) or "",
         }

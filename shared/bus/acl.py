@@ -22,7 +22,7 @@ DEFAULT_USER = "user default off resetpass ~* &* +@all"
 each transaction against its rights: with `nocommands` every script's writes would be missing after a restart."""
 
 _READS = (
-    "+@read +@connection +@scripting +info +wait +cluster|slots"
+    "+@read +@connection +@scripting +info +wait +time +cluster|slots"
     " -script|kill -script|flush -function +function|list"
     " -client|kill -client|pause -client|unpause -client|unblock -client|no-evict"
 )

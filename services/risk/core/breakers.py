@@ -235,6 +235,11 @@ class Breakers:
                     return f"{scope} halted by {self._scoped[scope]}"
         return None
 
+    @property
+    def scopes(self) -> list[str]:
+        """Return what is halted by itself: `strategy:<name>`, `contract:<conId>`."""
+        return list(self._scoped)
+
     def paused(self, strategy: str) -> str | None:
         """Return why a strategy is paused, None if it is not."""
         return self._paused.get(strategy) or self._paused_shown.get(strategy)

@@ -74,12 +74,12 @@ class RepeatsMax(Rule):
 
 
 class OrderEfficiency(Rule):
-    """Many orders, changes and cancels for few orders that execute: IB's order efficiency ratio, above 20 excessive."""
+    """Many orders, changes and cancels for few orders that execute: IB's order efficiency ratio."""
 
     code = "RISK_ORDER_EFFICIENCY"
     scope = Scope.STRATEGY
     limit_name = "orders_per_fill_max"
-    citation = "RTS 9 (ratio of unexecuted orders); ib-facts A.11 (order efficiency ratio)"
+    citation = "RTS 9 (ratio of unexecuted orders); IB: order efficiency ratio, above 20 excessive"
     is_hard = False
     is_strategy_scoped = True
     since = 2

@@ -98,7 +98,7 @@ class BuyingPower(Rule):
     code = "RISK_BUYING_POWER"
     scope = Scope.ACCOUNT
     limit_name = "buying_power_share"
-    citation = "SEC 15c3-5(c)(1)(i); ib-facts A.4 (code 201)"
+    citation = "SEC 15c3-5(c)(1)(i); IB error 201 (margin)"
 
     def check(self, case: Case) -> Finding | None:
         """Compare all opening work, recent fills included, with the buying power."""
@@ -126,7 +126,7 @@ class OpenOrdersMax(Rule):
     code = "RISK_OPEN_ORDERS_MAX"
     scope = Scope.ACCOUNT
     limit_name = "open_orders_max, open_orders_side_max"
-    citation = "ib-facts A.11 (15 per contract and side); RTS 6 article 15(1)(d)"
+    citation = "IB error 201 (15 orders per contract and side); RTS 6 article 15(1)(d)"
 
     def check(self, case: Case) -> Finding | None:
         """Count open legs with the intent's."""

@@ -1,7 +1,7 @@
 """Rules on the margin that the broker itself reckons for an order (`margins.py`); off unless the limits name a share.
 
-A question costs the broker's time: it asks for no more than one what-if a minute and one for ten orders (ib-facts A.8).
-So these rules are for strategies that trade now and then.
+A question costs the broker's time: it asks for no more than one what-if a minute and one for ten orders (TWS API
+documentation). So these rules are for strategies that trade now and then.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class MarginUnknown(Rule):
     code = "RISK_MARGIN_UNKNOWN"
     scope = Scope.ACCOUNT
     limit_name = "what_if_wait_s"
-    citation = "SEC 15c3-5(c)(1)(i); ib-facts A.8 (what-if)"
+    citation = "SEC 15c3-5(c)(1)(i); TWS API: what-if orders"
     since = 4
 
     def is_on(self, limits: LimitSet) -> bool:
@@ -44,7 +44,7 @@ class MarginAfter(Rule):
     code = "RISK_MARGIN_AFTER"
     scope = Scope.ACCOUNT
     limit_name = "what_if_margin_percent"
-    citation = "SEC 15c3-5(c)(1)(i); Regulation T (initial margin); ib-facts A.8 (what-if)"
+    citation = "SEC 15c3-5(c)(1)(i); Regulation T (initial margin); TWS API: what-if orders"
     since = 4
 
     def is_on(self, limits: LimitSet) -> bool:

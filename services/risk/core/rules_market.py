@@ -82,7 +82,7 @@ class DataFrozen(Rule):
     code = "RISK_DATA_FROZEN"
     scope = Scope.CONTRACT
     limit_name = "frozen_data"
-    citation = "ib-facts A.12"
+    citation = "TWS API: market data types"
     since = 2
     is_for_trouble = True
 
@@ -154,7 +154,7 @@ class BrokerWindow(Rule):
     code = "RISK_BROKER_WINDOW"
     scope = Scope.SYSTEM
     limit_name = "broker_windows"
-    citation = "architecture §4, known windows; ib-facts A.10"
+    citation = "docs/architecture.md, known windows of the broker; IB: nightly reset times"
     since = 2
     is_about_terms = True
 

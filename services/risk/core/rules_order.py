@@ -24,7 +24,7 @@ class Incarnation(Rule):
 
     code = "RISK_INCARNATION"
     scope = Scope.SYSTEM
-    citation = "P2; architecture §4, incarnation"
+    citation = "P2; docs/architecture.md, leases, epochs, incarnations"
     applies_to_reducing = True
 
     def check(self, case: Case) -> Finding | None:
@@ -75,7 +75,7 @@ class StrategyUnknown(Rule):
     code = "RISK_STRATEGY_UNKNOWN"
     scope = Scope.STRATEGY
     limit_name = "strategies"
-    citation = "architecture §2; RTS 6 article 12(3) (whose order it is), article 18"
+    citation = "P11; RTS 6 article 12(3) (whose order it is), article 18"
     applies_to_reducing = True
     is_about_terms = True
 
@@ -97,7 +97,7 @@ class ContractUnknown(Rule):
 
     code = "RISK_CONTRACT_UNKNOWN"
     scope = Scope.CONTRACT
-    citation = "architecture §2"
+    citation = "P7 (what is not known refuses entries); IB error 200"
     is_about_terms = True
 
     def check(self, case: Case) -> Finding | None:
@@ -114,7 +114,7 @@ class OrderUnknown(Rule):
 
     code = "RISK_ORDER_UNKNOWN"
     scope = Scope.ORDER
-    citation = "architecture §4, the ledger"
+    citation = "P2; docs/architecture.md, an order's way; IB error 135"
     applies_to_reducing = True
     is_for_modifies = True
 
@@ -163,7 +163,7 @@ class GroupShape(Rule):
 
     code = "RISK_GROUP_SHAPE"
     scope = Scope.ORDER
-    citation = "ib-facts A.13"
+    citation = "TWS API: bracket orders and OCA groups"
     applies_to_reducing = True
     is_for_groups = True
 
@@ -188,7 +188,7 @@ class TickSize(Rule):
 
     code = "RISK_TICK_SIZE"
     scope = Scope.ORDER
-    citation = "ib-facts A.4 (code 110)"
+    citation = "IB error 110 (minimum price variation)"
     applies_to_reducing = True
 
     def check(self, case: Case) -> Finding | None:

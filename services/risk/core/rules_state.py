@@ -80,7 +80,7 @@ class NotReady(Rule):
 
     code = "RISK_NOT_READY"
     scope = Scope.SYSTEM
-    citation = "architecture §4, taking over"
+    citation = "P7; docs/explanation/failover.md"
     is_for_trouble = True
 
     def check(self, case: Case) -> Finding | None:
@@ -192,7 +192,7 @@ class DataDelayed(Rule):
     code = "RISK_DATA_DELAYED"
     scope = Scope.CONTRACT
     limit_name = "delayed_data"
-    citation = "ib-facts A.12"
+    citation = "TWS API: market data types"
     is_for_trouble = True
 
     def is_on(self, limits: LimitSet) -> bool:
@@ -212,7 +212,7 @@ class MoneyUnknown(Rule):
 
     code = "RISK_MONEY_UNKNOWN"
     scope = Scope.ACCOUNT
-    citation = "architecture §2, money"
+    citation = "P7 (what is not known refuses entries)"
 
     def check(self, case: Case) -> Finding | None:
         """Look for unknown factors, of this contract and of what the account holds."""

@@ -51,11 +51,19 @@ class FlattenDesk:
                 else:
                     await self._cancel(act, f"flatten by {request.who}", now_ns)
             self._say(closing)
+        await self._cancel_entries(now_ns)
+
+    async def _cancel_entries(self, now_ns: int) -> None:
+        """Cancel the entries of what is halted by itself, and of what a breaker of that rung stopped."""
+        book = self._deciding.feed.book
+        halted = [(scope, f"{scope} is halted") for scope in book.breakers.scopes]
         for name, trip in book.breakers.trips.items():
+            strategy = name.partition(":")[2]
             if trip.rung == "cancel_entries":
-                strategy = name.partition(":")[2]
-                for entry in entries_of(book, f"strategy:{strategy}" if strategy else "account"):
-                    await self._cancel(entry, f"breaker {name}", now_ns)
+                halted.append((f"strategy:{strategy}" if strategy else "account", f"breaker {name}"))
+        for scope, reason in halted:
+            for entry in entries_of(book, scope):
+                await self._cancel(entry, reason, now_ns)
 
     def _say(self, closing: Closing) -> None:
         for con_id, reason in closing.waiting.items():

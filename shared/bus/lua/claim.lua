@@ -1,6 +1,7 @@
 -- KEYS: lease, fence, cursor (string), ledger (hash leg -> "result|client id|order id|epoch"), halt (hash),
 --       order ids (hash client id -> highest), orders (stream). It reads `control` too, whose name is made of that of
---       `halt`: a key that is named to a script must be open for writing, and the gateway may only read it.
+--       `halt`: a key that is named to a script must be open for writing, and a users.acl of an older release lets the
+--       gateway only read it.
 -- ARGV: owner, epoch, incarnation, entry of `commands` ('' leaves the cursor), seconds to keep the ledger, legs, client id, is reducing (1/0),
 --       incarnation the command was made in, is expired (1), in a window of the broker (2) or in time (0), mark, the
 --       legs' order ids, then six times the legs' events (packed): claimed, refused:halted, refused:expired,

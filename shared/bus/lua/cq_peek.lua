@@ -1,5 +1,6 @@
 #!lua name=cq
 -- FCALL_RO cq_peek 1 <stream> [count]: the last entries of a stream as a JSON array, oldest first.
+-- FCALL cq_halt 1 <deployment's control stream> <who> [reason]: a halt of the account, as `cq halt` asks for it.
 --
 -- Bodies are msgpack, transcoded here byte by byte: Lua numbers are doubles, so 64-bit integers are printed from their
 -- bytes, exactly. Tick batches (type `ticks`) are 64-byte records (shared/messages/market.py). Bytes that are not
@@ -222,3 +223,37 @@ local function peek(keys, args)
 end
 
 redis.register_function{function_name = 'cq_peek', callback = peek, flags = {'no-writes', 'allow-stale'}}
+
+-- The ISO date and time of Unix seconds, UTC (days to a civil date: Howard Hinnant's algorithm).
+local function iso(seconds, micros)
+  local days, rest = math.floor(seconds / 86400), seconds % 86400
+  local z = days + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', year, month, doy - math.floor((153 * mp + 2) / 5) + 1,
+    math.floor(rest / 3600), math.floor(rest / 60) % 60, rest % 60, micros)
+end
+
+-- One entry of `control`, as shared/messages/control.py reads it. It works while Redis is out of memory.
+local function halt(keys, args)
+  if #keys ~= 1 or not string.find(keys[1], '^cq:[^:]+:control$') then
+    return redis.error_reply('ERR cq_halt takes one key, the stream cq:<deployment>:control')
+  end
+  local who = args[1] or ''
+  if who == '' or #who > 100 or #(args[2] or '') > 1000 then
+    return redis.error_reply('ERR cq_halt: say who you are, then why: FCALL cq_halt 1 cq:<deployment>:control anna "bad fills"')
+  end
+  local now = redis.call('TIME')
+  local id = string.format('redis-cli:%s:%06d', now[1], tonumber(now[2]))
+  local body = cmsgpack.pack({v = 1, control_id = id, action = 'halt', scope = 'account', who = who, reason = args[2] or ''})
+  redis.call('XADD', keys[1], '*', 'type', 'control', 'key', 'account', 'id', id, 'source', 'redis-cli', 'epoch', '0',
+    'ts', iso(tonumber(now[1]), tonumber(now[2])), 'body', body)
+  return 'asked for; it holds once HGETALL ' .. string.gsub(keys[1], 'control$', 'halt') .. ' shows stage holding or clean'
+end
+
+redis.register_function{function_name = 'cq_halt', callback = halt, flags = {'allow-oom'}}

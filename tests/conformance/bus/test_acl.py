@@ -171,6 +171,11 @@ async def test_an_operator_can_halt_cancel_and_look(guarded: tuple[RedisServer, 
         assert await bus.scan(f"cq:{keys.deployment}:*")
     with server.client(username="operator", password=PASSWORDS["operator"]) as client:
         assert json.loads(client.execute_command("FCALL_RO", "cq_peek", 1, keys.control, 5))[0]["type"] == "control"
+        assert b"asked for" in client.execute_command("FCALL", "cq_halt", 1, keys.control, "anna", "typed in redis-cli")
+        assert client.xlen(keys.control) == 2
+    client = server.client(username="strategy", password=PASSWORDS["strategy"])
+    with client, pytest.raises(redis.exceptions.ResponseError):
+        client.execute_command("FCALL", "cq_halt", 1, keys.control, "a strategy")
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,21 @@ async def test_the_rung_cancel_entries_cancels_those_of_its_strategy_alone(scene
     assert [one.intent_id for one in await scene.said(scene.bus.keys.cancels)] == [number_id(1), number_id(2)]
 
 
+@pytest.mark.parametrize("scope", ["strategy:s", "contract:1"])
+async def test_a_halt_of_one_strategy_or_contract_cancels_its_entries_alone(scene: Scene, scope: str) -> None:
+    book = scene.feed.book
+    book.apply(event_of(1, OrderState.WORKING), NOW)
+    book.apply(event_of(2, OrderState.WORKING, strategy="other", con_id=2), NOW)
+    book.apply(event_of(3, OrderState.WORKING, is_reducing=True), NOW)
+    scene.control(ControlAction.HALT, scope)
+    for _ in range(2):
+        await scene.desk.look()
+    assert [one.intent_id for one in await scene.said(scene.bus.keys.cancels)] == [number_id(1)]
+    assert book.breakers.scopes == [scope]
+    scene.control(ControlAction.RESUME, scope, "c2")
+    assert not book.breakers.scopes
+
+
 @pytest.mark.parametrize(
     "rung, may_change, may_open", [("warn", True, True), ("no_entries", True, False), ("reduce_only", False, False)]
 )
