@@ -10,6 +10,7 @@ import pytest
 from services.gateway.core.ledger import ClaimedOrder
 from shared.messages.orders import OrderState
 from tests.simulation.kernel import NS
+from tests.simulation.mutants import Patches
 from tests.simulation.options import Options
 from tests.simulation.run import Run
 from tests.simulation.session import SimSession
@@ -36,12 +37,9 @@ class Torn:
             world.after(0, process.crash)
             world.after(NS // 2, lambda: run.system.start(process.name))
 
-        SimSession.place = place  # type: ignore[method-assign]
-
-        def undo() -> None:
-            SimSession.place = whole  # type: ignore[method-assign]
-
-        return undo
+        patches = Patches()
+        patches.put(SimSession, "place", place)
+        return patches.close
 
 
 @pytest.mark.parametrize("has_guard", [True, False])
