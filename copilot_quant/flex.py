@@ -1,9 +1,11 @@
-"""Read the executions of an Interactive Brokers Flex report (XML): `Trade` of an activity statement, `TradeConfirm`.
+"""Read a Flex report of Interactive Brokers (XML): executions (`Trade` of a statement, `TradeConfirm`) and cash.
 
 Invariants:
-1. All or nothing: a report of another account, one without execution ids, or one that cannot be read gives no row.
+1. All or nothing: a report of another account, one without the broker's ids, or one that cannot be read gives no row.
 2. A row is one execution, named by `ibExecID`, which is the execId of the API. Summaries by order or symbol are passed
    over where the report says what they are (`levelOfDetail`).
+3. A row of cash is one `CashTransaction`, named by `transactionID`. A Cash Report has only sums over the report's time:
+   beside transactions it says nothing new, alone it is refused.
 
 Known limits: busted trades are not taken (a person accepts what they leave), nor are executions of before `MAX_AGE_S`.
 """
@@ -18,7 +20,8 @@ from zoneinfo import ZoneInfo
 
 from shared.clock import NS_PER_S
 from shared.errors import BadInput
-from shared.messages.control import ImportedFill
+from shared.messages.account import JournalKind
+from shared.messages.control import ImportedCash, ImportedFill
 from shared.messages.orders import Side
 from shared.money import decimal_of
 
@@ -28,6 +31,12 @@ MAX_AGE_S = 7 * 24 * 3600
 ZONE = "America/New_York"
 _ELEMENTS = ("Trade", "TradeConfirm")
 _EXECUTION_LEVELS = ("", "EXECUTION")
+_CASH_LEVELS = ("", "DETAIL")
+_CASH_KINDS = {
+    "withholding": JournalKind.TAX, "dividend": JournalKind.DIVIDEND, "interest": JournalKind.INTEREST,
+    "fee": JournalKind.FEE, "commission": JournalKind.FEE,
+}  # fmt: skip
+"""A word of IB's `type` → ours: Withholding Tax, Payment In Lieu Of Dividends, Broker Interest Paid, Other Fees, …"""
 
 
 def read_flex(text: str, account: str, *, zone: str = ZONE) -> list[ImportedFill]:
@@ -41,6 +50,39 @@ def read_flex(text: str, account: str, *, zone: str = ZONE) -> list[ImportedFill
     Raises:
         BadInput: not a Flex report, another account's, or a row that cannot be read; the sentence says which and why.
     """
+    root = _report(text, account)
+    found: dict[str, ImportedFill] = {}
+    for element in root.iter():
+        if element.tag in _ELEMENTS and element.get("levelOfDetail", "") in _EXECUTION_LEVELS:
+            fill = _fill_of(element, ZoneInfo(zone))
+            if found.setdefault(fill.exec_id, fill) != fill:
+                raise BadInput(f"the report has execution {fill.exec_id} twice, and not the same")
+    return sorted(found.values(), key=lambda fill: (fill.ts_ns, fill.exec_id))
+
+
+def read_cash(text: str, account: str, *, zone: str = ZONE) -> list[ImportedCash]:
+    """Return the cash rows of a report, oldest first, each once.
+
+    Raises:
+        BadInput: as `read_flex`; or the report has only sums of cash.
+    """
+    root = _report(text, account)
+    found: dict[str, ImportedCash] = {}
+    for element in root.iter("CashTransaction"):
+        if element.get("levelOfDetail", "") in _CASH_LEVELS:
+            row = _cash_of(element, ZoneInfo(zone))
+            if found.setdefault(row.cash_id, row) != row:
+                raise BadInput(f"the report has cash transaction {row.cash_id} twice, and not the same")
+    if not found and not _has_trades(root) and next(root.iter("CashReportCurrency"), None) is not None:
+        raise BadInput("the report has only sums of cash: add the section Cash Transactions, with Detail, to the query")
+    return sorted(found.values(), key=lambda row: (row.ts_ns, row.cash_id))
+
+
+def _has_trades(root: ElementTree.Element) -> bool:
+    return any(next(root.iter(tag), None) is not None for tag in _ELEMENTS)
+
+
+def _report(text: str, account: str) -> ElementTree.Element:
     if len(text) > MAX_BYTES:
         raise BadInput(f"the report has more than {MAX_BYTES} characters: ask for fewer days")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -52,13 +94,7 @@ def read_flex(text: str, account: str, *, zone: str = ZONE) -> list[ImportedFill
     if root.tag != "FlexQueryResponse":
         raise BadInput(f"the file is no Flex report: it begins with <{root.tag}>, not <FlexQueryResponse>")
     _check_account(root, account)
-    found: dict[str, ImportedFill] = {}
-    for element in root.iter():
-        if element.tag in _ELEMENTS and element.get("levelOfDetail", "") in _EXECUTION_LEVELS:
-            fill = _fill_of(element, ZoneInfo(zone))
-            if found.setdefault(fill.exec_id, fill) != fill:
-                raise BadInput(f"the report has execution {fill.exec_id} twice, and not the same")
-    return sorted(found.values(), key=lambda fill: (fill.ts_ns, fill.exec_id))
+    return root
 
 
 def _check_account(root: ElementTree.Element, account: str) -> None:
@@ -93,6 +129,37 @@ def _fill_of(element: ElementTree.Element, zone: ZoneInfo) -> ImportedFill:
         currency=element.get("currency", "USD"), commission=-commission,
         commission_currency=element.get("ibCommissionCurrency", ""),
     )  # fmt: skip
+
+
+def _cash_of(element: ElementTree.Element, zone: ZoneInfo) -> ImportedCash:
+    cash_id, kind = element.get("transactionID", ""), element.get("type", "")
+    where = f"cash transaction {cash_id}" if cash_id else f"a cash transaction of type {kind or '?'}"
+    if not cash_id:
+        raise BadInput(f"{where} has no transactionID: tick the field Transaction ID in the Flex query")
+    try:
+        amount, con_id = decimal_of(element.get("amount", "")), int(element.get("conid") or 0)
+        day = re.sub(r"\D", "", element.get("dateTime") or element.get("reportDate") or "")
+        moment = datetime.strptime(day[:8], "%Y%m%d").replace(tzinfo=zone)
+    except ValueError as e:
+        raise BadInput(f"{where}: {e}") from e
+    if not element.get("currency"):
+        raise BadInput(f"{where} has no currency: tick the field Currency in the Flex query")
+    return ImportedCash(
+        cash_id=cash_id, kind=_kind_of(kind, amount), amount=amount, currency=element.get("currency", ""), day=day[:8],
+        ts_ns=int(moment.timestamp()) * NS_PER_S, text=f"{kind}: {element.get('description', '')}"[:200],
+        con_id=con_id, contract=element.get("symbol", "")[:100],
+    )  # fmt: skip
+
+
+def _kind_of(kind: str, amount: Decimal) -> JournalKind:
+    """Return the journal's word for IB's; one that is not known stays a credit or debit, with IB's word in its text."""
+    name = kind.casefold()
+    if "deposit" in name or "withdrawal" in name:
+        return JournalKind.DEPOSIT if amount > 0 else JournalKind.WITHDRAWAL
+    for word, known in _CASH_KINDS.items():
+        if word in name:
+            return known
+    return JournalKind.CREDIT if amount > 0 else JournalKind.DEBIT
 
 
 def _time_of(element: ElementTree.Element, zone: ZoneInfo) -> int:

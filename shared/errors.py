@@ -40,6 +40,24 @@ class ExitCode(IntEnum):
     REFUSED = 77
     CONFIG = 78
 
+    @property
+    def meaning(self) -> str:
+        """Return what it tells a script, in a sentence."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.OK: "Done; of a check or a demo also: everything is as it should be.",
+    ExitCode.FAILED: "It ran, and the answer is no: the books do not add up, a replay differs, or a person said no.",
+    ExitCode.USAGE: "The command line is wrong: a command, an option or an argument that does not exist or is missing.",
+    ExitCode.BAD_DATA: "What was given cannot be used: a number, a contract, a time, a file.",
+    ExitCode.UNAVAILABLE: "Redis, the broker or a service is away, or a check found something wrong.",
+    ExitCode.INTERNAL: "A bug of ours: please report it with the log.",
+    ExitCode.TIMED_OUT: "Nobody answered in time; what was asked for may still happen: look before you ask again.",
+    ExitCode.REFUSED: "Risk, the gateway or the broker said no; the sentence has who, the code and the reason.",
+    ExitCode.CONFIG: "Settings are wrong or missing, all of them named at once; nothing was started.",
+}
+
 
 CLICK_USAGE = 2
 """What a command line library exits with after it has explained a wrong line; no command of ours does."""

@@ -36,6 +36,8 @@ class Health:
     live: dict[str, Check] = field(default_factory=dict)
     ready: dict[str, Check] = field(default_factory=dict)
     facts: Callable[[], Mapping[str, object]] = dict
+    bus_trouble: str = ""
+    """Why the last heartbeat was not written: nothing can be done without the bus, whatever the checks say."""
 
     @staticmethod
     def _failed(checks: Mapping[str, Check]) -> dict[str, str]:
@@ -47,7 +49,11 @@ class Health:
         return self._failed(self.live)
 
     def failed_ready(self) -> dict[str, str]:
-        """Return the failed readiness checks with their reasons, liveness included."""
+        """Return the failed readiness checks with their reasons, liveness and the bus included."""
+        return {**self.failed_checks(), **({"redis": self.bus_trouble} if self.bus_trouble else {})}
+
+    def failed_checks(self) -> dict[str, str]:
+        """Return the same without the bus: what a heartbeat says, which is only read where the bus is there."""
         return self._failed({**self.live, **self.ready})
 
 
@@ -130,9 +136,8 @@ async def beat(
     log = get_logger()
     started_ns = clock.wall_ns()
     key = bus.keys.heartbeat(service, instance)
-    was_away = False
     while True:
-        failed = health.failed_ready()
+        failed = health.failed_checks()
         content = {
             "service": service,
             "instance": instance,
@@ -146,11 +151,11 @@ async def beat(
         }
         try:
             await bus.set_text(key, json.dumps(content, default=str), expire_s=HEARTBEAT_EXPIRY_S)
-            was_away = False
+            health.bus_trouble = ""
         except (TransientError, OutcomeUnknown) as e:
-            if not was_away:
+            if not health.bus_trouble:
                 log.warning("heartbeat.missed", error=str(e))
-            was_away = True
+            health.bus_trouble = str(e)
         before_ns = clock.monotonic_ns()
         await clock.sleep(HEARTBEAT_PERIOD_S)
         LOOP_STALL.set(max(0.0, (clock.monotonic_ns() - before_ns) / NS_PER_S - HEARTBEAT_PERIOD_S))

@@ -146,6 +146,38 @@ def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return first
 
 
+async def side_by_side(loops: Mapping[str, Callable[[], Awaitable[None]]]) -> None:
+    """Run loops until one of them fails, then end the others.
+
+    No loop may fail inside the task group: a group whose task is cancelled while a part of it fails reports the failure
+    and loses the cancel (Python 3.11). Whoever then goes on, as a leader that lost its lease does, is never ended.
+
+    Raises:
+        ExceptionGroup: what failed.
+        CancelledError: the caller is cancelled, whatever failed meanwhile.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_failure_of(loop()), name=name) for name, loop in loops.items()]
+        running = set(tasks)
+        while running:
+            over, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.cancelled() or task.result() is not None for task in over):
+                break
+        for task in tasks:
+            task.cancel()
+    failures = [failure for task in tasks if not task.cancelled() and (failure := task.result()) is not None]
+    if failures:
+        raise ExceptionGroup("loops failed", failures)
+
+
+async def _failure_of(loop: Awaitable[None]) -> Exception | None:
+    try:
+        await loop
+    except Exception as e:  # noqa: BLE001 - told by the group's owner
+        return e
+    return None
+
+
 def bind_epoch(epoch: int) -> None:
     """Bind the epoch to every further log event of this process."""
     structlog.contextvars.bind_contextvars(epoch=epoch)

@@ -173,8 +173,14 @@ def rules_page() -> str:
 
 def exit_codes_page() -> str:
     """Return the table of exit codes."""
-    rows = [f"| {code.value} | {code.name.lower().replace('_', ' ')} |" for code in ExitCode]
-    return "# Exit codes\n\n| status | meaning |\n|---|---|\n" + "\n".join(rows) + "\n"
+    rows = [f"| {code.value} | {code.name.lower().replace('_', ' ')} | {code.meaning} |" for code in ExitCode]
+    head = "# Exit codes\n\nThe same for every command and service, and stable.\n\n"
+    return (
+        head
+        + "| status | name | meaning |\n|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n\nCtrl-C ends a command with 130.\n"
+    )
 
 
 EVENT = re.compile(

@@ -32,6 +32,10 @@ if [ -z "$chosen" ]; then
   exit 1
 fi
 
+tty=
+if [ -t 1 ]; then tty=yes; fi
+say() { if [ -n "$tty" ]; then printf '\r\033[K%s' "$1"; else echo "$1"; fi; }
+
 began=$(date +%s)
 log=.cache/setup.log
 mkdir -p .cache
@@ -48,12 +52,17 @@ echo "setup: installing $total packages from $lock into .venv"
   PYTHONUNBUFFERED=1 .venv/bin/python -m pip install --disable-pip-version-check --no-input --no-deps \
     --require-hashes --progress-bar off -r "$lock" 2>&1 || status=$?
   echo "pip-status $status"
-} | tee "$log" | awk -v total="$total" -v tty="$([ -t 1 ] && echo 1 || echo 0)" '
-  function say(text) { if (tty) printf "\r\033[K%s", text; else print text; fflush() }
-  /^(Collecting|Processing) / { sub(/.*\//, "", $2); say(sprintf("  [%2d/%d] %s", ++n, total, $2)); next }
-  /^Requirement already satisfied/ { n++; next }
-  /^Installing collected packages/ { say("  unpacking all of them ...") }
-  END { if (tty) printf "\r\033[K" }'
+} | tee "$log" | while IFS= read -r line; do # the shell reads line by line; awk may wait for 4 kB
+  what=${line#* }; what=${what%% *}; what=${what##*/}
+  case $line in
+    "Collecting "* | "Processing "*) n=$((${n:-0} + 1)); say "  [$n/$total] $what" ;;
+    "Requirement already satisfied: "*)
+      n=$((${n:-0} + 1)); what=${line#*: }
+      if [ -n "$tty" ]; then say "  [$n/$total] ${what%% *} is there"; fi ;;
+    "Installing collected packages"*) say "  unpacking all of them ..." ;;
+    "pip-status "*) if [ -n "$tty" ]; then printf '\r\033[K'; fi ;;
+  esac
+done
 if ! tail -n 1 "$log" | grep -q '^pip-status 0$'; then
   grep -v -e '^Collecting' -e '^Processing' -e '^  Using' -e '^  Downloading' -e '^pip-status' "$log" | tail -n 15 >&2
   echo "setup: the packages could not be installed; all of pip's output is in $log" >&2

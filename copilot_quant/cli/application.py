@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import typer
-from typer.models import CommandInfo, TyperInfo
 
 RUN, LOOK, TRADE, GUARD = "Run", "Look", "Trade", "Check and repair"
 STRATEGY, DATA = "Write and test strategies", "Records and imports"
 PARTS: Sequence[tuple[str, str, Sequence[str]]] = (
     ("running", RUN, ("demo", "up", "simulator")),
     ("trial", RUN, ("run",)),
-    ("control", RUN, ("halt", "resume", "gateway")),
+    ("control", RUN, ("halt", "kill", "resume", "gateway")),
     ("looking", LOOK, ("status", "orders", "fills", "account", "tail", "contract")),
     ("positions", LOOK, ("positions",)),
     ("strategies", LOOK, ("strategies",)),
@@ -53,7 +52,8 @@ def build_app(typed: Sequence[str] = ()) -> typer.Typer:
     wanted = [part for part in PARTS if typed and typed[0] in part[2]] or PARTS
     for module, heading, _ in wanted:
         import_module(f"copilot_quant.cli.{module}").add_to(app)
-        shown: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
-        for info in shown:
-            info.rich_help_panel = info.rich_help_panel or heading
+        for command in app.registered_commands:
+            command.rich_help_panel = command.rich_help_panel or heading
+        for group in app.registered_groups:
+            group.rich_help_panel = group.rich_help_panel or heading
     return app

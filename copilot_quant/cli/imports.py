@@ -1,4 +1,4 @@
-"""`cq import flex FILE`: executions that IB no longer shows, from its own report."""
+"""`cq import flex FILE`: executions that IB no longer shows and the reasons of its cash, from its own report."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import typer
 from copilot_quant.cli.output import JsonOption, print_rows
 from copilot_quant.cli.session import with_desk
 from copilot_quant.desk import Desk
-from copilot_quant.flex import MAX_AGE_S, ZONE, read_flex, signed_sum
+from copilot_quant.flex import MAX_AGE_S, ZONE, read_cash, read_flex, signed_sum
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
 from shared.errors import BadInput, Refused
 from shared.ids import exec_stem
-from shared.messages.control import IMPORT_MAX, ControlAction, FillImport, ImportedFill
+from shared.messages.control import IMPORT_MAX, CashImport, ControlAction, FillImport, ImportedCash, ImportedFill
 from shared.settings import BrokerSettings
+from shared.statement import retained
 
 import_app = typer.Typer(help="Take in what IB reports elsewhere than over the API.", no_args_is_help=True)
 _LIMIT_S = 15.0
@@ -34,13 +35,14 @@ def imports() -> None:
 
 @import_app.command("flex")
 def flex(
-    file: Annotated[Path, typer.Argument(help="The report of a Flex query, XML, with trades by execution.")],
+    file: Annotated[Path, typer.Argument(help="The report of a Flex query, XML: trades by execution, cash by detail.")],
     zone: Annotated[str, typer.Option("--zone", help="The time zone of the report's times.")] = ZONE,
     as_json: JsonOption = False,
 ) -> None:
     """Publish executions that `fills` lacks, once each: those since midnight come by themselves, older ones so.
 
-    Only what explains a contract's difference exactly is taken; a report of another account is refused whole.
+    Only what explains a contract's difference exactly is taken; a report of another account is refused whole. Rows of
+    cash name the credits and debits of the account's journal: a dividend, a fee, a deposit (`cq account --journal`).
     """
     try:
         text = file.read_text(encoding="utf-8")
@@ -48,15 +50,16 @@ def flex(
         raise BadInput(f"{file} cannot be read: {e}") from e
 
     async def act(desk: Desk, settings: BrokerSettings) -> list[dict[str, object]]:
-        fills = read_flex(text, settings.account, zone=zone)
-        return await _take(desk, settings.account, fills, file.name)
+        fills, cash = read_flex(text, settings.account, zone=zone), read_cash(text, settings.account, zone=zone)
+        done = await _take(desk, settings.account, fills, file.name)
+        return [*done, *await _take_cash(desk, settings.account, cash, file.name)]
 
     rows = with_desk(act)
     columns = ["contract", "in_report", "known", "missing", "published", "text"]
-    print_rows(rows, as_json=as_json, title="import", columns=columns, empty="the report has no executions")
+    print_rows(rows, as_json=as_json, title="import", columns=columns, empty="the report has no executions and no cash")
     refused = [row for row in rows if row["missing"] != row["published"]]
     if refused:
-        raise Refused("GATEWAY_IMPORT_UNEXPLAINED", f"{len(refused)} contract(s) were left as they are: see above")
+        raise Refused("GATEWAY_IMPORT_UNEXPLAINED", f"{len(refused)} row(s) of it were left as they are: see above")
 
 
 async def _take(desk: Desk, account: str, fills: list[ImportedFill], name: str) -> list[dict[str, object]]:
@@ -104,6 +107,42 @@ async def _take_contract(
         if row["published"] != row["missing"]:
             row["text"] = "no leading gateway took them: look at cq reconcile show, then again"
     return row
+
+
+async def _take_cash(desk: Desk, account: str, cash: list[ImportedCash], name: str) -> list[dict[str, object]]:
+    """Have the leader name what the rows name; what they name nothing of is no mistake: it may be named already."""
+    journal = await retained(desk.bus, account)
+    naming = [row for each in journal.namings(cash) for row in each.rows]
+    for start in range(0, len(naming), IMPORT_MAX):
+        await desk.control(
+            ControlAction.IMPORT_CASH, who=getpass.getuser(), reason=name,
+            text=CashImport(rows=tuple(naming[start : start + IMPORT_MAX])).model_dump_json(),
+        )  # fmt: skip
+    left = {row.cash_id for row in naming}
+    for _ in range(int(_LIMIT_S / 0.2)):
+        if not (left := left - (await retained(desk.bus, account)).known.keys()):
+            break
+        await SYSTEM_CLOCK.sleep(0.2)
+    return [
+        _cash_row(currency, cash, naming, journal.known, left) for currency in sorted({row.currency for row in cash})
+    ]
+
+
+def _cash_row(
+    currency: str, cash: list[ImportedCash], naming: list[ImportedCash], known: dict[str, None], left: set[str]
+) -> dict[str, object]:
+    rows = [row for row in cash if row.currency == currency]
+    fitting = [row for row in naming if row.currency == currency]
+    already = sum(1 for row in rows if row.cash_id in known)
+    waiting = sum(1 for row in fitting if row.cash_id in left)
+    others = len(rows) - len(fitting) - already
+    text = "no leading gateway took them: try again" if waiting else ""
+    if others and not waiting:
+        text = f"{others} name no credit or debit of the journal: left alone"
+    return {
+        "contract": f"cash {currency}", "con_id": 0, "in_report": len(rows), "known": already, "missing": len(fitting),
+        "published": len(fitting) - waiting, "text": text,
+    }  # fmt: skip
 
 
 async def _until_published(desk: Desk, account: str, fills: list[ImportedFill]) -> int:

@@ -20,6 +20,8 @@ from shared.contracts import parse_contract
 from shared.errors import ConfigError
 
 BESIDE = "strategies.toml"
+LOOKBACK = 30
+"""Bars that a class of the guide's shape gets where nothing says how many; as in `cq backtest`."""
 
 
 def strategies_file_of(chosen: Path, symbols: Sequence[str], folder: Path) -> Path:
@@ -68,7 +70,13 @@ def _tables_of(chosen: Path, symbols: Sequence[str]) -> dict[str, dict[str, Any]
     if not symbols:
         raise ConfigError(f"no {BESIDE} beside {chosen} says what it trades: add --symbols AAPL,IBM")
     bars = {cls: ["1s"] if is_guide_shape(cls) or cls.on_bar is not Strategy.on_bar else [] for cls in classes}
-    return {_snake(cls.__name__): {"class": cls.__name__, "contracts": [], "bars": bars[cls]} for cls in classes}
+    return {
+        _snake(cls.__name__): {
+            "class": cls.__name__, "contracts": [], "bars": bars[cls],
+            **({"lookback": LOOKBACK} if is_guide_shape(cls) else {}),
+        }
+        for cls in classes
+    }  # fmt: skip
 
 
 def _snake(name: str) -> str:

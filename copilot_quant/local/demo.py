@@ -29,7 +29,8 @@ from shared.errors import ConfigError, CqError, ExitCode, TimedOut, TransientErr
 from shared.messages.control import ControlAction
 from shared.settings import BrokerSettings, Mode, load_settings
 
-FIRST_SIGN_LIMIT_S = 60.0
+USUAL_START_S = 60.0
+FIRST_SIGN_LIMIT_S = 180.0
 SETTLE_LIMIT_S = 25.0
 FRAME_PERIOD_S = 0.25
 JUDGE_PERIOD_S = 2.0
@@ -109,7 +110,8 @@ async def run_demo(options: DemoOptions, console: Console) -> int:
 
 async def _wait_for_first_sign(session: _Session, console: Console, started_ns: int) -> None:
     """Wait until a gateway leads and its link is READY, saying what is missing meanwhile."""
-    deadline_ns = SYSTEM_CLOCK.monotonic_ns() + int(FIRST_SIGN_LIMIT_S * NS_PER_S)
+    now_ns = SYSTEM_CLOCK.monotonic_ns()
+    usual_ns, deadline_ns = (now_ns + int(limit * NS_PER_S) for limit in (USUAL_START_S, FIRST_SIGN_LIMIT_S))
     with console.status("waiting for a leading gateway") as waiting:
         while True:
             rows = await session.desk.heartbeats()
@@ -118,7 +120,10 @@ async def _wait_for_first_sign(session: _Session, console: Console, started_ns: 
                 break
             await asyncio.to_thread(check_refusals, session.system.supervisor)
             ready = sum(bool(row["ready"]) for row in rows)
-            waiting.update(f"waiting for a leading gateway ({ready} processes are ready)")
+            slow = (
+                ", it takes longer than usual: is this machine busy?" if SYSTEM_CLOCK.monotonic_ns() > usual_ns else ""
+            )
+            waiting.update(f"waiting for a leading gateway ({ready} processes are ready{slow})")
             if SYSTEM_CLOCK.monotonic_ns() > deadline_ns:
                 raise CqError(f"no gateway became READY within {FIRST_SIGN_LIMIT_S:g} s")
             await SYSTEM_CLOCK.sleep(0.2)

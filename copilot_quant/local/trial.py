@@ -79,7 +79,8 @@ async def run_trial(options: TrialOptions, directory: Path, say: Say) -> int:
         async with open_desk(load_settings(BrokerSettings), client_name="cq-run") as desk:
             await _wait_for_leader(desk, system)
             lines = Lines({info.con_id: info.name for info in await desk.known_contracts()})
-            say(f"{settings.mode.upper()} {settings.account}: a gateway leads; page {system.status_page}; stop: Ctrl-C")
+            who = f"{settings.mode.upper()} {settings.account}"
+            say(f"{who}: a gateway leads; page {system.status_page}; times in UTC; stop: Ctrl-C")
             await _tell_halt(desk, say)
             await _watch(options, system, desk, lines, say, made, f"{began_ms}-0")
     except asyncio.CancelledError:

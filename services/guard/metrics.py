@@ -6,7 +6,7 @@ from shared.metrics import counter, gauge, histogram
 
 RELAY = histogram(
     "cq_guard_relay_seconds",
-    "from reading a frame to handing it to the other socket, by direction (up: to the broker)",
+    "from reading a frame (down: frames that came together) to handing it to the other socket, by direction",
     ["direction"],
     buckets=(0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0),
 )

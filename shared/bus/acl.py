@@ -64,6 +64,7 @@ _WRITE_KEYS: Mapping[str, tuple[str, ...]] = {
         "halt",
         "paused",
         "identity",
+        "gateways",
         "answers:*",
         "queries",
     ),

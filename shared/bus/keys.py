@@ -286,6 +286,11 @@ class Keys:
         """String with an expiry: JSON of pid, since, ports, state."""
         return self._key(f"heartbeat:{service}:{instance}")
 
+    @property
+    def gateways(self) -> str:
+        """Hash: gateway → wall ns at which it last said that it stands by; its heartbeat says how it does."""
+        return self._key("gateways")
+
     def heartbeat_pattern(self) -> str:
         """Return the SCAN pattern of all heartbeats."""
         return self._key("heartbeat:*")

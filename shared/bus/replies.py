@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.bus.ports import ClaimResult, Entry, LedgerRow, UnitRecord
-from shared.errors import BusUnavailable
+from shared.errors import BusUnavailable, DecodeError
 
 
 def unit_record(stored: Mapping[str, bytes]) -> UnitRecord:
@@ -65,6 +65,13 @@ def entries_of(stream: str, rows: Any) -> list[Entry]:
 
 
 def ledger_row(text: bytes) -> LedgerRow:
-    """Return a row as the claim scripts write it."""
-    leg, result, client_id, order_id, epoch, is_new = text.decode().split("|")
-    return LedgerRow(int(leg), ClaimResult(result), int(client_id), int(order_id), int(epoch), is_new == "1")
+    """Return a row as the claim scripts write it.
+
+    Raises:
+        DecodeError: the ledger is damaged.
+    """
+    try:
+        leg, result, client_id, order_id, epoch, is_new = text.decode().split("|")
+        return LedgerRow(int(leg), ClaimResult(result), int(client_id), int(order_id), int(epoch), is_new == "1")
+    except ValueError as e:
+        raise DecodeError(f"a row of the ledger cannot be read: {text[:60]!r}") from e

@@ -162,8 +162,9 @@ class Elector:
 
     def _renew_for_ever(self, holder: Holder, stop: threading.Event) -> None:
         link = self._bus.open_renewal(holder.token, limit_s=max(0.05, self._timing.ttl_s / 2))
+        pause_s = self._timing.renew_s
         try:
-            while not stop.wait(self._timing.renew_s):
+            while not stop.wait(pause_s):
                 sent_ns = self._clock.monotonic_ns()
                 if sent_ns - self._turned_ns > self._timing.ttl_ns and not self._may_hang():
                     continue  # the event loop hangs: let the lease run out
@@ -174,7 +175,11 @@ class Elector:
                     self._end_from_thread(str(e))
                     return
                 except TransientError:
-                    continue  # not known to be renewed: the lease runs on from the last confirmed renewal
+                    # Not known to be renewed: the lease runs on from the last confirmed renewal. What is left of it
+                    # after a reply that did not come in time is little: the next question does not wait its turn.
+                    pause_s = self._timing.renew_s / 10
+                    continue
+                pause_s = self._timing.renew_s
                 holder.renewed(sent_ns)
         finally:
             link.close()

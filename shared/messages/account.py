@@ -154,6 +154,11 @@ class JournalKind(StrEnum):
     DIVIDEND = "dividend"
     INTEREST = "interest"
     FX = "fx"
+    TAX = "tax"
+    FEE = "fee"
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    """These four only IB's own statement tells (`cq import flex`)."""
     CREDIT = "credit"
     """Cash came, and the broker does not say why: a deposit, a dividend, a transfer."""
     DEBIT = "debit"
@@ -167,6 +172,9 @@ class JournalEntry(Message):
     `quantity` is the signed change of the position in `con_id` (0: a matter of cash or of a name only), `amount` the
     signed cash in `currency`. `orders` names what still worked at prices of before a split: orders of ours are being
     cancelled, those of others are for a person.
+
+    A row of IB's own statement has its id in `statement_id`. What it names, a credit or debit of before, is taken
+    back by an entry whose `names` is the entry id of that: so the amounts still add up.
     """
 
     TYPE: ClassVar[str] = "journal"
@@ -180,6 +188,8 @@ class JournalEntry(Message):
     currency: str = ""
     text: str = ""
     orders: tuple[str, ...] = ()
+    statement_id: str = ""
+    names: str = ""
 
     def envelope_key(self) -> str:
         """Return the conId, or the currency."""

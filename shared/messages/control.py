@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from shared.messages.account import JournalKind
 from shared.messages.base import Message, Part, register
 from shared.messages.orders import Side
 
@@ -26,6 +27,8 @@ class ControlAction(StrEnum):
     """Move a quantity of `contract:<conId>` from one owner to another; `text` is a `PositionMove`."""
     IMPORT_FILLS = "import_fills"
     """Publish executions of `contract:<conId>` that the broker shows no more; `text` is a `FillImport`."""
+    IMPORT_CASH = "import_cash"
+    """Name movements of cash in the account's journal by rows of the broker's statement; `text` is a `CashImport`."""
     LIMITS = "limits"
     FLATTEN = "flatten"
     """Close what the scope's strategies own, with bounded slippage; new exposure is held until a resume."""
@@ -87,13 +90,33 @@ class ImportedFill(Part):
 
 
 IMPORT_MAX = 200
-"""Executions of one IMPORT_FILLS: its text has a limit."""
+"""Executions of one IMPORT_FILLS, rows of one IMPORT_CASH: its text has a limit."""
 
 
 class FillImport(Part):
     """What IMPORT_FILLS brings."""
 
     fills: tuple[ImportedFill, ...] = Field(max_length=IMPORT_MAX)
+
+
+class ImportedCash(Part):
+    """One row of cash as IB's own statement has it; `amount` is signed, `day` the day it counts for, yyyymmdd."""
+
+    cash_id: str = Field(min_length=1, max_length=100)
+    kind: JournalKind
+    amount: Decimal
+    currency: str = Field(min_length=1, max_length=10)
+    day: str = Field(pattern=r"^\d{8}$")
+    ts_ns: int
+    text: str = Field(default="", max_length=200)
+    con_id: int = 0
+    contract: str = Field(default="", max_length=100)
+
+
+class CashImport(Part):
+    """What IMPORT_CASH brings."""
+
+    rows: tuple[ImportedCash, ...] = Field(max_length=IMPORT_MAX)
 
 
 class HaltStage(StrEnum):

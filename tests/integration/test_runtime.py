@@ -18,6 +18,7 @@ SERVICE = """
 import asyncio, sys
 from shared import runtime
 from shared.errors import InvariantBroken, BusUnavailable, ConfigError
+from shared.logs import get_logger
 from shared.settings import CommonSettings
 
 async def work():
@@ -29,7 +30,7 @@ async def fail():
     raise {error}
 
 async def drain():
-    print("drained", flush=True)
+    get_logger().info("toy.drained")
     await asyncio.sleep({drain})
 
 async def main(settings):
@@ -60,7 +61,7 @@ def test_a_service_drains_and_stops_cleanly(toy: Start, number: signal.Signals) 
     process.signal(number)
     assert process.wait() == ExitCode.OK
     output = process.output
-    assert output.index("service.stopping") < output.index("drained") < output.index("service.stopped")
+    assert output.index("service.stopping") < output.index("toy.drained") < output.index("service.stopped")
 
 
 @pytest.mark.process

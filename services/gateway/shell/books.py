@@ -21,6 +21,7 @@ from services.gateway.core.recognition import Recognised
 from services.gateway.shell.account import AccountDesk
 from services.gateway.shell.journal import JournalDesk
 from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.statement import StatementDesk
 from services.gateway.shell.trading import Trading
 from shared.bus.dead_letter import decode_or_keep
 from shared.bus.ports import FIRST, Bus, Entry
@@ -53,6 +54,7 @@ class BooksDesk:
         self._account = account
         self._trading = trading
         self._journal = journal
+        self.statement = StatementDesk(bus, outbox, account_id, clock=clock)
         self._account_id = account_id
         self._source = source
         self._clock = clock
@@ -119,6 +121,7 @@ class BooksDesk:
                     await self._journal.renamed(effect)
             self._journal.turn()
         self._keep()
+        await self.statement.turn()
 
     def _keep(self) -> None:
         self._account.refresh(self._changed)

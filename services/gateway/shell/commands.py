@@ -80,8 +80,7 @@ class Commands:
         stream = self._bus.keys.commands
         cursor = await self._retry(lambda: self._bus.get_cursor("commands"))
         while True:
-            found = await self._read(stream, cursor)
-            for entry in found:
+            for entry in await self._read(stream, cursor):
                 await self._command(entry)
                 cursor = entry.entry_id
 
@@ -95,10 +94,10 @@ class Commands:
             await self._reject(entry, "commands", f"a {message.TYPE} is no command")
             return
         began_ns = self._clock.monotonic_ns()
-        if message.intent.action is IntentAction.MODIFY:
-            await self._modify(message, entry)
-        else:
-            await self._place(message, entry)
+        try:
+            await (self._modify if message.intent.action is IntentAction.MODIFY else self._place)(message, entry)
+        except (BadInput, Refused) as e:  # a damaged ledger: whether it was sent, the broker says
+            await self._reject(entry, "commands", f"it cannot be claimed: {e}")
         metrics.CLAIM_SECONDS.observe((self._clock.monotonic_ns() - began_ns) / NS_PER_S)
 
     async def _reject(self, entry: Entry, stream_name: str, error: str) -> None:
@@ -252,12 +251,9 @@ class Commands:
         asyncio.get_running_loop().call_soon(self._note_sent, intent, orders, tracks, is_modify)
 
     def _note_sent(
-        self,
-        intent: Intent,
-        orders: Sequence[ClaimedOrder],
-        tracks: Sequence[OrderTrack],
+        self, intent: Intent, orders: Sequence[ClaimedOrder], tracks: Sequence[OrderTrack],
         is_modify: bool,  # noqa: FBT001 - call_soon takes no names
-    ) -> None:
+    ) -> None:  # fmt: skip
         metrics.ORDERS_SENT.labels("modify" if is_modify else "new").inc(len(orders))
         self._outbox.put_hash(
             self._bus.keys.open_orders, {track.key: _body(track, self._clock.wall_ns()) for track in tracks}
@@ -327,8 +323,11 @@ class Commands:
                 tracks = self._book.of_intent(cancel.intent_id, cancel.leg)
                 if not tracks:
                     # Closed first. A claim that comes later writes the outcomes, for only it knows the terms.
-                    await self._retry(lambda: self._close_first(cancel.intent_id, cancel.leg or 0, entry.entry_id))
                     self._remember_unmet(cancel)
+                    try:
+                        await self._retry(lambda: self._close_first(cancel.intent_id, cancel.leg or 0, entry.entry_id))
+                    except (BadInput, Refused) as e:
+                        await self._reject(entry, "cancel-commands", f"it cannot be closed: {e}")
         if tracks:
             await self._retry(lambda: self._skip("cancel-commands", entry.entry_id))
         for track in tracks:

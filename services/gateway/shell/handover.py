@@ -12,20 +12,20 @@ Asked for by an operator (`cq gateway handover`, the web page) or by SIGTERM. St
 from __future__ import annotations
 
 import asyncio
-import json
+from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 from services.gateway.core.book import OrderBook
 from services.gateway.core.order_machine import OrderTrack
+from services.gateway.shell.books import BooksDesk
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.standbys import Standbys
 from services.gateway.shell.trading import Trading
-from shared.bus.ports import Bus
 from shared.clock import NS_PER_MS, SYSTEM_CLOCK, Clock
-from shared.errors import Fenced, TransientError
+from shared.errors import Fenced
 from shared.logs import get_logger
-from shared.messages.control import Control, LinkState
+from shared.messages.control import Control, ControlAction
 from shared.messages.orders import OrderState
 
 DRAIN_S = 1.5
@@ -40,13 +40,12 @@ class Handover:
     """One leadership's way out.
 
     Args:
-        instance: this gateway; a standby is another one.
+        standbys: the other gateways; an operator's wish needs one that is ready.
         began_wall_ns: when this leadership began: what was asked of a predecessor is not done again.
     """
 
-    def __init__(self, bus: Bus, instance: str, *, began_wall_ns: int, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._bus = bus
-        self._instance = instance
+    def __init__(self, standbys: Standbys, *, began_wall_ns: int, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._standbys = standbys
         self._began_wall_ns = began_wall_ns
         self._clock = clock
         self._asked = asyncio.Event()
@@ -75,7 +74,7 @@ class Handover:
         while True:
             await self._asked.wait()
             self._asked.clear()
-            if not self._needs_standby or await has_ready_standby(self._bus, self._instance):
+            if not self._needs_standby or await self._standbys.is_one_ready():
                 break
             get_logger().warning("handover.refused", who=self._who, reason="no other gateway is connected")
         marks = [self._clock.monotonic_ns()]
@@ -108,15 +107,14 @@ def _is_unechoed(track: OrderTrack) -> bool:
     return track.state is OrderState.CLAIMED and track.sent_ns > 0
 
 
-async def has_ready_standby(bus: Bus, instance: str) -> bool:
-    """Return whether another gateway stands by with a session that is up."""
-    try:
-        for key in await bus.scan(bus.keys.heartbeat("gateway", "*")):
-            text = await bus.get_text(key)
-            facts: dict[str, Any] = json.loads(text) if text else {}
-            is_other = facts.get("instance") != instance
-            if is_other and facts.get("role") == "standby" and facts.get("data_link") == str(LinkState.READY):
-                return True
-    except (TransientError, ValueError):
-        return False
-    return False
+def take_control(control: Control, books: BooksDesk, handover: Handover) -> None:
+    """Take what an operator asks of the leader beside halt and resume."""
+    takers: dict[ControlAction, Callable[[Control], None]] = {
+        ControlAction.ACCEPT_POSITION: books.accept,
+        ControlAction.ASSIGN_POSITION: books.assign,
+        ControlAction.IMPORT_FILLS: books.import_fills,
+        ControlAction.IMPORT_CASH: books.statement.ask,
+        ControlAction.HANDOVER: handover.ask,
+    }
+    if control.action in takers:
+        takers[control.action](control)

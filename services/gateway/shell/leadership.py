@@ -28,12 +28,13 @@ from services.gateway.shell.follower import Follower
 from services.gateway.shell.guard import GuardControl
 from services.gateway.shell.halt import HaltDesk, hash_memory
 from services.gateway.shell.halt_file import HaltFile
-from services.gateway.shell.handover import HandedOver, Handover, has_ready_standby
+from services.gateway.shell.handover import HandedOver, Handover, take_control
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.journal import JournalDesk
 from services.gateway.shell.outbox import Outbox, tidy_open_orders
 from services.gateway.shell.pace import Pace
 from services.gateway.shell.requests import Requests
+from services.gateway.shell.standbys import Standbys
 from services.gateway.shell.trading import Trading
 from services.gateway.shell.watch import Others, Watch
 from services.gateway.shell.what_if import WhatIf
@@ -46,9 +47,9 @@ from shared.errors import ConfigError, Fenced, OutcomeUnknown, TransientError
 from shared.leases.core import LeaseTiming
 from shared.leases.elector import Elector
 from shared.logs import get_logger
-from shared.messages.control import Control, ControlAction, HaltStage, LinkState
+from shared.messages.control import HaltStage, LinkState
 from shared.messages.orders import OrderState
-from shared.runtime import bind_epoch, until_available
+from shared.runtime import bind_epoch, side_by_side, until_available
 
 FOLLOW_S = 0.25
 """How often a standby reads what the leader has published; a take-over reads the rest."""
@@ -78,6 +79,7 @@ class Gateway:
         self.outbox = Outbox(bus, self._source, clock=clock)
         self.book = OrderBook(settings.deployment_id, settings.account)
         self._follower = Follower(bus, self.book)
+        self._standbys = Standbys(bus, settings.instance, clock=clock)
         self._halt_file = halt_file
         self._epoch_before = 0
         self.windows = WindowDesk(settings, bus, self.outbox, self._is_link_ready, clock=clock)
@@ -197,6 +199,7 @@ class Gateway:
                 await self._check_incarnation()
                 await self._follower.read_to_end()
                 await self._remember_halt()
+                await self._standbys.announce()
             except TransientError:
                 pass
             await self._clock.sleep(FOLLOW_S)
@@ -297,8 +300,8 @@ class Gateway:
         )  # fmt: skip
         halt.on_foreign, halt.ask_list, halt.listed_ns = adoption.want, others.ask, lambda: others.listed_ns
         halt.positions = account.reported
-        handover = Handover(bus, settings.instance, began_wall_ns=clock.wall_ns(), clock=clock)
-        halt.on_other = lambda control: _controlled(control, books, handover)
+        handover = Handover(self._standbys, began_wall_ns=clock.wall_ns(), clock=clock)
+        halt.on_other = lambda control: take_control(control, books, handover)
         await halt.restore(redis_epoch=self._epoch_before, at_guard=await self.guard.halt_memory())
         self._keep_on_disk(HaltMemory(is_halted=halt.stage is not HaltStage.NONE, epoch=token.epoch))
         await tidy_open_orders(self._bus, self.outbox, self.book, clock.wall_ns())
@@ -325,9 +328,7 @@ class Gateway:
             "handover": lambda: handover.run(commands, outbox, trading, self.book),
         }
         try:
-            async with asyncio.TaskGroup() as group:
-                for name, loop in loops.items():
-                    group.create_task(_as_coroutine(loop()), name=name)
+            await side_by_side(loops)
         finally:
             feed.stop()
             account.stop()
@@ -345,7 +346,7 @@ class Gateway:
             now_ns = self._clock.monotonic_ns()
             if self._resigned_ns and now_ns - self._resigned_ns < RESIGN_EVERY_S * NS_PER_S:
                 continue
-            if await has_ready_standby(self._bus, self._settings.instance):
+            if await self._standbys.is_one_ready():
                 self._resigned_ns = now_ns
                 raise Fenced(f"resigned: the link was {trading.state} for {trading.not_ready_s:.0f} s, a standby is up")
 
@@ -365,22 +366,6 @@ class Gateway:
             trading.session.abort()
         self._begin_anew()
         bind_epoch(0)
-
-
-def _controlled(control: Control, books: BooksDesk, handover: Handover) -> None:
-    """Take what an operator asks of the leader beside halt and resume."""
-    if control.action is ControlAction.ACCEPT_POSITION:
-        books.accept(control)
-    elif control.action is ControlAction.ASSIGN_POSITION:
-        books.assign(control)
-    elif control.action is ControlAction.IMPORT_FILLS:
-        books.import_fills(control)
-    elif control.action is ControlAction.HANDOVER:
-        handover.ask(control)
-
-
-async def _as_coroutine(awaitable: Awaitable[None]) -> None:
-    await awaitable
 
 
 def _reason_of(group: BaseExceptionGroup[BaseException]) -> str:

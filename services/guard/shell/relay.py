@@ -215,9 +215,8 @@ class Relay:
                 link.has_version.set()
             if payloads:
                 link.client.write(b"".join([encode_frame(payload) for payload in payloads]))
-                took_s = (self._clock.monotonic_ns() - read_ns) / NS_PER_S
+                _DOWN.observe((self._clock.monotonic_ns() - read_ns) / NS_PER_S)
                 for payload in payloads:
-                    _DOWN.observe(took_s)
                     self.gate.broker_frame(link.number, payload)
             if frames.error is not None:
                 return f"from the broker: {frames.error}"

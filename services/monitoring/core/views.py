@@ -46,6 +46,14 @@ def _text(value: Decimal | None) -> str | None:
     return None if value is None else f"{value.normalize():f}" if value else "0"
 
 
+def _price_text(value: Decimal | None) -> str | None:
+    """Return a price for people: all its digits, and two at least."""
+    if value is None:
+        return None
+    exponent = value.normalize().as_tuple().exponent
+    return f"{value.normalize():f}" if isinstance(exponent, int) and exponent < -2 else f"{value:.2f}"
+
+
 class Recent(OrderedDict[str, dict[str, Any]]):
     """The newest rows by key, at most `most`; a row that comes again keeps its place."""
 
@@ -185,7 +193,7 @@ class StatusView:
                     leg.side.value,
                     _text(leg.quantity),
                     leg.order_type.value,
-                    _text(leg.limit_price or leg.stop_price),
+                    _price_text(leg.limit_price or leg.stop_price),
                 )
                 if part is not None
             )

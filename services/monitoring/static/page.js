@@ -31,6 +31,7 @@ function table(id, columns, rows, empty) {
       const cell = element("td", shown ?? "", [kind || "", style ? style(row) : ""].join(" ").trim());
       if (typeof value === "string" && /@/.test(row[value])) cell.textContent = short(row[value]);
       if (row.contract) cell.title = row.contract;
+      if (/action/.test(kind || "")) cell.replaceChildren(...actionOf(shown, row));
       line.append(cell);
     }
     body.append(line);
@@ -42,6 +43,16 @@ function table(id, columns, rows, empty) {
   const scrolled = box.scrollTop;
   box.replaceChildren(made);
   box.scrollTop = scrolled;
+}
+
+// a row is drawn anew each second: the press counts, a click might meet another button than it began on
+function actionOf(action, row) {
+  if (!state.has_controls || !action) return [];
+  const button = element("button", action === "unpause" ? "resume" : action);
+  button.type = "button";
+  button.addEventListener("pointerdown", () => setTimeout(() => control(action, row.strategy)));
+  button.addEventListener("keydown", (event) => { if (event.key === "Enter") control(action, row.strategy); });
+  return [button];
 }
 
 function money(text, digits = 2) {
@@ -174,6 +185,7 @@ function drawTables() {
       "text extra"],
     ["working", (r) => r.working ?? "", "number"], ["lag", (r) => (r.lag === undefined ? "" : `${r.lag} s`), "number"],
     ["trouble", (r) => r.error || r.paused || "", "text", () => "bad"],
+    ["", (r) => (r.strategy ? (r.paused ? "unpause" : "pause") : ""), "action"],
   ], state.strategies, "No strategy runs.");
   table("processes", [
     ["service", "service", "extra"], ["instance", "instance"], ["role", (r) => r.role || (r.is_leader ? "leader" : "")],
@@ -306,8 +318,8 @@ async function drawChart() {
 
 // --------------------------------------------------------------------------------------------------- controls
 
-async function control(action) {
-  const reason = window.prompt(`Reason to ${action}:`, "");
+async function control(action, strategy) {
+  const reason = window.prompt(`Reason to ${action}${strategy ? ` ${strategy}` : ""}:`, "");
   if (reason === null) return;
   token = byId("token").value || token;
   const answer = byId("answer");
@@ -315,7 +327,7 @@ async function control(action) {
     const reply = await fetch(`/api/${action}`, {
       method: "POST",
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
-      body: JSON.stringify({ reason }),
+      body: JSON.stringify({ reason, ...(strategy ? { strategy } : {}) }),
     });
     const content = await reply.json();
     answer.textContent = reply.ok ? `${action} asked for` : content.error;
@@ -340,6 +352,7 @@ function listen() {
 
 byId("halt").addEventListener("click", () => control("halt"));
 byId("resume").addEventListener("click", () => control("resume"));
+byId("handover").addEventListener("click", () => control("handover"));
 byId("contract").addEventListener("change", drawChart);
 openChart();
 listen();

@@ -310,8 +310,8 @@ def _fits(
     if high > terms.net_max or low < terms.net_min:
         return False
     if own:
-        if (own < ZERO) is is_buy and quantity > only_reduced(contract, 1 if is_buy else -1):
-            return False  # it may close what the strategy holds and the account does not
+        if (own < ZERO) is is_buy and only_reduced(contract, 1 if is_buy else -1) < quantity <= abs(own):
+            return False  # it may only close what the strategy holds and the account does not
         up, down = up + own, down - own
     strategy_worst = up if up > down else down
     if strategy_worst > terms.strategy_max or strategy_worst * value > terms.strategy_money:

@@ -12,7 +12,7 @@ from shared.bus.ports import Bus, LeaseToken
 from shared.clock import Clock
 from shared.errors import Fenced, OutcomeUnknown, TransientError
 from shared.logs import get_logger
-from shared.runtime import bind_epoch
+from shared.runtime import bind_epoch, side_by_side
 
 RETRY_S = 0.05
 
@@ -84,12 +84,18 @@ class Leadership:
     async def _lead(self, token: LeaseToken) -> None:
         await self._raise_fence(token)
         self.token = token
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch(), name="lease")
-            group.create_task(self._cancels.run(token), name="cancels")
-            await self._restore(token)
-            self.is_deciding = True
-            group.create_task(self._intents.run(token), name="intents")
+        await side_by_side(
+            {
+                "lease": self._watch,
+                "cancels": lambda: self._cancels.run(token),
+                "intents": lambda: self._decide(token),
+            }
+        )
+
+    async def _decide(self, token: LeaseToken) -> None:
+        await self._restore(token)
+        self.is_deciding = True
+        await self._intents.run(token)
 
     async def _watch(self) -> None:
         reason = await self._elector.lost()

@@ -22,7 +22,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from heapq import heappush, heapreplace
-from typing import Protocol
 
 from services.simulator.core.chance import Chance, hash_unit, mix
 from services.simulator.core.contracts import Instrument, Universe
@@ -73,18 +72,6 @@ class Trade:
 
 
 MarketEvent = Quote | Trade
-
-
-class MarketSource(Protocol):
-    """Where market events come from."""
-
-    def next_ns(self) -> int | None:
-        """Return when the next event is due, or None if nothing will happen."""
-        ...
-
-    def advance(self, now_ns: int) -> list[MarketEvent]:
-        """Return all events due at `now_ns`, in time order."""
-        ...
 
 
 class PricePath:

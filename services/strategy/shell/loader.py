@@ -7,7 +7,7 @@ class = "Dip"
 contracts = ["AAPL", "SAP@IBIS:EUR"]
 bars = ["5s"]                   # 1s, 5s, 1m, 1d; none without this key
 per = "contract"                # one unit per contract (default), or "all": one unit for all of them
-lookback = 30                   # for the guide's shape only: bars of each contract that `on_data` gets
+lookback = 30                   # the guide's shape: bars of each contract that `on_data` gets; then per is "all"
 session = "rth"                 # quotes, trades, bars and orders only then: "rth", "extended", "overnight"
 last_entry = "15:45"            # no entries after it (contract's zone, or "15 min" before the close)
 flat_by = "15 min"              # the platform cancels and closes, whatever the strategy does; with "rth"
@@ -17,6 +17,8 @@ params = { quantity = 10 }
 ```
 
 A file that is no TOML refuses the start. A wrong strategy stops only itself: its mistakes are shown by `cq strategies`.
+
+Known limit: a file whose import never ends holds up the start, or the reload, of its worker.
 """
 
 from __future__ import annotations
@@ -42,14 +44,13 @@ from services.strategy.core.history import checked_needs
 from services.strategy.core.sessions import Session, SessionRules
 from services.strategy.core.usercode import RAISED, text_of, where_of
 from services.strategy.shell.caretaker import Caretaker, needs_care
-from services.strategy.shell.guide import OnData, check_arguments, is_guide_shape, on_data_strategy
+from services.strategy.shell.guide import check_arguments, is_guide_shape, on_data_strategy
 from services.strategy.shell.mistakes import check_models, line_of_table, sentence_of
 from shared.contracts import parse_contract
 from shared.errors import BadInput, ConfigError
 from shared.ids import MANUAL, UNASSIGNED, UnitId
 
 INTERVALS = ("1s", "5s", "1m", "1d")
-DEFAULT_LOOKBACK = 30
 MODULE_PREFIX = "cq_strategy_"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
@@ -204,7 +205,8 @@ def _add(loaded: Loaded, path: Path, line: str, name: str, table: object) -> Non
     except BadInput as e:
         mistake = loaded.mistakes[name] = str(e)
         declared = Declared(name, Caretaker, Caretaker.Params(), (), str(path.parent / entry.file), rules=rules)
-    per = entry.per or ("all" if issubclass(declared.cls, OnData) else "contract")
+    # Of the file alone: while its class does not import, the caretaker has to take the same units.
+    per = entry.per or ("all" if entry.lookback else "contract")
     groups = [(one,) for one in entry.contracts] if per == "contract" else [tuple(entry.contracts)]
     for group in groups:
         unit_id = UnitId(f"{name}/{group[0] if per == 'contract' else 'all'}")
@@ -217,7 +219,9 @@ def _declared(path: Path, where: str, name: str, entry: Entry, rules: SessionRul
     cls, values = _class_of(path, where, name, entry), entry.params
     bars = tuple(dict.fromkeys(entry.bars))
     if is_guide_shape(cls):
-        cls, values = guide_shape(cls, values, bars, entry.lookback or DEFAULT_LOOKBACK, where)
+        if entry.lookback is None:
+            raise BadInput(f"{where} lookback: say how many bars on_data gets, such as lookback = 30")
+        cls, values = guide_shape(cls, values, bars, entry.lookback, where)
     elif entry.lookback is not None:
         raise BadInput(f"{where} lookback: it is for on_data; this class says in history_needs what it looks back on")
     params = checked_params(cls, values, f"{where} params")

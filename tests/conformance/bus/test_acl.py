@@ -97,6 +97,7 @@ async def test_the_gateway_can_do_its_work(guarded: tuple[RedisServer, Keys]) ->
         token = await lead(bus)
         await bus.hash_set(bus.keys.halt, {"stage": "none"})
         await bus.hash_set(bus.keys.identity, {"mode": "sim"})
+        await bus.hash_set(bus.keys.gateways, {"a": "1"})
         assert (await bus.claim(token, a_claim(token), source=SOURCE))[0].is_new
         assert await bus.publish_fills(token, [FEE], source=SOURCE) == [True]
         await bus.publish_ticks(token, [(0, b"x" * 64)], source=SOURCE)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -184,6 +185,33 @@ async def test_cash_that_moves_is_journaled_and_locks_nothing(
     assert (found.amount, found.currency, found.con_id) == (Decimal(amount), "USD", 0)
     await desk.until(await desk.place(legs[1](Side.BUY, 1)), OrderState.FILLED)
     assert len(await journal(desk)) == 1 and not await unexplained(desk)
+
+
+async def test_ibs_statement_says_what_a_debit_was_once(start_gateway: Any, desk: Any, cq: Any, tmp_path: Path) -> None:
+    start_gateway("a", 1)
+    await desk.ready_leader()
+    await asyncio.sleep(5)
+    desk.broker.fault("fee", amount="4.5")
+    moved = await entry(desk, JournalKind.DEBIT)
+    report, day = tmp_path / "cash.xml", f"{datetime.now(ZoneInfo('America/New_York')):%Y%m%d}"
+
+    def write(account: str) -> None:
+        report.write_text(
+            f'<FlexQueryResponse><CashTransaction accountId="{account}" currency="USD" type="Other Fees" amount="-4.5" '
+            f'dateTime="{day}" transactionID="7" levelOfDetail="DETAIL" description="MARKET DATA"/></FlexQueryResponse>'
+        )
+
+    write("U7654321")
+    assert "the report is of account U7654321" in await cq("import", "flex", str(report), status=65)
+    write("DUSIM0001")
+    for published, known in ((1, 0), (0, 1)):
+        (line,) = json.loads(await cq("import", "flex", str(report), "--json"))
+        assert (line["contract"], line["published"], line["known"]) == ("cash USD", published, known)
+    entries = [(each.kind, each.amount, each.statement_id) for each in await journal(desk)]
+    assert entries == [
+        (JournalKind.DEBIT, moved.amount, ""), (JournalKind.DEBIT, -moved.amount, ""),
+        (JournalKind.FEE, Decimal("-4.5"), "7"),
+    ]  # fmt: skip
 
 
 async def test_an_order_by_hand_that_is_filled_in_part_is_seen_counted_and_belongs_to_nobody(

@@ -122,6 +122,26 @@ async def test_a_cancel_that_comes_first_wins(gateway: Any, desk: Any, legs: Any
     assert desk.broker.orders() == {}
 
 
+async def test_a_damaged_ledger_lets_nothing_of_its_intent_pass_and_everything_else(
+    gateway: Any, desk: Any, legs: Any
+) -> None:
+    limit, market = legs
+    bus = desk.bus
+    damaged = [await desk.intent(limit(Side.BUY, 10, "50")) for _ in range(3)]
+    await bus.hash_set(bus.keys.ledger(damaged[0].intent_id), {"0": "nonsense"})
+    await bus.set_text(bus.keys.ledger(damaged[1].intent_id), "no hash")
+    await bus.set_text(bus.keys.ledger(damaged[2].intent_id), "no hash")
+    await desk.cancel(damaged[2])
+    for intent in damaged:
+        await desk.approve(intent)
+    await desk.until(await desk.place(market(Side.BUY, 10)), OrderState.FILLED)
+    shown = desk.broker.orders()
+    assert len(shown) == 1 and not any(intent.intent_id in ref for ref in shown for intent in damaged)
+    told = [entry.fields[b"error"].decode() for entry in await bus.read_range(bus.keys.dead_letter)]
+    assert ["claimed" in text or "closed" in text for text in told] == [True] * 4, told
+    assert gateway.status is None
+
+
 async def test_halt_refuses_and_cleans_and_keeps_what_reduces(gateway: Any, desk: Any, legs: Any) -> None:
     limit, _ = legs
     risky = await desk.place(limit(Side.BUY, 10, "50"))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.errors import ExitCode
+from shared.messages.orders import OrderState, Side
 from shared.messages.requests import ContractAnswer, ContractQuery, HistoryAnswer, HistoryQuery
 from tests.support import eventually
 
@@ -97,6 +98,25 @@ def test_a_client_id_that_is_a_trading_id_refuses_the_start(start_gateway: Calla
     process = start_gateway("a", 101)
     assert process.wait(20.0) == ExitCode.CONFIG
     assert "IB_SIM_CLIENT_ID" in process.output
+
+
+async def test_a_second_gateway_with_the_same_client_id_says_so_and_takes_nothing_from_the_first(
+    gateway: Any, start_gateway: Callable[..., Any], desk: Any, legs: Any
+) -> None:
+    second = start_gateway("b", 1)
+
+    async def told() -> str:
+        return str((await desk.heartbeats()).get("b", {}).get("data_link_reason", ""))
+
+    async def is_told() -> bool:
+        return "client id 1" in await told()
+
+    await eventually(is_told, 20.0)
+    await desk.until(await desk.place(legs[1](Side.BUY, 1)), OrderState.FILLED)
+    facts = await desk.heartbeats()
+    assert facts["a"]["role"] == "leader" and facts["a"]["data_link"] == "READY"
+    assert facts["b"]["role"] == "standby" and facts["b"]["data_link"] != "READY"
+    assert gateway.status is None and second.status is None
 
 
 async def test_a_standby_is_warm_and_silent(gateway: Any, start_gateway: Callable[..., Any], desk: Any) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from copilot_quant.local.run_file import read_run_file
 from tests.support import ROOT, SpawnedProcess, Spawner, clean_environment, eventually_sync
@@ -95,6 +96,50 @@ def test_commands_find_the_demo_and_trade_beside_it(running: tuple[SpawnedProces
     assert resting["state"] in ("working", "rejected"), resting
     assert cq(folder, "halt", "--reason", "test")["stage"] in ("holding", "clean")
     assert cq(folder, "resume", "--reason", "test")["stage"] == "none"
+
+
+def test_garbage_by_redis_cli_is_kept_apart_and_trading_goes_on(running: tuple[SpawnedProcess, Path]) -> None:
+    _, folder = running
+    system = read_run_file(folder)
+    assert system is not None
+    streams = ("intents", "cancels", "control", "queries")
+    with redis.Redis.from_url(system.env["REDIS_URL"]) as client:
+        sent = {}
+        for name in streams:
+            sent[f"cq:sim:{name}"] = client.xadd(f"cq:sim:{name}", {"type": "nonsense", "body": "garbage"}).decode()
+
+        def kept() -> set[tuple[str, str]]:
+            rows = [fields for _, fields in client.xrange("cq:sim:dead-letter")]
+            return {(row[b"key"].decode(), row[b"id"].decode()) for row in rows}
+
+        eventually_sync(lambda: set(sent.items()) <= kept(), 30)
+
+        def trades() -> bool:
+            looked = cq(folder, "status")
+            return (
+                looked["halt"] == "none"
+                and looked["link"] == "READY"
+                and all(row["ready"] for row in looked["processes"])
+            )
+
+        eventually_sync(trades, 60)
+    assert cq(folder, "order", "buy", "MSFT", "1")["state"] == "filled"
+    assert any("dead-letter" in row["name"] and row["state"] == "warn" for row in cq(folder, "doctor"))
+
+
+def test_a_bad_row_of_a_replay_ends_the_demo_at_once_with_file_and_line(spawn: Spawner, tmp_path: Path) -> None:
+    day = tmp_path / "IBM_20131008.csv"
+    rows = [f"{1381239003268 + number},T,181.8,100,," for number in range(30)]
+    rows[20] = "1381239003288,T,abc,100,,"
+    day.write_text("\n".join(["ts_ms,kind,bid_or_price,bid_size_or_size,ask,ask_size", *rows]))
+    env = {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    replayed = spawn(
+        "copilot_quant.cli", "demo", "--for", "60", "--replay", str(day), "--strategies", STRATEGIES, env=env
+    )
+    assert replayed.wait(60) == 78
+    assert f"simulator refuses to start: SIM_REPLAY: {day}, line 22, column 3" in replayed.output
+    assert "Traceback" not in replayed.output and "within 60 s" not in replayed.output
+    assert "nothing is left behind" in replayed.output
 
 
 def test_a_demo_without_its_supervisor_says_so_and_ends(running: tuple[SpawnedProcess, Path]) -> None:

@@ -34,9 +34,9 @@ async def run_strategy(
 ) -> Callable[..., Any]:  # fmt: skip
     """Start everything with one strategy file: `await run_strategy(code, "ClassName")`."""
 
-    async def run(code: str, class_name: str) -> SpawnedProcess:
+    async def run(code: str, class_name: str, contracts: str = '"AAPL"') -> SpawnedProcess:
         (tmp_path / "mine.py").write_text(code)
-        table = f'[strategy.mine]\nfile = "mine.py"\nclass = "{class_name}"\ncontracts = ["AAPL"]\n'
+        table = f'[strategy.mine]\nfile = "mine.py"\nclass = "{class_name}"\ncontracts = [{contracts}]\n'
         (tmp_path / "strategies.toml").write_text(table)
         common = {
             "CQ_MODE": "sim", "CQ_DEPLOYMENT": deployment, "REDIS_URL": redis_server.url, "CQ_HTTP_PORT": "0",

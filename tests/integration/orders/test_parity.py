@@ -24,7 +24,7 @@ from shared.messages.orders import Intent
 from tests.integration.gateway.conftest import ACCOUNT
 from tests.support import ROOT, SpawnedProcess, Spawner, clean_environment, eventually
 
-pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.long, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.long, pytest.mark.timeout(300)]
 LOOKS = """
 from services.strategy.api import Bar, Strategy
 

@@ -184,6 +184,23 @@ async def test_a_change_reaches_the_broker_exactly_once(
     assert nothing.returncode == 65 and "STP LMT" in nothing.stderr
 
 
+async def test_a_contract_that_the_broker_does_not_know_is_named_and_the_other_unit_trades(
+    desk: Any, run_strategy: Callable[..., Any], redis_url: str, deployment: str
+) -> None:
+    await run_strategy(BRACKET, "Mine", '"AAPL", "NOSUCH"')
+    await ended(desk, {0: OrderState.FILLED, 1: OrderState.FILLED, 2: OrderState.CANCELLED})
+
+    async def rows() -> dict[str, dict[str, Any]]:
+        answer = await asyncio.to_thread(cq, redis_url, deployment, "strategies", "--json")
+        found = {row["unit"]: row for row in json.loads(answer.stdout)}
+        assert "NOSUCH: the broker knows no contract NOSUCH" in found["mine/NOSUCH"]["error"], found["mine/NOSUCH"]
+        return found
+
+    found = await eventually(rows, 30.0)
+    assert found["mine/NOSUCH"]["state"] == "waiting", "it asks again: a contract may be listed tomorrow"
+    assert found["mine/AAPL"]["state"] == "running" and not found["mine/AAPL"]["error"]
+
+
 def cq(redis_url: str, deployment: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = clean_environment(
         {"CQ_MODE": "sim", "CQ_DEPLOYMENT": deployment, "REDIS_URL": redis_url, "IB_SIM_ACCOUNT": "DUSIM0001"}

@@ -21,8 +21,8 @@ async def test_a_service_waits_for_redis_and_comes_by_itself(
     strategies.write_text("")
     env = {
         "CQ_MODE": "sim", "CQ_DEPLOYMENT": deployment, "REDIS_URL": redis_server.url, "IB_SIM_ACCOUNT": "DUSIM0001",
-        "IB_SIM_PORT": str(nobody), "CQ_HTTP_PORT": str(port), "CQ_STATE_DIR": str(tmp_path),
-        "STRATEGY_FILE": str(strategies),
+        "IB_SIM_PORT": str(nobody), "CQ_HTTP_PORT": str(port), "GATEWAY_STATE_DIR": str(tmp_path),
+        "STRATEGIES_FILE": str(strategies),
     }  # fmt: skip
     redis_server.kill()
     process = spawn(f"services.{service}", env=env)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copilot_quant.flex import read_flex, signed_sum
+from copilot_quant.flex import read_cash, read_flex, signed_sum
 from shared.errors import BadInput
+from shared.messages.account import JournalKind
 from shared.messages.orders import Side
 
 ACCOUNT = "U1234567"
@@ -62,3 +63,50 @@ def test_whatever_the_file_holds_the_answer_is_rows_or_a_sentence(text: str) -> 
     for each in (text, f"<FlexQueryResponse>{text}</FlexQueryResponse>", report({**GOOD, "symbol": "x"})):
         with contextlib.suppress(BadInput):
             assert len(read_flex(each, ACCOUNT)) <= 1
+
+
+CASH = {
+    "accountId": ACCOUNT, "currency": "USD", "type": "Dividends", "amount": "12.50", "transactionID": "77",
+    "dateTime": "20261124;202000", "description": "AAPL CASH DIVIDEND", "conid": "265598", "symbol": "AAPL",
+    "levelOfDetail": "DETAIL",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "amount", "kind"),
+    [
+        ("Dividends", "12.50", JournalKind.DIVIDEND),
+        ("Payment In Lieu Of Dividends", "3", JournalKind.DIVIDEND),
+        ("Withholding Tax", "-1.88", JournalKind.TAX),
+        ("Broker Interest Paid", "-4", JournalKind.INTEREST),
+        ("Broker Interest Received", "4", JournalKind.INTEREST),
+        ("Other Fees", "-10", JournalKind.FEE),
+        ("Commission Adjustments", "1", JournalKind.FEE),
+        ("Deposits/Withdrawals", "1000", JournalKind.DEPOSIT),
+        ("Deposits &amp; Withdrawals", "-1000", JournalKind.WITHDRAWAL),
+        ("Something New", "-1", JournalKind.DEBIT),
+    ],
+)
+def test_a_row_of_cash_has_the_journals_word_for_its_kind(said: str, amount: str, kind: JournalKind) -> None:
+    summary = {**CASH, "levelOfDetail": "SUMMARY", "transactionID": "", "amount": "99"}
+    text = report({**CASH, "type": said, "amount": amount}, summary, tag="CashTransaction")
+    (row,) = read_cash(text, ACCOUNT)
+    assert (row.kind, row.amount, row.currency, row.day) == (kind, Decimal(amount), "USD", "20261124")
+    assert row.cash_id == "77" and row.text.startswith(said.replace("&amp;", "&")) and not read_flex(text, ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (report({**CASH, "accountId": "U7"}, tag="CashTransaction"), "account U7"),
+        (report({**CASH, "transactionID": ""}, tag="CashTransaction"), "Transaction ID"),
+        (report({**CASH, "currency": ""}, tag="CashTransaction"), "Currency"),
+        (report({**CASH, "amount": "much"}, tag="CashTransaction"), "77"),
+        (report({**CASH, "dateTime": "yesterday"}, tag="CashTransaction"), "77"),
+        (report(CASH, {**CASH, "amount": "1"}, tag="CashTransaction"), "not the same"),
+        (report({"accountId": ACCOUNT, "currency": "USD", "dividends": "5"}, tag="CashReportCurrency"), "only sums"),
+    ],
+)
+def test_cash_that_cannot_be_trusted_is_refused_whole(text: str, word: str) -> None:
+    with pytest.raises(BadInput, match=word):
+        read_cash(text, ACCOUNT)

@@ -16,3 +16,7 @@ def test_errors_carry_what_scripts_need() -> None:
     refused: Refused = RiskRejected("RISK_HALTED", "trading is halted")
     assert (refused.code, str(refused)) == ("RISK_HALTED", "RISK_HALTED: trading is halted")
     assert UnknownContract("x", ["AAPL@NASDAQ"]).candidates == ["AAPL@NASDAQ"]
+
+
+def test_every_exit_code_has_a_meaning() -> None:
+    assert all(code.meaning.endswith(".") for code in ExitCode)

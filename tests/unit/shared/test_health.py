@@ -61,9 +61,12 @@ async def test_the_heart_beats_through_an_outage_of_the_bus() -> None:
     assert (content["service"], content["epoch"], content["ready"], content["http_port"]) == ("risk", 7, False, 9)
     server.is_away = True
     clock.advance(6.0)
-    await asyncio.sleep(0)
+    await eventually(lambda: "redis" in health.failed_ready())
+    assert health.failed_ready()["x"] == "not yet" and "redis" not in health.failed_live()
     server.is_away = False
     assert await bus.get_text(key) is None
     clock.advance(1.0)
     await eventually(lambda: bus.get_text(key))
+    assert health.failed_ready() == {"x": "not yet"}
+    assert json.loads(server.texts[key][0])["failed"] == {"x": "not yet"}, "what is written was written"
     task.cancel()

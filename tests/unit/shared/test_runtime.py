@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from shared.errors import BadInput, BusUnavailable, ConfigError, CqError, ExitCode, InvariantBroken
-from shared.runtime import run, until_available
+from shared.runtime import run, side_by_side, until_available
 from shared.settings import CommonSettings
 
 
@@ -90,3 +92,57 @@ def test_a_mistake_found_at_the_start_is_a_sentence_for_a_person_too(
     with pytest.raises(SystemExit):
         run("toy", CommonSettings, main)
     assert "toy: SIM_REPLAY: day.csv, line 20, column 15: kind must be Q or T" in capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_cancel_is_kept_that_comes_while_a_loop_fails(turns: int) -> None:
+    """A task group loses it from the turn in which it has been told of the failure until its last part is over."""
+    failing = asyncio.Event()
+
+    async def fails() -> None:
+        await failing.wait()
+        raise BusUnavailable("away")
+
+    async def ends_slowly() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    async def owner() -> str:
+        try:
+            await side_by_side({"fails": fails, "slow": ends_slowly})
+        except* BusUnavailable:
+            pass
+        return "went on"
+
+    task = asyncio.get_running_loop().create_task(owner())
+    await asyncio.sleep(0.01)
+    failing.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    assert task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
+
+
+async def test_the_first_failure_ends_the_others_and_all_that_failed_is_told() -> None:
+    ended: list[str] = []
+
+    async def fails() -> None:
+        raise BadInput("no")
+
+    async def goes_on() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("other")
+
+    async def is_done() -> None:
+        ended.append("done")
+
+    with pytest.raises(ExceptionGroup) as told:
+        await side_by_side({"other": goes_on, "done": is_done, "fails": fails})
+    assert [str(each) for each in told.value.exceptions] == ["no"] and ended == ["done", "other"]
+    await side_by_side({"done": is_done})

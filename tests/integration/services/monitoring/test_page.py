@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from decimal import Decimal
+from functools import partial
 
 import pytest
 
 from services.monitoring.core.views import StatusView
+from services.monitoring.shell.controls import Controls
 from services.monitoring.shell.web import Page, page_server
+from shared.bus.keys import Keys
+from shared.bus.memory import MemoryBus
+from shared.bus.memory_server import MemoryServer
 from shared.clock import SYSTEM_CLOCK
 from shared.health import Health
+from shared.messages import decode_fields
 from shared.messages.account import PnlReport, PositionReport
-from shared.messages.control import Alert, HaltStatus
+from shared.messages.control import Alert, Control, HaltStatus
 from shared.messages.market import Bar, ContractInfo
 from shared.messages.orders import Decision, Fill, Intent, OrderEvent, OrderLeg, OrderState, OrderType, Side
+from tests.support import eventually
 from tools.browser import binary, open_page
 
 pytestmark = [pytest.mark.process, pytest.mark.skipif(binary() is None, reason="no browser here")]
@@ -43,8 +50,9 @@ def busy_view() -> StatusView:
     ]  # fmt: skip
     view.strategies = [
         {"unit": f"mean_reversion/{name}", "owner": "strategy-1", "state": "running", "names": [name], "lag": 0.123,
+         "strategy": "mean_reversion", "paused": "results day" if con_id == 2 else "",
          "working": 2, "error": LONG}
-        for name in NAMES.values()
+        for con_id, name in NAMES.items()
     ]  # fmt: skip
     for con_id, name in NAMES.items():
         view.apply(
@@ -91,9 +99,18 @@ def busy_view() -> StatusView:
     return view
 
 
+TOKEN = "correct-horse-battery"
+
+
 @pytest.fixture
-async def address() -> AsyncIterator[str]:
-    page = Page(busy_view(), Health(ready={}), clock=SYSTEM_CLOCK, token="correct-horse-battery")
+def bus() -> MemoryBus:
+    return MemoryBus(MemoryServer(), Keys("sim"))
+
+
+@pytest.fixture
+async def address(bus: MemoryBus) -> AsyncIterator[str]:
+    controls = Controls(bus, source="monitoring:test", clock=SYSTEM_CLOCK)
+    page = Page(busy_view(), Health(ready={}), clock=SYSTEM_CLOCK, controls=controls, token=TOKEN)
     server = page_server(page, host="127.0.0.1", port=0)
     await server.start()
     yield f"http://127.0.0.1:{server.port}/"
@@ -124,3 +141,33 @@ async def test_it_fits_a_desk_and_a_phone_light_and_dark(address: str) -> None:
         await page.open(address, f"{DRAWN} && document.getElementById('chart-note').textContent.includes('fills')")
         note = await page.value("document.getElementById('chart-note').textContent")
         assert "90 fills" in note, "of all bars that are drawn, not only of the list's last"
+
+
+async def test_its_buttons_write_what_they_say(address: str, bus: MemoryBus) -> None:
+    async with open_page() as page:
+        await page.size(1280, 900)
+        await page.open(address, DRAWN)
+        await page.value(f"window.prompt = () => 'lunch'; document.getElementById('token').value = '{TOKEN}'")
+        for number, press in enumerate(
+            (
+                "document.getElementById('halt').click()",
+                "document.getElementById('handover').click()",
+                "document.querySelectorAll('#strategies button')[0].dispatchEvent(new PointerEvent('pointerdown'))",
+                "document.querySelectorAll('#strategies button')[1].dispatchEvent(new PointerEvent('pointerdown'))",
+            )
+        ):
+            await page.value(press)
+            await eventually(partial(_written, bus, number + 1), 20)
+    entries = await bus.read_range(bus.keys.control)
+    given = [decode_fields(entry.fields).message for entry in entries]
+    shown = [(one.action.value, one.scope, one.reason) for one in given if isinstance(one, Control)]
+    assert shown == [
+        ("halt", "account", "lunch"),
+        ("handover", "account", "lunch"),
+        ("pause_strategy", "strategy:mean_reversion", "lunch"),
+        ("resume_strategy", "strategy:mean_reversion", "lunch"),
+    ]
+
+
+async def _written(bus: MemoryBus, count: int) -> bool:
+    return await bus.stream_length(bus.keys.control) >= count

@@ -8,6 +8,7 @@ from copilot_quant.local.chosen import strategies_file_of
 from copilot_quant.local.scaffold import add_strategy, make_desk
 from services.strategy.shell.loader import load_strategies
 from shared.errors import BadInput, ConfigError
+from tests.support import ROOT
 
 LONE = """
 from services.strategy.api import Quote, Strategy
@@ -47,6 +48,13 @@ def test_a_python_file_of_its_own_needs_symbols_and_runs_with_defaults(tmp_path:
         strategies_file_of(file, (), tmp_path)
     loaded = load_strategies(strategies_file_of(file, ("AAPL",), tmp_path))
     assert (list(loaded.units), loaded.mistakes) == (["quote_counter/AAPL"], {})
+
+
+def test_a_class_of_the_guides_shape_runs_as_one_unit(tmp_path: Path) -> None:
+    file = ROOT / "copilot_quant" / "strategies" / "my_strategy.py"
+    loaded = load_strategies(strategies_file_of(file, ("AAPL", "IBM"), tmp_path))
+    assert (list(loaded.units), loaded.mistakes) == (["my_strategy/all"], {})
+    assert loaded.units["my_strategy/all"].strategy.history == (("1 secs", 30),)
 
 
 def test_what_cannot_run_is_said_with_file_and_line(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from shared.bus.ports import ClaimResult, Entry, LedgerRow, UnitRecord
 from shared.bus.replies import as_hash, entries_of, flat, info_value, ledger_row, unit_record
-from shared.errors import BusUnavailable
+from shared.errors import BadInput, BusUnavailable
 
 
 def test_an_entry_that_was_deleted_while_pending_has_no_fields() -> None:
@@ -37,3 +37,9 @@ def test_a_server_that_does_not_say_who_it_is_is_not_trusted() -> None:
 def test_flat_lists_become_hashes_and_back() -> None:
     assert as_hash([b"a", b"1", b"b", b"2"]) == {"a": b"1", "b": b"2"}
     assert flat({"a": b"1", "b": b"2"}) == ["a", b"1", "b", b"2"]
+
+
+@pytest.mark.parametrize("row", [b"0|nonsense|0", b"0|claimed|x|7|1|1", b"", b"0|claimed|\xff|7|1|1"])
+def test_a_damaged_row_of_the_ledger_is_bad_input(row: bytes) -> None:
+    with pytest.raises(BadInput, match="ledger"):
+        ledger_row(row)

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from shared.bus.keys import Keys
-from shared.bus.memory import MemoryBus
+from shared.bus.memory import MemoryBus, MemoryRenewal
 from shared.bus.memory_server import MemoryServer
 from shared.bus.ports import LeaseToken, LeaseView
-from shared.errors import ConfigError, OutcomeUnknown
+from shared.errors import BusUnavailable, ConfigError, OutcomeUnknown
 from shared.leases.core import LeaseTiming
 from shared.leases.elector import Elector
 from tests.support import eventually
@@ -53,6 +53,41 @@ async def test_a_server_that_is_away_ends_leadership_and_brings_it_back(server: 
     assert not again.done()
     server.is_away = False
     assert (await asyncio.wait_for(again, 10)).epoch > first.epoch
+    await leader.resign("over")
+
+
+class LateOnce(MemoryBus):
+    """A bus of which every other renewal comes to nothing after half a lease time."""
+
+    renewals = 0
+
+    def open_renewal(self, token: LeaseToken, *, limit_s: float) -> MemoryRenewal:
+        bus = self
+
+        class Late(MemoryRenewal):
+            def renew(self) -> None:
+                bus.renewals += 1
+                if bus.renewals % 2:
+                    time.sleep(limit_s)
+                    raise BusUnavailable("no reply")
+                super().renew()
+
+        return Late(self, token)
+
+
+async def test_the_renewal_has_a_thread_of_its_own_and_asks_again_at_once_when_no_reply_comes(
+    server: MemoryServer,
+) -> None:
+    """The main loop is busy for half a lease again and again, and half of all replies are lost: the lease is kept."""
+    bus = LateOnce(server, Keys("test"))
+    timing = LeaseTiming.of_ttl(2.0)
+    leader = Elector(bus, "risk", "a", timing)
+    token = await leader.win()
+    for _ in range(5):
+        time.sleep(timing.ttl_s / 2)  # nothing else of this loop runs meanwhile
+        await asyncio.sleep(0.01)
+        assert leader.token == token
+    assert bus.renewals >= 4
     await leader.resign("over")
 
 

@@ -17,7 +17,18 @@ from services.gateway.core.ledger import (
 )
 from services.gateway.core.order_machine import OrderTrack
 from shared.bus.ports import ClaimResult, LedgerRow
-from shared.messages.orders import Command, Group, Intent, IntentAction, OrderLeg, OrderState, OrderType, Side
+from shared.messages.codec import encode_body
+from shared.messages.orders import (
+    Command,
+    Group,
+    Intent,
+    IntentAction,
+    OrderEvent,
+    OrderLeg,
+    OrderState,
+    OrderType,
+    Side,
+)
 
 IID = "abcdefghij234567abcd"
 
@@ -144,3 +155,19 @@ def test_a_refusal_repeats_the_last_word_on_an_order_that_is_at_the_broker() -> 
     events = keep_known(request, known).if_refused[ClaimResult.REFUSED_STALE]
     assert [event.state for event in events] == [OrderState.WORKING, OrderState.REFUSED]
     assert events[0].perm_id == 7 and events[1].order_ref == second.order_ref
+
+
+def test_events_put_together_by_hand_are_what_the_class_makes() -> None:
+    asked = command(leg(0, outside_rth=True), leg(1, side=Side.SELL, parent_leg=0), group=Group.BRACKET)
+    request = claim_request(
+        asked, entry_id="1-1", deployment_id="sim", client_id=101, order_ids=(7, 8), now_ns=asked.not_after_ns + 1,
+        window="reset",
+    )  # fmt: skip
+    made = [*request.if_claimed, *(event for events in request.if_refused.values() for event in events)]
+    assert len(made) > 8
+    for event in made:
+        again = OrderEvent(**event.__dict__)
+        assert event == again and list(event.__dict__) == list(OrderEvent.model_fields)
+        assert {name: type(value) for name, value in event} == {name: type(value) for name, value in again}
+        assert encode_body(event) == encode_body(again)
+        assert OrderEvent.model_validate(event.model_dump()) == event

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+import pytest
+
 from services.monitoring.core.views import KEEP, StatusView, price_row
 from shared.messages.account import PnlReport, PositionReport, PositionsComplete, Unexplained
 from shared.messages.control import BrokerStatus, HaltStage, HaltStatus, LinkState
@@ -203,3 +205,20 @@ def test_a_price_whose_snapshot_has_no_name_yet_takes_it_from_a_units_declaratio
     view.prices = [{"con_id": 265598, "contract": "#265598"}, {"con_id": 7, "contract": "#7"}]
     view.learn_names()
     assert [row["contract"] for row in view.state(0)["prices"]] == ["AAPL@NASDAQ", "#7"]
+
+
+@pytest.mark.parametrize(
+    "price, shown", [("218.7", "218.70"), ("5", "5.00"), ("1.08345", "1.08345"), ("0.5000", "0.50")]
+)
+def test_a_price_in_an_order_has_all_its_digits_and_two_at_least(price: str, shown: str) -> None:
+    view = StatusView("sim", "sim")
+    leg = LEG.model_copy(update={"limit_price": Decimal(price)})
+    view.apply(intent().model_copy(update={"legs": (leg,)}))
+    assert view.state(0)["intents"][0]["order"] == f"BUY 100 LMT {shown} #1"
+
+
+def test_the_chart_keeps_fills_that_the_list_has_dropped() -> None:
+    view = StatusView("sim", "sim")
+    for number in range(KEEP + 20):
+        view.apply(fill(f"{number}"))
+    assert len(view.state(0)["fills"]) == KEEP and len(view.chart(1)["fills"]) == KEEP + 20

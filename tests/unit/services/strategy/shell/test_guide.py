@@ -122,14 +122,29 @@ def test_a_strategies_file_may_name_it(tmp_path: Path) -> None:
     assert spec.history == (("1 secs", 7),) and spec.params.model_dump()["arguments"] == {"quantity": 9}
     assert spec.cls(spec.params).inner.quantity == 9  # type: ignore[attr-defined]
     for text, said in (
-        (TABLE.replace('"1s"', '"1s", "1m"'), "on_data is called at the end of a bar: choose one"),
-        (TABLE + "params = { speed = 9 }\n", "strategies.toml:1: .* Mine: got an unexpected keyword argument 'speed'"),
+        (TABLE, "lookback: say how many bars on_data gets"),
+        (TABLE.replace('"1s"', '"1s", "1m"') + "lookback = 7\n", "on_data is called at the end of a bar: choose one"),
+        (
+            TABLE + "lookback = 7\nparams = { speed = 9 }\n",
+            "strategies.toml:1: .* Mine: got an unexpected keyword argument 'speed'",
+        ),
         (TABLE + "lookback = 0\n", "lookback: Input should be greater"),
     ):
         path.write_text(text)
         (mistake,) = load_strategies(path).mistakes.values()
         with pytest.raises(BadInput, match=said):
             raise BadInput(mistake)
+
+
+def test_while_it_does_not_import_the_platform_looks_after_the_same_unit(tmp_path: Path) -> None:
+    path = tmp_path / "strategies.toml"
+    path.write_text(TABLE + 'lookback = 7\nsession = "rth"\nflat_by = "15 min"\n')
+    ours = []
+    for code in (CODE, "import nothing_such\n"):
+        (tmp_path / "mine.py").write_text(code)
+        ours.append(load_strategies(path, fresh=True))
+    assert [list(one.units) for one in ours] == [["mine/all"], ["mine/all"]]
+    assert ours[1].units["mine/all"].why_in_care
 
 
 def test_shapes_are_told_apart() -> None:
