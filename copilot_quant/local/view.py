@@ -21,7 +21,7 @@ from copilot_quant.local.books import Verdict
 from copilot_quant.local.supervision import ProcessInfo
 
 KEYS = "f kill the leading gateway   n nightly reset   h halt   r resume   q quit"
-WIDE, ROOMY, NARROW = 140, 132, 100
+WIDE, ROOMY, NARROW = 140, 132, 120
 """Columns: from WIDE on everything has room; below ROOMY fills leave the strategy out, which decisions show; below
 NARROW processes and lags are one line, which names only those that need somebody, and the tables are the shortest."""
 

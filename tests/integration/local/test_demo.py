@@ -70,11 +70,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SpawnedP
         spawner.close()
 
 
-def cq(folder: Path, *words: str) -> Any:
-    """Type a command beside the demo; return its JSON."""
+def cq(folder: Path, *words: str, may_expire: bool = False) -> Any:
+    """Type a command beside the demo; return its JSON. An order may be too late on a machine that is busy."""
     command = [sys.executable, "-m", "copilot_quant.cli", *words, "--json"]
     env = clean_environment()
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    if may_expire and "EXPIRED" in done.stderr:
+        return json.loads(done.stdout)
     assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return json.loads(done.stdout)
 
@@ -99,34 +101,36 @@ def test_commands_find_the_demo_and_trade_beside_it(running: tuple[SpawnedProces
 
 
 def test_garbage_by_redis_cli_is_kept_apart_and_trading_goes_on(running: tuple[SpawnedProcess, Path]) -> None:
+    """What cannot be read in `control` might have been a halt, and counts as one until a person resumes (P10)."""
     _, folder = running
     system = read_run_file(folder)
     assert system is not None
-    streams = ("intents", "cancels", "control", "queries")
     with redis.Redis.from_url(system.env["REDIS_URL"]) as client:
-        sent = {}
-        for name in streams:
-            sent[f"cq:sim:{name}"] = client.xadd(f"cq:sim:{name}", {"type": "nonsense", "body": "garbage"}).decode()
 
-        def kept() -> set[tuple[str, str]]:
-            rows = [fields for _, fields in client.xrange("cq:sim:dead-letter")]
-            return {(row[b"key"].decode(), row[b"id"].decode()) for row in rows}
+        def spoil(*names: str) -> None:
+            garbage: Any = {"type": "nonsense", "body": "garbage"}
+            sent = {(f"cq:sim:{name}", client.xadd(f"cq:sim:{name}", garbage).decode()) for name in names}
 
-        eventually_sync(lambda: set(sent.items()) <= kept(), 30)
+            def are_kept() -> bool:
+                rows = [fields for _, fields in client.xrange("cq:sim:dead-letter")]
+                return sent <= {(row[b"key"].decode(), row[b"id"].decode()) for row in rows}
 
-        def trades() -> bool:
-            looked = cq(folder, "status")
-            return (
-                looked["halt"] == "none"
-                and looked["link"] == "READY"
-                and all(row["ready"] for row in looked["processes"])
-            )
+            eventually_sync(are_kept, 60)
 
-        eventually_sync(trades, 60)
-    assert cq(folder, "order", "buy", "MSFT", "1")["state"] == "filled"
+        def is_filled(side: str) -> bool:
+            return str(cq(folder, "order", side, "MSFT", "1", may_expire=True)["state"]) == "filled"
+
+        spoil("intents", "cancels", "queries")
+        eventually_sync(lambda: is_filled("buy"), 60)
+        spoil("control")
+        eventually_sync(lambda: cq(folder, "status")["halt"] in ("holding", "clean"), 60)
+    assert "could not be read" in cq(folder, "status")["halt_reason"]
+    cq(folder, "resume", "--reason", "it was garbage")
+    eventually_sync(lambda: is_filled("sell"), 60)
     assert any("dead-letter" in row["name"] and row["state"] == "warn" for row in cq(folder, "doctor"))
 
 
+@pytest.mark.long
 def test_a_bad_row_of_a_replay_ends_the_demo_at_once_with_file_and_line(spawn: Spawner, tmp_path: Path) -> None:
     day = tmp_path / "IBM_20131008.csv"
     rows = [f"{1381239003268 + number},T,181.8,100,," for number in range(30)]
@@ -136,9 +140,12 @@ def test_a_bad_row_of_a_replay_ends_the_demo_at_once_with_file_and_line(spawn: S
     replayed = spawn(
         "copilot_quant.cli", "demo", "--for", "60", "--replay", str(day), "--strategies", STRATEGIES, env=env
     )
-    assert replayed.wait(60) == 78
-    assert f"simulator refuses to start: SIM_REPLAY: {day}, line 22, column 3" in replayed.output
-    assert "Traceback" not in replayed.output and "within 60 s" not in replayed.output
+    assert replayed.wait(150) == 78
+    assert (
+        f"simulator refuses to start: SIM_REPLAY: {day}, line 22, column 17: price 'abc' is not a number"
+        in replayed.output
+    )
+    assert "Traceback" not in replayed.output
     assert "nothing is left behind" in replayed.output
 
 

@@ -60,6 +60,33 @@ def test_mode_account_address_books_and_keys_are_on_every_screen(width: int, hei
     assert "ticks/s" in text and len(text.rstrip().splitlines()) == height
 
 
+@pytest.mark.parametrize("width", [80, 100, 119, 120, 131, 132])
+def test_contracts_prices_and_answers_are_whole_at_every_width(width: int) -> None:
+    prices = [{"contract": "GOOGL@NASDAQ", "bid": "187.62", "ask": "187.64", "last": "187.61"}]
+    fill = {
+        "time": "14:20:32",
+        "strategy": "dip",
+        "side": "SELL",
+        "quantity": "10",
+        "contract": "MSFT",
+        "price": "438.81",
+    }
+    decision = {"time": "14:20:31", "strategy": "dip", "order": "SELL 10 LMT 438.85 MSFT", "approved": True}
+    text = drawn(width, 36, prices=prices, fills=[fill], decisions=[decision])
+    for whole in (
+        "GOOGL",
+        "187.62",
+        "187.64",
+        "187.61",
+        "438.81",
+        "SELL 10 LMT 438.85 MSFT",
+        "approved",
+        "621.70",
+        "-1.00",
+    ):
+        assert whole in text, whole
+
+
 def test_a_narrow_screen_names_contracts_and_what_does_not_run() -> None:
     text = drawn(80, 30)
     assert "processes 1 of 2 run (not risk)" in text and "audit by 1234 of fills" in text
