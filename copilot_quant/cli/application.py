@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import typer
+from typer.models import CommandInfo, TyperInfo
 
 RUN, LOOK, TRADE, GUARD = "Run", "Look", "Trade", "Check and repair"
 STRATEGY, DATA = "Write and test strategies", "Records and imports"
@@ -52,8 +53,7 @@ def build_app(typed: Sequence[str] = ()) -> typer.Typer:
     wanted = [part for part in PARTS if typed and typed[0] in part[2]] or PARTS
     for module, heading, _ in wanted:
         import_module(f"copilot_quant.cli.{module}").add_to(app)
-        for command in app.registered_commands:
-            command.rich_help_panel = command.rich_help_panel or heading
-        for group in app.registered_groups:
-            group.rich_help_panel = group.rich_help_panel or heading
+        shown: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
+        for info in shown:
+            info.rich_help_panel = info.rich_help_panel or heading
     return app

@@ -52,7 +52,7 @@ FOCUS: dict[str, dict[str, float]] = {
     "identity_not_checked": {"foreign_identity": 0.45},
     "unreadable_entries_forgotten": {"poison": 0.75},
     "approvals_go_on_after_an_unreadable_entry": {"poison": 1.2, "broker_silent": 0.6},
-    "no_fencing": {"bus_late": 0.6, "pause": 0.45, "wire_late": 0.3},
+    "no_fencing": {"handover_late": 0.45, "bus_late": 0.3},
 }
 """Mutants that only certain faults can show: their runs have these instead of drawn ones."""
 

@@ -30,7 +30,7 @@ from services.gateway.shell.reading import FencedReader
 from services.gateway.shell.trading import Trading
 from shared.bus.ports import Bus, Entry
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock, iso_utc, parse_iso_utc
-from shared.errors import BadInput, Fenced, OutcomeUnknown, TransientError
+from shared.errors import BadInput, Fenced, OutcomeUnknown, Refused, TransientError
 from shared.logs import get_logger
 from shared.messages.codec import decode_fields
 from shared.messages.control import Control, ControlAction, HaltStage, HaltStatus
@@ -188,7 +188,10 @@ class HaltDesk:
             self._at_guard = found if found.who not in _OURS else None
         if self._at_guard is not None:
             said = _said_at_guard(self._at_guard, self._clock.wall_ns())
-            await self._retry(lambda: self._tell_once(said))
+            try:
+                await self._retry(lambda: self._tell_once(said))
+            except Refused as e:  # a Redis user of an older release may not write there: it holds all the same
+                get_logger().error("halt.not_recorded", who=said.who, reason=said.reason, error=str(e))
             self._at_guard = None
 
     async def _tell_once(self, control: Control) -> None:

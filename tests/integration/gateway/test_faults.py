@@ -9,10 +9,12 @@ import pytest
 
 from shared.errors import BusUnavailable
 from shared.messages.control import BrokerStatus, LinkState
+from shared.messages.market import DataStatus
 from shared.messages.orders import OrderState, Side
 from tests.support import RedisServer, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(90)]
+AAPL = 265598
 QUICK = {"GATEWAY_PROBE_S": "0.4", "GATEWAY_SILENCE_LIMIT_S": "2.0", "GATEWAY_QUARANTINE_S": "1.0"}
 
 
@@ -198,3 +200,27 @@ async def test_a_restarted_redis_is_another_incarnation(
     await desk.cancel(intent)
     await desk.until(intent, OrderState.CANCELLED)
     await check_books(desk)
+
+
+async def test_data_that_another_session_takes_are_told_with_the_cure_and_come_back(
+    gateway: Any, desk: Any, legs: Any
+) -> None:
+    keys = desk.bus.keys
+    ticks = keys.ticks(keys.partition(AAPL))
+    await desk.subscribe(AAPL)
+    await eventually(lambda: desk.bus.stream_length(ticks), 20.0)
+    desk.broker.fault("competing_session", seconds=2.0, burst=3)
+
+    async def told() -> list[str]:
+        found = await desk.messages(keys.broker_status)
+        return [each.text for each in found if isinstance(each, DataStatus) and each.code == 10197]
+
+    (first, *_) = await eventually(told, 20.0)
+    assert "close TWS or the mobile app there" in first
+    await desk.until(await desk.place(legs[1](Side.BUY, 1)), OrderState.FILLED)  # orders go on
+    length = await desk.bus.stream_length(ticks)
+
+    async def is_back() -> bool:
+        return await desk.bus.stream_length(ticks) > length + 5
+
+    await eventually(is_back, 40.0)

@@ -120,12 +120,16 @@ async def test_an_isolated_strategy_has_its_own_process_and_goes_where_its_worke
     file = strategies_file(tmp_path, COUNTER + BAD.format(cls="Counter", isolated="true"))
     env = {name: worker_env(redis_url, deployment, name, file) for name in ("w1", "w2")}
     running = {name: spawn("services.strategy", env=env[name], name=name) for name in ("w1", "w2")}
-    await eventually(lambda: ready(market), 40.0)
+
+    async def both_share() -> bool:
+        listed = await market.bus.hash_get_all(market.bus.keys.strategy_workers)
+        owners = {str(row["owner"]).partition("+")[0] for row in (await rows_of(market)).values()}
+        return sorted(listed) == ["w1", "w2"] == sorted(owners) and await ready(market)
+
+    await eventually(both_share, 60.0)  # one of them may have been alone for a while
     owner = str((await rows_of(market))["bad/C1003"]["owner"])
     host, _, unit = owner.partition("+")
     assert host in running and unit == "bad-C1003"
-    listed = await market.bus.hash_get_all(market.bus.keys.strategy_workers)
-    assert sorted(listed) == ["w1", "w2"]
 
     running[host].signal(signal.SIGKILL)
     other = {"w1": "w2", "w2": "w1"}[host]

@@ -15,6 +15,7 @@ from services.gateway.shell.halt_file import HaltFile
 from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
+from shared.errors import Refused
 from shared.messages.codec import decode_fields
 from shared.messages.control import Control, ControlAction, HaltStage
 from shared.settings import Mode
@@ -183,6 +184,20 @@ async def test_a_leader_that_dies_between_the_halt_and_its_entry_leaves_the_entr
     await successor.restore(at_guard=AT_GUARD)
     await successor._heed_guard()
     assert await controls(world) == [AS_TOLD]
+
+
+async def test_a_gateway_that_may_not_write_control_holds_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> str:
+        raise Refused("BUS_NO_PERMISSION", "no permissions to access a key")
+
+    desk = world.desk()
+    await desk.restore()
+    monkeypatch.setattr(world.bus, "append", refuse)
+    world.is_holding, world.latch = True, AT_GUARD
+    await desk._heed_guard()
+    assert desk.stage is HaltStage.HOLDING and await controls(world) == []
 
 
 async def test_a_latch_that_was_opened_meanwhile_or_is_our_own_makes_no_entry(world: World) -> None:
