@@ -178,7 +178,7 @@ def _trading_conditions(view: StatusView, limits: Limits) -> list[Condition]:
     bare = [view.name(key) for key, row in view.positions.items() if row.position and not is_protected(row, orders)]
     if bare:
         text = f"positions without a stop at the broker: {', '.join(sorted(bare))}"
-        found.append(Condition("unprotected", "info", text, 30.0))
+        found.append(Condition("position.unprotected", "info", text, 30.0))
     return found
 
 

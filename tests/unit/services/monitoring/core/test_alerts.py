@@ -105,7 +105,7 @@ TROUBLES: dict[str, Callable[[StatusView], object]] = {
     "unexplained:1": _unexplained,
     "split-orders:1": _split,
     "window-outlived": lambda view: view.apply(_window(WindowPhase.OUTLIVED)),
-    "unprotected": lambda view: view.positions.update({1: _held()}),
+    "position.unprotected": lambda view: view.positions.update({1: _held()}),
     "lag:intents:risk": lambda view: view.lags.append({"stream": "intents", "reader": "risk", "lag": 1001}),
     "stale:AAPL": lambda view: view.heartbeats[2].update(silent=["AAPL"]),
     "delayed": lambda view: view.prices.append({"contract": "AAPL", "quality": "DELAYED"}),
@@ -146,9 +146,9 @@ def test_a_stop_that_reduces_protects_and_one_that_adds_does_not() -> None:
     view.open_orders["r"] = _order(OrderState.WORKING, side=Side.SELL, **stop)
     assert ids(view) == []
     view.open_orders["r"] = _order(OrderState.WORKING, side=Side.BUY, **stop)
-    assert ids(view) == ["unprotected"]
+    assert ids(view) == ["position.unprotected"]
     view.open_orders["r"] = _order(OrderState.WORKING, side=Side.SELL, **{**stop, "quantity": 4})
-    assert ids(view) == ["unprotected"], "a part is not all of it"
+    assert ids(view) == ["position.unprotected"], "a part is not all of it"
 
 
 def test_a_process_that_stops_beating_is_missed_until_it_is_back_or_replaced() -> None:
