@@ -194,20 +194,25 @@ def legs() -> tuple[Callable[..., OrderLeg], Callable[..., OrderLeg]]:
     return limit, market
 
 
-@pytest.fixture
-def broker(spawn: Spawner) -> Broker:
-    """The real simulator."""
+def start_broker(spawn: Spawner, limit_s: float = 20.0, **more: str) -> Broker:
+    """Start the real simulator and wait until it answers."""
     port, control = free_port(), free_port()
     process = spawn(
         "services.simulator",
         env={
             "SIM_PORT": str(port), "SIM_HTTP_PORT": str(control), "CQ_MODE": "sim", "SIM_TICK_RATE": "20",
-            "CQ_HTTP_PORT": "0", "SIM_MAX_ORDERS_PER_SIDE": "500",
+            "CQ_HTTP_PORT": "0", **more,
         },
         name="simulator",
     )  # fmt: skip
-    process.wait_for_output("service.started", 20.0)
+    process.wait_for_output("service.started", limit_s)
     return Broker(process, port, control)
+
+
+@pytest.fixture
+def broker(spawn: Spawner) -> Broker:
+    """The real simulator."""
+    return start_broker(spawn, SIM_MAX_ORDERS_PER_SIDE="500")
 
 
 @pytest.fixture

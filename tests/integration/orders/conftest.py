@@ -11,8 +11,9 @@ import pytest
 
 from shared.bus.keys import Keys
 from shared.bus.redis_client import open_bus
+from shared.messages.orders import Decision, Intent
 from tests.integration.gateway.conftest import ACCOUNT, Broker, Desk, broker, start_gateway
-from tests.support import RedisServer, SpawnedProcess, Spawner
+from tests.support import RedisServer, SpawnedProcess, Spawner, eventually
 
 __all__ = ["broker", "start_gateway"]
 
@@ -27,10 +28,42 @@ async def desk(redis_server: RedisServer, deployment: str, broker: Broker) -> As
         await bus.close()
 
 
+async def answer(desk: Any, intent: Intent) -> Decision:
+    await desk.bus.append(desk.bus.keys.intents, intent, source="test")
+
+    async def found() -> Decision | None:
+        for one in await desk.messages(desk.bus.keys.decisions):
+            if isinstance(one, Decision) and one.intent_id == intent.intent_id:
+                return one
+        return None
+
+    decision: Decision = await eventually(found, 10.0)
+    return decision
+
+
+@pytest.fixture
+def start_risk(
+    spawn: Spawner, redis_server: RedisServer, deployment: str, tmp_path: Path
+) -> Callable[..., dict[str, str]]:  # fmt: skip
+    """Start risk and market data beside a gateway that runs; returns the settings that all services share."""
+
+    def start(**risk: str) -> dict[str, str]:
+        common = {
+            "CQ_MODE": "sim", "CQ_DEPLOYMENT": deployment, "REDIS_URL": redis_server.url, "CQ_HTTP_PORT": "0",
+            "IB_SIM_ACCOUNT": ACCOUNT, "CQ_LEASE_TTL_S": risk.pop("CQ_LEASE_TTL_S", "1.5"),
+        }  # fmt: skip
+        spawn("services.risk", env={**common, "CQ_INSTANCE": "risk", **risk}, name="risk")
+        cache = {"CQ_INSTANCE": "marketdata", "MARKETDATA_CACHE_DIR": str(tmp_path / "history")}
+        spawn("services.marketdata", env={**common, **cache}, name="marketdata")
+        return common
+
+    return start
+
+
 @pytest.fixture
 async def run_strategy(
-    spawn: Spawner, redis_server: RedisServer, deployment: str, desk: Desk, tmp_path: Path,
-    start_gateway: Callable[..., Any],
+    spawn: Spawner, desk: Desk, tmp_path: Path, start_gateway: Callable[..., Any],
+    start_risk: Callable[..., dict[str, str]],
 ) -> Callable[..., Any]:  # fmt: skip
     """Start everything with one strategy file: `await run_strategy(code, "ClassName")`."""
 
@@ -38,21 +71,9 @@ async def run_strategy(
         (tmp_path / "mine.py").write_text(code)
         table = f'[strategy.mine]\nfile = "mine.py"\nclass = "{class_name}"\ncontracts = [{contracts}]\n'
         (tmp_path / "strategies.toml").write_text(table)
-        common = {
-            "CQ_MODE": "sim", "CQ_DEPLOYMENT": deployment, "REDIS_URL": redis_server.url, "CQ_HTTP_PORT": "0",
-            "IB_SIM_ACCOUNT": ACCOUNT, "CQ_LEASE_TTL_S": "1.5",
-        }  # fmt: skip
         start_gateway("a", 1)
         await desk.ready_leader()
-        own = {
-            "services.risk": {},
-            "services.marketdata": {"MARKETDATA_CACHE_DIR": str(tmp_path / "history")},
-            "services.strategy": {"STRATEGIES_FILE": str(tmp_path / "strategies.toml")},
-        }
-        processes = [
-            spawn(service, env={**common, **env, "CQ_INSTANCE": service[9:]}, name=service[9:])
-            for service, env in own.items()
-        ]
-        return processes[-1]
+        own = {"CQ_INSTANCE": "strategy", "STRATEGIES_FILE": str(tmp_path / "strategies.toml")}
+        return spawn("services.strategy", env={**start_risk(), **own}, name="strategy")
 
     return run

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.messages.control import Control, ControlAction
 from shared.messages.orders import CancelRequest, Group, Intent, IntentAction, OrderLeg, OrderState, OrderType, Side
-from tests.integration.gateway.conftest import ACCOUNT, Broker, limit
-from tests.support import RedisServer, Spawner, eventually, free_port
+from tests.integration.gateway.conftest import ACCOUNT, Broker, limit, start_broker
+from tests.support import Spawner, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(150)]
 AAPL = 265598
@@ -27,17 +26,7 @@ def reduces_children() -> bool:
 
 @pytest.fixture
 def broker(spawn: Spawner, reduces_children: bool) -> Broker:
-    port, control = free_port(), free_port()
-    process = spawn(
-        "services.simulator",
-        env={
-            "SIM_PORT": str(port), "SIM_HTTP_PORT": str(control), "CQ_MODE": "sim", "SIM_TICK_RATE": "20",
-            "CQ_HTTP_PORT": "0", "SIM_REDUCES_CHILDREN": str(reduces_children),
-        },
-        name="simulator",
-    )  # fmt: skip
-    process.wait_for_output("service.started", 40.0)
-    return Broker(process, port, control)
+    return start_broker(spawn, 40.0, SIM_REDUCES_CHILDREN=str(reduces_children))
 
 
 class Scene:
@@ -83,21 +72,11 @@ class Scene:
 
 @pytest.fixture
 async def scene(
-    spawn: Spawner, redis_server: RedisServer, deployment: str, desk: Any, start_gateway: Callable[..., Any],
-    tmp_path: Path,
+    desk: Any, start_gateway: Callable[..., Any], start_risk: Callable[..., Any]
 ) -> Scene:  # fmt: skip
     start_gateway("a", 1)
     await desk.ready_leader(40.0)
-    common = {
-        "CQ_MODE": "sim", "CQ_DEPLOYMENT": deployment, "REDIS_URL": redis_server.url, "CQ_HTTP_PORT": "0",
-        "IB_SIM_ACCOUNT": ACCOUNT, "CQ_LEASE_TTL_S": "1.5",
-    }  # fmt: skip
-    spawn("services.risk", env={**common, "CQ_INSTANCE": "risk"}, name="risk")
-    spawn(
-        "services.marketdata",
-        env={**common, "CQ_INSTANCE": "md", "MARKETDATA_CACHE_DIR": str(tmp_path / "history")},
-        name="marketdata",
-    )
+    start_risk()
     await desk.subscribe(AAPL)
     stop = OrderLeg(
         leg=2, side=Side.SELL, quantity=Decimal(100), order_type=OrderType.STOP, stop_price=Decimal(10), parent_leg=0

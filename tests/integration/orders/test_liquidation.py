@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.messages.orders import Decision, Intent, OrderState, Side
-from tests.integration.gateway.conftest import ACCOUNT, TRADING_ID, Broker, market
-from tests.support import RedisServer, Spawner, eventually, free_port
+from shared.messages.orders import Intent, OrderState, Side
+from tests.integration.gateway.conftest import TRADING_ID, Broker, market, start_broker
+from tests.integration.orders.conftest import answer
+from tests.support import Spawner, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(150)]
 AAPL = 265598
@@ -22,48 +22,15 @@ AAPL = 265598
 
 @pytest.fixture
 def broker(spawn: Spawner) -> Broker:
-    port, control = free_port(), free_port()
-    process = spawn(
-        "services.simulator",
-        env={
-            "SIM_PORT": str(port), "SIM_HTTP_PORT": str(control), "CQ_MODE": "sim", "SIM_TICK_RATE": "20",
-            "CQ_HTTP_PORT": "0", "SIM_MASTER_CLIENT_ID": str(TRADING_ID),
-        },
-        name="simulator",
-    )  # fmt: skip
-    process.wait_for_output("service.started", 40.0)
-    return Broker(process, port, control)
-
-
-async def answer(desk: Any, intent: Intent) -> Decision:
-    await desk.bus.append(desk.bus.keys.intents, intent, source="test")
-
-    async def found() -> Decision | None:
-        for one in await desk.messages(desk.bus.keys.decisions):
-            if isinstance(one, Decision) and one.intent_id == intent.intent_id:
-                return one
-        return None
-
-    decision: Decision = await eventually(found, 10.0)
-    return decision
+    return start_broker(spawn, 40.0, SIM_MASTER_CLIENT_ID=str(TRADING_ID))
 
 
 async def test_a_liquidation_by_the_broker_trips_its_breaker(
-    spawn: Spawner, redis_server: RedisServer, deployment: str, desk: Any, start_gateway: Callable[..., Any],
-    tmp_path: Path,
+    desk: Any, start_gateway: Callable[..., Any], start_risk: Callable[..., Any]
 ) -> None:  # fmt: skip
     start_gateway("a", 1, CQ_LEASE_TTL_S="6.0")
     await desk.ready_leader(40.0)
-    common = {
-        "CQ_MODE": "sim", "CQ_DEPLOYMENT": deployment, "REDIS_URL": redis_server.url, "CQ_HTTP_PORT": "0",
-        "IB_SIM_ACCOUNT": ACCOUNT, "CQ_LEASE_TTL_S": "6.0",
-    }  # fmt: skip
-    spawn("services.risk", env={**common, "CQ_INSTANCE": "risk"}, name="risk")
-    spawn(
-        "services.marketdata",
-        env={**common, "CQ_INSTANCE": "md", "MARKETDATA_CACHE_DIR": str(tmp_path / "history")},
-        name="marketdata",
-    )
+    start_risk(CQ_LEASE_TTL_S="6.0")
     await desk.subscribe(AAPL)
 
     async def bought() -> Intent | None:

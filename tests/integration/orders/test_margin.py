@@ -10,32 +10,22 @@ from typing import Any
 import pytest
 
 from shared.messages.orders import OrderState, Side
-from tests.integration.gateway.conftest import ACCOUNT, market
-from tests.integration.orders.test_liquidation import answer
-from tests.support import RedisServer, Spawner, eventually
+from tests.integration.gateway.conftest import market
+from tests.integration.orders.conftest import answer
+from tests.support import eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(150)]
 AAPL = 265598
 
 
 async def test_an_entry_is_decided_by_what_the_broker_reckons(
-    spawn: Spawner, redis_server: RedisServer, deployment: str, desk: Any, start_gateway: Callable[..., Any],
-    tmp_path: Path,
+    desk: Any, start_gateway: Callable[..., Any], start_risk: Callable[..., Any], tmp_path: Path
 ) -> None:  # fmt: skip
     start_gateway("a", 1, CQ_LEASE_TTL_S="6.0")
     await desk.ready_leader(40.0)
     limits = tmp_path / "limits.toml"
     limits.write_text("rules = 4\n[limits]\nwhat_if_margin_percent = 1\nwhat_if_wait_s = 8\n")
-    common = {
-        "CQ_MODE": "sim", "CQ_DEPLOYMENT": deployment, "REDIS_URL": redis_server.url, "CQ_HTTP_PORT": "0",
-        "IB_SIM_ACCOUNT": ACCOUNT, "CQ_LEASE_TTL_S": "6.0",
-    }  # fmt: skip
-    spawn("services.risk", env={**common, "CQ_INSTANCE": "risk", "RISK_LIMITS_FILE": str(limits)}, name="risk")
-    spawn(
-        "services.marketdata",
-        env={**common, "CQ_INSTANCE": "md", "MARKETDATA_CACHE_DIR": str(tmp_path / "history")},
-        name="marketdata",
-    )
+    start_risk(CQ_LEASE_TTL_S="6.0", RISK_LIMITS_FILE=str(limits))
     await desk.subscribe(AAPL)
 
     def asked() -> int:

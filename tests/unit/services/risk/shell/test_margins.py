@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
 
@@ -29,16 +28,8 @@ async def world() -> AsyncIterator[World]:
         side=Side.BUY, quantity=D(100), price=D(100),
     )  # fmt: skip
     await made.say(made.keys.fills, held)
-    await made.leadership.warm_up()
-    loops: list[Callable[[], Awaitable[None]]] = [
-        made.feed.run, made.feed.run_ticks, made.feed.run_snapshots, made.leadership.run,
-    ]  # fmt: skip
-    tasks = [asyncio.ensure_future(loop()) for loop in loops]
-    yield made
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        assert isinstance(result, asyncio.CancelledError), result
+    async with made.running():
+        yield made
 
 
 def queries(world: World) -> list[WhatIfQuery]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -109,6 +110,20 @@ class World:
         tick = quote_tick(1, now_ns, now_ns, 1, 99.99, 100, 100.01, 100)
         await self.bus.publish_ticks(token, [(self.keys.partition(1), pack_ticks([tick]))], source="gateway:g1")
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Warm up, then run all loops until the end of the block."""
+        await self.leadership.warm_up()
+        loops: list[Callable[[], Awaitable[None]]] = [
+            self.feed.run, self.feed.run_ticks, self.feed.run_snapshots, self.leadership.run,
+        ]  # fmt: skip
+        tasks = [asyncio.ensure_future(loop()) for loop in loops]
+        yield
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(result, asyncio.CancelledError), result
+
     async def reconcile(self) -> None:
         status = BrokerStatus(instance="g1", state=LinkState.READY, is_leader=True, epoch=self.gateway.epoch)
         await self.say(self.keys.broker_status, status)
@@ -146,16 +161,8 @@ class World:
 async def world() -> AsyncIterator[World]:
     made = World(limits_with(position_quantity_max=100))
     await made.open()
-    await made.leadership.warm_up()
-    loops: list[Callable[[], Awaitable[None]]] = [
-        made.feed.run, made.feed.run_ticks, made.feed.run_snapshots, made.leadership.run,
-    ]  # fmt: skip
-    tasks = [asyncio.ensure_future(loop()) for loop in loops]
-    yield made
-    for task in tasks:
-        task.cancel()
-    for result in await asyncio.gather(*tasks, return_exceptions=True):
-        assert isinstance(result, asyncio.CancelledError), result
+    async with made.running():
+        yield made
 
 
 async def test_a_decision_whose_reply_was_lost_is_written_once_and_stays_reserved(world: World) -> None:
