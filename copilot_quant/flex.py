@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ from shared.messages.control import ImportedCash, ImportedFill
 from shared.messages.orders import Side
 from shared.money import decimal_of
 
+R = TypeVar("R")
 MAX_BYTES = 50_000_000
 MAX_AGE_S = 7 * 24 * 3600
 """The bus knows for eight days which executions it has had; what is older could not be told from a repeat."""
@@ -55,8 +57,7 @@ def read_flex(text: str, account: str, *, zone: str = ZONE) -> list[ImportedFill
     for element in root.iter():
         if element.tag in _ELEMENTS and element.get("levelOfDetail", "") in _EXECUTION_LEVELS:
             fill = _fill_of(element, ZoneInfo(zone))
-            if found.setdefault(fill.exec_id, fill) != fill:
-                raise BadInput(f"the report has execution {fill.exec_id} twice, and not the same")
+            _put_once(found, fill.exec_id, fill, "execution")
     return sorted(found.values(), key=lambda fill: (fill.ts_ns, fill.exec_id))
 
 
@@ -71,11 +72,15 @@ def read_cash(text: str, account: str, *, zone: str = ZONE) -> list[ImportedCash
     for element in root.iter("CashTransaction"):
         if element.get("levelOfDetail", "") in _CASH_LEVELS:
             row = _cash_of(element, ZoneInfo(zone))
-            if found.setdefault(row.cash_id, row) != row:
-                raise BadInput(f"the report has cash transaction {row.cash_id} twice, and not the same")
+            _put_once(found, row.cash_id, row, "cash transaction")
     if not found and not _has_trades(root) and next(root.iter("CashReportCurrency"), None) is not None:
         raise BadInput("the report has only sums of cash: add the section Cash Transactions, with Detail, to the query")
     return sorted(found.values(), key=lambda row: (row.ts_ns, row.cash_id))
+
+
+def _put_once(found: dict[str, R], name: str, row: R, what: str) -> None:
+    if found.setdefault(name, row) != row:
+        raise BadInput(f"the report has {what} {name} twice, and not the same")
 
 
 def _has_trades(root: ElementTree.Element) -> bool:

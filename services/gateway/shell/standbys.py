@@ -47,10 +47,8 @@ class Standbys:
             listed = [name for name in await self._bus.hash_get_all(keys.gateways) if name != self._instance]
             for name in listed:
                 text = await self._bus.get_text(keys.heartbeat("gateway", name))
-                if text is None:
-                    await self._bus.hash_delete(
-                        keys.gateways, [name]
-                    )  # it is gone; one that is not says its name again
+                if text is None:  # it is gone; one that is not says its name again
+                    await self._bus.hash_delete(keys.gateways, [name])
                 elif self._is_ready(text):
                     return True
             if listed:

@@ -69,7 +69,7 @@ class Activity:
         strategy, con_id, legs = asked["strategy"], asked["con_id"], asked["legs"]
         self.orders[strategy] = self.orders.get(strategy, 0) + len(legs)
         self.last_ns[strategy, con_id] = now_ns
-        key = strategy, con_id, legs[0].__dict__["side"] is _BUY
+        key = repeat_key(intent)
         self.repeats[key] = self.repeats.get(key, 0) + 1
         contents = self._contents
         if len(contents) >= CONTENTS_MAX:

@@ -393,8 +393,11 @@ class Unit:
 
     def may_commit(self, now_ns: int) -> bool:
         """Return whether `commit` may have something to save; asked at each turn, and mostly there is nothing."""
-        is_due = now_ns - self._committed_at_ns >= int(self.limits.commit_every_s * NS_PER_S)
-        return self.is_urgent or bool(self.saved.pending) or (is_due and (self._has_news or self._is_behind))
+        has_progress = self._has_news or self._is_behind
+        return self.is_urgent or bool(self.saved.pending) or (has_progress and self._is_due(now_ns))
+
+    def _is_due(self, now_ns: int) -> bool:
+        return now_ns - self._committed_at_ns >= int(self.limits.commit_every_s * NS_PER_S)
 
     def commit(self, now_ns: int, *, force: bool = False) -> Commit | None:
         """Return the commit to save now, None if nothing is worth one yet.
@@ -404,7 +407,7 @@ class Unit:
         if self._in_flight is not None:
             return self._in_flight
         resent = self._due_again(now_ns)
-        is_due = now_ns - self._committed_at_ns >= int(self.limits.commit_every_s * NS_PER_S)
+        is_due = self._is_due(now_ns)
         has_progress = self._has_news or self._is_behind
         if not (self.is_urgent or resent or (has_progress and (is_due or force)) or (force and not self._committed)):
             return None

@@ -26,20 +26,18 @@ def make_strategy(spec: Declared, unit_id: str = "", watched: Watched | None = N
     if watched.mark is not None:
         watched.mark.begin(unit_id, BEGINNING)
     try:
-        strategy = spec.cls(spec.params)
+        try:
+            strategy = spec.cls(spec.params)
+        finally:
+            watched.unit = ""
+            if watched.mark is not None:
+                watched.mark.end()
     except ValidationError as e:
-        watched.unit = ""
         raise BadInput(_invalid(spec, e)) from e
     except RAISED as e:
-        watched.unit = ""
         raise BadInput(f"{spec.cls.__name__}.__init__ raised {text_of(e)} at {where_of(e)}") from e
     except HandlerBlocked as e:
-        watched.unit = ""
         raise BadInput(f"{spec.cls.__name__}.__init__ blocked: {e}, at {where_of(e)}") from e
-    finally:
-        watched.unit = ""
-        if watched.mark is not None:
-            watched.mark.end()
     if not hasattr(strategy, "state") or not hasattr(strategy, "_unit"):
         where = line_of(spec.cls, "")
         raise BadInput(f"{where}: {spec.cls.__name__}.__init__ does not call super().__init__(params)")
