@@ -99,14 +99,13 @@ class OrderTicket:
             tif=self.tif,
             outside_rth=self.outside_rth,
         )
-        opposite = Side.SELL if self.side is Side.BUY else Side.BUY
         children: list[OrderLeg] = []
         for order_type, price in ((OrderType.LIMIT, self.take_profit), (OrderType.STOP, self.stop_loss)):
             if price is not None:
                 children.append(
                     OrderLeg(
                         leg=len(children) + 1,
-                        side=opposite,
+                        side=self.side.opposite,
                         quantity=self.quantity,
                         order_type=order_type,
                         limit_price=price if order_type is OrderType.LIMIT else None,

@@ -25,7 +25,7 @@ from copilot_quant.brokers.rows import balance_of, fill_row, order_row, position
 from copilot_quant.desk import Desk, OrderResult, OrderTicket
 from copilot_quant.frames import frame
 from copilot_quant.front_settings import sentence
-from services.strategy.core.guide_orders import Number
+from services.strategy.core.ordering import Number
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
 from shared.errors import BusUnavailable, CqError, DecodeError
 from shared.ids import MANUAL

@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from copilot_quant.desk import OrderResult, OrderTicket
-from services.strategy.core.guide_orders import Number, checked_prices, one_of, positive
+from services.strategy.core.guide_orders import checked_prices, one_of, positive
+from services.strategy.core.ordering import Number
 from shared.clock import iso_utc
 from shared.ids import MANUAL
 from shared.messages.account import PositionReport

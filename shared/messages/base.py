@@ -50,14 +50,17 @@ class Message(Part):
         return ""
 
 
-def put_together(cls: type[P], values: dict[str, Any]) -> P:
+def put_together(cls: type[P], values: dict[str, Any], names: set[str]) -> P:
     """Return a message of values that need no check, by hand: they came out of a validated message.
 
-    `values` becomes the message's own; it has every field, defaults too.
+    Args:
+        cls: its class.
+        values: becomes the message's own; it has every field, defaults too.
+        names: the names of all fields; the messages of a class may share it.
     """
     message = object.__new__(cls)
     _put_values(message, values)
-    _put_fields(message, set(values))
+    _put_fields(message, names)
     _put_extra(message, None)
     _put_private(message, None)
     return message

@@ -26,6 +26,11 @@ class Side(StrEnum):
         """Return +1 for BUY, -1 for SELL."""
         return 1 if self is Side.BUY else -1
 
+    @property
+    def opposite(self) -> Side:
+        """Return the other side."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
 
 class OrderType(StrEnum):
     """Order types that can be placed; values are IB's own names."""

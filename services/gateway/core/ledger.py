@@ -38,6 +38,7 @@ _REFUSALS: dict[ClaimResult, tuple[OrderState, str, str]] = {
 _NO_IDS = {"order_id": 0, "client_id": 0}
 _BLANK = {name: None if one.is_required() else one.default for name, one in OrderEvent.model_fields.items()}
 """Every field of an order event, in its order, with its default."""
+_NAMES = set(_BLANK)
 MODIFY_CODE = "GATEWAY_MODIFY"
 """Code of the claimed event of a MODIFY intent; such an event is no order."""
 
@@ -149,7 +150,7 @@ def _event(
         "parent_leg": leg.parent_leg, "group": intent.group, "remaining": leg.quantity, "order_id": order_id,
         "client_id": client_id, "by": by, "code": code, "text": text, "is_reducing": command.is_reducing,
         "intent_ts_ns": intent.ts_init_ns,
-    })  # fmt: skip
+    }, _NAMES)  # fmt: skip
 
 
 def claim_request(

@@ -28,6 +28,7 @@ from services.gateway.shell.halt_file import HaltFile
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.reading import FencedReader
 from services.gateway.shell.trading import Trading
+from shared.bus.once import append_once
 from shared.bus.ports import Bus, Entry
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock, iso_utc, parse_iso_utc
 from shared.errors import BadInput, Fenced, OutcomeUnknown, Refused, TransientError
@@ -195,12 +196,8 @@ class HaltDesk:
             self._at_guard = None
 
     async def _tell_once(self, control: Control) -> None:
-        stream = self._bus.keys.control
-        for entry in await self._bus.read_last(stream, 100):
-            if entry.fields.get(b"id") == control.control_id.encode():
-                return
-        await self._bus.append(stream, control, source=self._source)
-        get_logger().warning("halt.recorded", who=control.who, reason=control.reason)
+        if await append_once(self._bus, self._bus.keys.control, control, source=self._source):
+            get_logger().warning("halt.recorded", who=control.who, reason=control.reason)
 
     async def _entry(self, entry: Entry) -> None:
         self._cursor = entry.entry_id

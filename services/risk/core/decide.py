@@ -15,8 +15,6 @@ from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
-
 from services.risk.core.case import Case
 from services.risk.core.exposure import Book
 from services.risk.core.limits import Limits, Stage
@@ -24,6 +22,7 @@ from services.risk.core.quick import COVERED, MINUTE_NS, Terms, answer_to, only_
 from services.risk.core.rule import Finding, Rule
 from services.risk.core.rules import MALFORMED, RULES
 from services.risk.core.tripping import ACCOUNT, note_own_profit, trip_account, trip_strategy
+from shared.messages.base import put_together
 from shared.messages.orders import Command, Decision, Intent, IntentAction, RuleResult, Side
 from shared.money import ZERO
 
@@ -31,12 +30,6 @@ Checks = tuple[Callable[[Case], Finding | None], ...]
 _KINDS = 24
 """Kinds of case: how far it reduces, is it a modify, is it a group, is something wrong."""
 _DECISION_FIELDS, _COMMAND_FIELDS = set(Decision.model_fields), set(Command.model_fields)
-_new = object.__new__
-# A message of values that need no check is put together by hand: they came out of a validated message, and pydantic
-# would read the intent inside a command again, all legs of it. `test_decide.py` compares with what the class makes.
-_slots = vars(BaseModel)
-_put_values, _put_fields = _slots["__dict__"].__set__, _slots["__pydantic_fields_set__"].__set__
-_put_extra, _put_private = _slots["__pydantic_extra__"].__set__, _slots["__pydantic_private__"].__set__
 _PLACE, _OBSERVE, _BUY = IntentAction.PLACE, Stage.OBSERVE, Side.BUY
 
 
@@ -250,17 +243,12 @@ def _approved(
     is_reducing: bool,  # noqa: FBT001 - on the way of every order, where a keyword costs
     margin_change: Decimal | None = None,
 ) -> Verdict:
-    # The longest part of a proven decision: written out, each call here would be a tenth of it. `answer` becomes the
-    # decision's own; `asked` is what is in the intent.
-    decision, command = _new(Decision), _new(Command)
+    # Put together by hand: pydantic would read the intent inside a command again, all legs of it. `test_decide.py`
+    # compares with what the class makes. `answer` becomes the decision's own; `asked` is what is in the intent.
     answer["ts_init_ns"] = now_ns
     answer["intent_id"] = asked["intent_id"]
     answer["is_reducing"] = is_reducing
     answer["intent_ts_ns"] = asked["ts_init_ns"]
-    _put_values(decision, answer)
-    _put_fields(decision, _DECISION_FIELDS)
-    _put_extra(decision, None)
-    _put_private(decision, None)
     values: dict[str, object] = {
         "ts_init_ns": now_ns,
         "intent": intent,
@@ -270,11 +258,8 @@ def _approved(
         "risk_epoch": book.epoch,
         "margin_change": margin_change,
     }
-    _put_values(command, values)
-    _put_fields(command, _COMMAND_FIELDS)
-    _put_extra(command, None)
-    _put_private(command, None)
-    return _verdict((decision, command, rates))
+    decision = put_together(Decision, answer, _DECISION_FIELDS)
+    return _verdict((decision, put_together(Command, values, _COMMAND_FIELDS), rates))
 
 
 def refuse_malformed(intent_id: str, error: str, account: str, now_ns: int) -> Decision:

@@ -13,6 +13,7 @@ from services.risk.core.breakers import Trip
 from services.risk.core.tripping import note_own_profit, trip_account, trip_strategy
 from services.risk.core.tripping_seen import trip_seen
 from services.risk.shell.deciding import Deciding
+from shared.bus.once import append_once
 from shared.logs import get_logger
 from shared.messages.control import Control, ControlAction
 
@@ -77,7 +78,5 @@ class BreakerWatch:
             reason=trip.text,
             ts_init_ns=self._deciding.clock.wall_ns(),
         )
-        for entry in await self._deciding.bus.read_last(self._deciding.bus.keys.control, 100):
-            if entry.fields.get(b"id") == control.control_id.encode():
-                return
-        await self._deciding.bus.append(self._deciding.bus.keys.control, control, source=self._deciding.source)
+        bus = self._deciding.bus
+        await append_once(bus, bus.keys.control, control, source=self._deciding.source)

@@ -7,9 +7,9 @@ from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import TypeVar
 
+from services.strategy.core.ordering import Number
 from shared.errors import BadInput
 
-Number = int | float | str | Decimal
 W = TypeVar("W", bound=StrEnum)
 PRICES: Mapping[str, tuple[str, ...]] = {
     "market": (),

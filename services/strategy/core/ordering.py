@@ -286,7 +286,7 @@ def _legs(ticket: Ticket) -> tuple[tuple[OrderLeg, ...], Group]:
 
 def _children(ticket: Ticket, quantity: Decimal) -> Sequence[OrderLeg]:
     """Return the exits of a bracket, good till cancelled: they protect a position that outlives the day."""
-    other = _other(ticket.side)
+    other = ticket.side.opposite
     legs: list[OrderLeg] = []
     common: dict[str, Any] = {"side": other, "quantity": quantity, "tif": TimeInForce.GTC, "parent_leg": 0}
     if ticket.take_profit is not None:
@@ -330,7 +330,7 @@ def _limit(ticket: Ticket, side: Side, value: Number) -> Decimal:
 
 def _stop(ticket: Ticket, side: Side, value: Number) -> Decimal:
     """Round a stop to the side that triggers later: a sell stop down, a buy stop up, never into the market."""
-    return _on_tick(ticket, _number("stop price", value), "stop price", passive=_other(side))
+    return _on_tick(ticket, _number("stop price", value), "stop price", passive=side.opposite)
 
 
 def _on_tick(ticket: Ticket, price: Decimal, what: str, *, passive: Side) -> Decimal:
@@ -343,12 +343,8 @@ def _on_tick(ticket: Ticket, price: Decimal, what: str, *, passive: Side) -> Dec
         if not is_on_tick(price, tick):
             raise BadInput(f"{what} {price} of {ticket.contract.name} is between two ticks of {tick}")
         return price
-    sides = {Rounding.PASSIVE: passive, Rounding.AGGRESSIVE: _other(passive), Rounding.NEAREST: None}
+    sides = {Rounding.PASSIVE: passive, Rounding.AGGRESSIVE: passive.opposite, Rounding.NEAREST: None}
     return round_to_tick(price, tick, side=sides[rounding])
-
-
-def _other(side: Side) -> Side:
-    return Side.BUY if side is Side.SELL else Side.SELL
 
 
 def signed_order(difference: Decimal) -> tuple[Side, Decimal] | None:

@@ -6,7 +6,7 @@ import pytest
 
 from copilot_quant.brokers import rows
 from copilot_quant.desk import OrderResult, OrderTicket
-from services.strategy.core.guide_orders import Number
+from services.strategy.core.ordering import Number
 from shared.errors import BadInput
 from shared.messages.account import PositionReport
 from shared.messages.market import ContractInfo
