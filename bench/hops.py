@@ -114,13 +114,17 @@ class Beside:
 
     def __init__(self, folder: Path, seconds: float, rate: int) -> None:
         self._go, self._found = folder / "go", folder / "found.json"
+        self._limit_s = 60 + 3 * seconds
         words = ("--beside", str(folder), "--seconds", str(seconds), "--rate", str(rate))
         self.process = Process("hops", (sys.executable, "-m", "bench.hops", *words), 90)
 
     def run(self) -> dict[str, float]:
         """Let it measure, and return what it found."""
         self._go.touch()
+        until = time.monotonic() + self._limit_s
         while not self._found.exists():
+            if time.monotonic() > until:
+                raise TimeoutError(f"the bare hops measured nothing within {self._limit_s:g} s")
             time.sleep(0.1)
         found: dict[str, float] = json.loads(self._found.read_text())
         return found
