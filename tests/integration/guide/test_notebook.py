@@ -55,7 +55,7 @@ async def main() -> None:
             print("accounts", manager.get_ib().managedAccounts(), (await manager.get_ib().reqPositionsAsync()))
         print("price", await asyncio.to_thread(feed.get_latest_price, "AAPL"))
         answer = await asyncio.to_thread(broker.execute_order, "AAPL", 1)
-        print("order", answer["status"], len(broker.fills_frame()))
+        print("order", answer["status"], len(broker.fills_frame()), answer["code"], answer["message"])
         engine = LiveStrategyEngine(paper_trading=True, update_interval=1.0)
         engine.add_strategy(MyStrategy())
         print("engine", engine.connect())

@@ -126,7 +126,7 @@ def test_garbage_by_redis_cli_is_kept_apart_and_trading_goes_on(running: tuple[S
         eventually_sync(lambda: cq(folder, "status")["halt"] in ("holding", "clean"), 60)
     assert "could not be read" in cq(folder, "status")["halt_reason"]
     cq(folder, "resume", "--reason", "it was garbage")
-    eventually_sync(lambda: is_filled("sell"), 60)
+    eventually_sync(lambda: is_filled("buy"), 60)  # one that opens: what only reduces passes in any case
     assert any("dead-letter" in row["name"] and row["state"] == "warn" for row in cq(folder, "doctor"))
 
 
