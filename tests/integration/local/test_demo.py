@@ -90,8 +90,13 @@ def test_commands_find_the_demo_and_trade_beside_it(running: tuple[SpawnedProces
     assert {row["state"] for row in cq(folder, "doctor")} <= {"ok", "warn"}
     assert "MSFT" in str(cq(folder, "contract", "find", "MSFT"))
     info = cq(folder, "contract", "show", "MSFT")
-    placed = cq(folder, "order", "buy", info["name"], "3", "--strategy", "by-hand")
-    assert placed["state"] == "filled"
+    placed: dict[str, str] = {}
+
+    def is_filled() -> bool:
+        placed.update(cq(folder, "order", "buy", info["name"], "3", "--strategy", "by-hand", may_expire=True))
+        return placed["state"] == "filled"
+
+    eventually_sync(is_filled, 60)
     (fill,) = [row for row in cq(folder, "fills") if row["strategy"] == "by-hand"]
     assert fill["intent_id"] == placed["intent_id"] and fill["quantity"] == "3"
     resting = cq(folder, "order", "buy", info["name"], "1", "--limit", "1", "--tif", "GTC")
