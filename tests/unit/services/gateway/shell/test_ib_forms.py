@@ -31,7 +31,8 @@ ORDER = OrderTerms(
 
 
 def wire_of(version: int) -> Any:
-    wire = open_wire(LIBRARY, Answers(101, "UTC"), None)  # type: ignore[arg-type] - nothing is written
+    nobody: Any = None  # nothing is written
+    wire = open_wire(LIBRARY, Answers(101, "UTC"), nobody)
     wire._serverVersion, wire.connState = version, LIBRARY.client.CONNECTED
     return wire
 
