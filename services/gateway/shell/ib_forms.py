@@ -11,9 +11,10 @@ and the library encodes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 from services.gateway.core.ledger import OrderTerms, terms_in
@@ -25,6 +26,10 @@ from shared.messages.market import ContractInfo
 MAX_FORMS = 1000
 _ID, _REF = 1_987_654_321, "the reference of nobody"
 _QUANTITY, _LIMIT, _STOP = Decimal("918273645.0123"), Decimal("817263549.0234"), Decimal("716253948.0345")
+_FILLED_IN = ("order_id", "order_ref", "quantity", "limit_price", "stop_price")
+_terms_of_kind: Callable[[OrderTerms], tuple[object, ...]] = attrgetter(
+    *(field.name for field in fields(OrderTerms) if field.name not in _FILLED_IN)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +60,7 @@ class OrderForms:
         """Return the frame of an order; nothing is sent."""
         if order.parent_id or order.oca_group:
             return self._encoded(order, contract)
-        kind = (
-            order.con_id, order.account, order.side, order.order_type, order.tif, order.outside_rth, order.transmit,
-            order.limit_price is None, order.stop_price is None,
-        )  # fmt: skip
+        kind = (_terms_of_kind(order), order.limit_price is None, order.stop_price is None)
         form = self._forms.get(kind)
         if form is None or form.contract is not contract:
             form = self._made(order, contract)
