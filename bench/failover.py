@@ -48,6 +48,8 @@ from shared.messages.orders import Intent, OrderLeg, OrderType, Side
 from shared.settings import BrokerSettings, load_settings
 from tests.chaos.run import until_ready
 from tests.chaos.system import ACCOUNT, ChaosSystem
+from tests.proofs.page import write_page
+from tests.proofs.record import commit
 
 DATA, REPORT, PICTURE = (Path(__file__).parent / f"failover.{kind}" for kind in ("json", "md", "svg"))
 ORDERS_PER_S = 10.0
@@ -297,7 +299,8 @@ def main() -> int:
     samples = [Sample(**row) for row in kept.get("samples", ())]
     failures: list[str] = kept.get("failures", [])
     runs: list[str] = kept.get("runs", [])
-    about = f"{machine()}; lease 1.0 s; {ORDERS_PER_S:g} orders a second asked for, 20 ticks a second and contract."
+    about = f"{machine()}; commit {commit()}; lease 1.0 s; {ORDERS_PER_S:g} orders a second asked for, "
+    about += "20 ticks a second and contract."
     loads = [os.getloadavg()[0]]
     before = len(samples)
 
@@ -319,6 +322,7 @@ def main() -> int:
         content = {"runs": told_runs, "failures": failures, "samples": [asdict(one) for one in samples]}
         DATA.write_text(json.dumps(content, indent=0) + "\n")
         PICTURE.write_text(picture(samples))
+        write_page()
         REPORT.write_text(report(samples, told_runs, failures, (__doc__ or "").split("\n\n", 1)[1].strip()))
 
     kinds = options.only or list(KINDS)
