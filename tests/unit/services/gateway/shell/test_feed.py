@@ -51,7 +51,7 @@ class Desk:
         self.said: list[Any] = []
         outbox = Outbox(cast(Any, self.bus), "gateway:a", clock=self.clock)
         outbox.open()
-        outbox.put = lambda _stream, message: self.said.append(message)  # type: ignore[method-assign]
+        cast(Any, outbox).put = lambda _stream, message: self.said.append(message)
         current = cast(Any, lambda: self.session)
         contracts = Contracts(cast(Any, self.bus), outbox, current, limit_s=1.0)
         self.feed = FeedDesk(
