@@ -3,9 +3,10 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+RECORDED = $(if $(RECORD),--record)
 PYTEST := $(BIN)/python -m pytest -m "not bench and not docker and not long"
 
-.PHONY: help demo test test-long setup setup-dev peers fmt lint types imports check simulate mutants chaos drill stalls handover bench up down doctor docs lock fuzz guide clean
+.PHONY: help demo test test-long setup setup-dev peers fmt lint types imports check simulate mutants chaos proofs drill stalls handover bench up down doctor docs lock fuzz guide clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -48,17 +49,20 @@ types: setup-dev ## mypy --strict
 imports: setup-dev ## who may import whom
 	@$(BIN)/lint-imports
 
-simulate: setup-dev ## the whole system under seeded faults, going on from the last run [SEEDS=500]
-	$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) --jobs $(JOBS)
+simulate: setup-dev ## the whole system under seeded faults, going on from the last run [SEEDS=100000: up to this number, else 500 more] [RECORD=1: keep what it shows in the record]
+	$(BIN)/python -m tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) --jobs $(JOBS) $(RECORDED)
 
-mutants: setup-dev ## break one safeguard after another: how many seeds does the simulation take to notice [SEEDS=1000]
-	$(BIN)/python -m tests.simulation --mutants --seeds $(or $(SEEDS),1000) --jobs $(JOBS)
+mutants: setup-dev ## break one safeguard after another: how many seeds does the simulation take to notice [SEEDS=1000] [RECORD=1]
+	$(BIN)/python -m tests.simulation --mutants --seeds $(or $(SEEDS),1000) --jobs $(JOBS) $(RECORDED)
 
-chaos: setup-dev ## break the running system in every way and compare with the broker's books [FOR=600] [SEED=1] [EVERY=2.5] [LEASE=1] [RATE=15] [TOTALS=1: only the sums of all runs] [KILLS=20: kill only the leading gateway]
-	@$(if $(KILLS),$(BIN)/python -m tests.chaos.leader_kills --kills $(KILLS),$(if $(TOTALS),$(BIN)/python -m tests.chaos.totals,$(BIN)/python -m tests.chaos.run --for $(or $(FOR),600) --show $(if $(SEED),--seed $(SEED)) $(if $(EVERY),--every $(EVERY)) $(if $(LEASE),--lease $(LEASE)) $(if $(RATE),--rate $(RATE))))
+chaos: setup-dev ## break the running system in every way and compare with the broker's books [FOR=600] [SEED=1] [EVERY=2.5] [LEASE=1] [RATE=15] [RECORD=1] [KILLS=20: kill only the leading gateway]
+	@$(if $(KILLS),$(BIN)/python -m tests.chaos.leader_kills --kills $(KILLS),$(BIN)/python -m tests.chaos.run --for $(or $(FOR),600) --show $(if $(SEED),--seed $(SEED)) $(if $(EVERY),--every $(EVERY)) $(if $(LEASE),--lease $(LEASE)) $(if $(RATE),--rate $(RATE)) $(RECORDED))
 
-stalls: setup-dev ## stall disk and CPU for up to 1 s at the lease of paper and live: nobody may lose a lease [FOR=7200]
-	$(BIN)/python -m tests.chaos.stalls $(if $(FOR),--for $(FOR))
+proofs: setup-dev ## what the recorded runs of simulation, mutants, chaos, stalls and failover have shown, against what is wanted
+	@$(BIN)/python -m tests.proofs
+
+stalls: setup-dev ## stall disk and CPU for up to 1 s at the lease of paper and live: nobody may lose a lease [FOR=7200] [RECORD=1]
+	$(BIN)/python -m tests.chaos.stalls $(if $(FOR),--for $(FOR)) $(RECORDED)
 
 handover: setup-dev ## kill, stop, add and drain strategy workers while ticks flow; totals over all runs [FOR=60]
 	$(BIN)/python -m tests.chaos.handover $(if $(FOR),--for $(FOR))

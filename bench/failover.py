@@ -48,6 +48,8 @@ from shared.messages.orders import Intent, OrderLeg, OrderType, Side
 from shared.settings import BrokerSettings, load_settings
 from tests.chaos.run import until_ready
 from tests.chaos.system import ACCOUNT, ChaosSystem
+from tests.proofs.page import write_page
+from tests.proofs.record import commit
 
 DATA, REPORT, PICTURE = (Path(__file__).parent / f"failover.{kind}" for kind in ("json", "md", "svg"))
 ORDERS_PER_S = 10.0
@@ -244,9 +246,9 @@ def _wall_ms(event: dict[str, Any]) -> float:
 Told = Callable[[Sample | str], None]
 
 
-async def measure(missing: dict[str, int], minutes: float, told: Told) -> None:
+async def measure(missing: dict[str, int], minutes: float, told: Told, *, standby: str = "warm") -> None:
     """Measure each kind as often as is missing, kinds in turn, and tell of each sample, or why there is none."""
-    system = ChaosSystem(seed=7, tick_rate=20.0)
+    system = ChaosSystem(seed=7, tick_rate=20.0, gateway_env={"GATEWAY_STANDBY": standby})
     try:
         await system.start()
         os.environ.update(system.operator_env())
@@ -291,13 +293,17 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="go on with the samples of earlier runs")
     parser.add_argument("--minutes", type=float, default=600.0, help="end this run after so long")
     parser.add_argument("--only", choices=KINDS, action="append", help="this kind; may be given several times")
+    parser.add_argument("--standby", choices=("warm", "hot"), default="warm", help="hot: shown, not kept")
     parser.add_argument("--note", default="", help="a sentence for the report, such as what else ran")
     options = parser.parse_args()
-    kept: dict[str, Any] = json.loads(DATA.read_text()) if options.resume and DATA.exists() else {}
+    is_kept = options.standby == "warm"
+    goes_on = options.resume and is_kept and DATA.exists()
+    kept: dict[str, Any] = json.loads(DATA.read_text()) if goes_on else {}
     samples = [Sample(**row) for row in kept.get("samples", ())]
     failures: list[str] = kept.get("failures", [])
     runs: list[str] = kept.get("runs", [])
-    about = f"{machine()}; lease 1.0 s; {ORDERS_PER_S:g} orders a second asked for, 20 ticks a second and contract."
+    about = f"{machine()}; commit {commit()}; lease 1.0 s; {ORDERS_PER_S:g} orders a second asked for, "
+    about += "20 ticks a second and contract."
     loads = [os.getloadavg()[0]]
     before = len(samples)
 
@@ -311,7 +317,8 @@ def main() -> int:
             inside = " ".join(f"{name} {value:.0f}" for name, value in found.phases_ms.items())
             print(f"{found.kind}: {tick}order {found.order_ms:.0f} ms  ({inside})", flush=True)
         loads.append(os.getloadavg()[0])
-        save()
+        if is_kept:
+            save()
 
     def save() -> None:
         load = f"load {min(loads):.1f} to {max(loads):.1f}"
@@ -319,12 +326,13 @@ def main() -> int:
         content = {"runs": told_runs, "failures": failures, "samples": [asdict(one) for one in samples]}
         DATA.write_text(json.dumps(content, indent=0) + "\n")
         PICTURE.write_text(picture(samples))
+        write_page()
         REPORT.write_text(report(samples, told_runs, failures, (__doc__ or "").split("\n\n", 1)[1].strip()))
 
     kinds = options.only or list(KINDS)
     missing = {kind: options.trials - sum(one.kind == kind for one in samples) for kind in kinds}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(measure(missing, options.minutes, told))
+        runner.run(measure(missing, options.minutes, told, standby=options.standby))
     for title, chosen in by_load(samples):
         print("\n".join([title, *table(chosen), "", *phases(chosen), ""]))
     return 0

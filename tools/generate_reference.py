@@ -26,6 +26,7 @@ from shared.errors import ExitCode  # noqa: E402
 from shared.messages import REGISTRY  # noqa: E402
 from shared.metrics import CATALOGUE  # noqa: E402
 from shared.settings import BrokerSettings, CommonSettings  # noqa: E402
+from tests.proofs.page import page as proofs_page  # noqa: E402
 
 SOME_DAY_NS = 1_795_446_000_000_000_000
 PAGES = ROOT / "docs" / "reference"
@@ -240,6 +241,7 @@ def pages() -> dict[str, str]:
         "exit-codes.md": NOTE + exit_codes_page(),
         "simulator.md": NOTE + support_page(),
         "simulator-commands.md": NOTE + simulator_commands_page(),
+        "proofs.md": proofs_page(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
@@ -15,6 +16,13 @@ IB_WINDOWS = (
     "restart daily 23:45-23:50 America/New_York; login Sun 01:00-02:00 America/New_York"
 )
 """IB's system status page for North America, TWS' usual restart, and the end of login tokens (ib-facts A.10)."""
+
+
+class Standby(StrEnum):
+    """How ready a gateway is while it stands by."""
+
+    WARM = "warm"
+    HOT = "hot"
 
 
 class GatewaySettings(BrokerSettings):
@@ -103,6 +111,12 @@ class GatewaySettings(BrokerSettings):
         le=600,
         validation_alias="GATEWAY_ID_IN_USE_LIMIT_S",
         description="how long 326 is waited out before the next trading client id is taken",
+    )
+    standby: Standby = Field(
+        default=Standby.WARM,
+        validation_alias="GATEWAY_STANDBY",
+        description="what a gateway keeps while it stands by: warm, its session and the contracts; hot, the leader's "
+        "market data too, subscribed and thrown away (costs as many data lines again for each standby)",
     )
     others_every_s: float = Field(
         default=10.0,

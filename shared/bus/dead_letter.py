@@ -46,6 +46,15 @@ def original_fields(dead: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     return {name.removeprefix(mark): value for name, value in dead.items() if name.startswith(mark)}
 
 
+def is_readable(entry: Entry) -> bool:
+    """Return whether an entry decodes, for a reader that leaves dead letters to another one."""
+    try:
+        decode_fields(entry.fields, entry_id=entry.entry_id, stream=entry.stream)
+    except BadInput:
+        return False
+    return True
+
+
 async def decode_or_keep(bus: Bus, entry: Entry, *, consumer: str) -> Envelope | None:
     """Return the envelope of an entry, or None after keeping it as a dead letter.
 

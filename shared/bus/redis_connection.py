@@ -162,7 +162,8 @@ class RedisConnection(asyncio.Protocol):
             reader.feed(data)
             while (reply := reader.gets()) is not False:
                 if not calls:
-                    self.close("the server sent a reply that nobody asked for")
+                    is_refusal = isinstance(reply, hiredis.ReplyError)  # it has no room: said before anything is asked
+                    self.close(f"the server said {reply}" if is_refusal else "it sent a reply that nobody asked for")
                     return
                 call = calls[0]
                 call.replies.append(reply)
@@ -177,7 +178,9 @@ class RedisConnection(asyncio.Protocol):
         """End what waits."""
         if self._transport is not None:  # else we closed it, and said why
             self._transport = None
-            self._end(f"the server closed the connection{f': {exc}' if exc else ''}")
+            said = [reply for call in self._calls for reply in call.replies if isinstance(reply, hiredis.ReplyError)]
+            why = said[-1] if said else exc
+            self._end(f"the server closed the connection{f': {why}' if why else ''}")
 
 
 async def open_connection(server: Server, client_name: str, limit_s: float) -> RedisConnection:
@@ -185,7 +188,7 @@ async def open_connection(server: Server, client_name: str, limit_s: float) -> R
 
     Raises:
         OSError: it cannot be reached (a `TimeoutError` is one).
-        ConnectionLost: it closed the connection during the greeting.
+        ConnectionLost: it closed the connection during the greeting, as one does that has no room for more clients.
         hiredis.ReplyError: it refuses the user, the password or the database.
     """
     loop = asyncio.get_running_loop()
@@ -195,11 +198,16 @@ async def open_connection(server: Server, client_name: str, limit_s: float) -> R
         else:
             tls = True if server.tls else None
             _, connection = await loop.create_connection(RedisConnection, server.host, server.port, ssl=tls)
-    greeting = server.greeting(client_name)
+    # A server without room for more clients says one plain error (ERR) and hangs up. That is no answer to a greeting,
+    # but would be taken for one of a single command: PING at the end shows that the connection stays.
+    greeting = [*server.greeting(client_name), ("PING",)]
     try:
-        for reply in await connection.call(greeting, limit_s) if greeting else ():
+        *replies, pong = await connection.call(greeting, limit_s)
+        for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
                 raise reply
+        if isinstance(pong, hiredis.ReplyError) and str(pong).startswith("ERR "):  # else who may not ping is in, too
+            raise ConnectionLost(f"the server said {pong}")
     except BaseException:
         connection.close()
         raise

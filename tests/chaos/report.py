@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.checker import Findings
+from tests.proofs.record import Row
 
 CHECKS = {
     "duplicates": "orderRefs with more than one order at the broker (P2)",
@@ -52,6 +53,17 @@ class Report:
         """Take the checker's findings; a run in which nothing was filled proves nothing."""
         self.findings = asdict(findings)
         self.is_clean = findings.is_clean and self.broker.get("executions", 0) > 0
+
+    def row(self) -> Row:
+        """Return what the record keeps of the run; no findings, and no count, mean that it was not judged."""
+        return {
+            "proof": "chaos", "began": self.began, "commit": self.commit, "seconds": self.seconds, "seed": self.seed,
+            "lease_s": self.lease_s, "faults": len(self.faults),
+            "not_carried_out": sum(one["is_error"] for one in self.faults), "orders": self.broker.get("orders", 0),
+            "executions": self.broker.get("executions", 0), "takeovers": self.takeovers,
+            "lost_by_broker": self.lost_by_broker,
+            "findings": {name: len(found) for name, found in self.findings.items()}, "is_clean": self.is_clean,
+        }  # fmt: skip
 
     def lines(self) -> list[str]:
         """Return the report in lines."""

@@ -30,7 +30,6 @@ from shared.errors import CqError
 from shared.messages.control import BrokerStatus, LinkState, Reconciled
 from shared.messages.orders import Decision, OrderEvent
 from shared.settings import BrokerSettings, load_settings
-from tests.chaos import totals
 from tests.chaos.checker import Findings, judge, lost_by_broker
 from tests.chaos.faults import Done, Trouble
 from tests.chaos.orders import OrderSource
@@ -41,6 +40,8 @@ from tests.chaos.system import ACCOUNT, ChaosSystem
 from tests.chaos.timeline import Bar
 from tests.chaos.timeline import draw as draw_picture
 from tests.chaos.waiting import until
+from tests.proofs import record
+from tests.proofs.page import write_page
 
 START_LIMIT_S = 90.0
 SETTLE_LIMIT_S = 180.0
@@ -238,11 +239,13 @@ async def run(options: argparse.Namespace, command: str) -> Report:
     """Run one drill and write its report."""
     report = Report(
         options.seed, options.seconds, options.every, command, machine(), lease_s=options.lease,
-        commit=totals.commit(), began=iso_utc(time.time_ns()),
+        commit=record.commit(), began=iso_utc(time.time_ns()),
     )  # fmt: skip
     faults = draw(options.seed, options.seconds, every_s=options.every, lease_s=options.lease)
     for fault in faults if options.show else ():
         print(fault.text(), flush=True)
+    if options.record:
+        record.put(report.row(), options.record)
     system = ChaosSystem(seed=options.seed, min_replicas=options.min_replicas, lease_s=options.lease)
     picture = ""
     folder = options.folder or FOLDER / f"seed-{options.seed}"
@@ -255,7 +258,9 @@ async def run(options: argparse.Namespace, command: str) -> Report:
     finally:
         await system.stop()
         page = report.write(folder, picture)
-        totals.add(report, options.totals)
+        if options.record:
+            record.put(report.row(), options.record)
+            write_page()
         print(f"report: {page}", flush=True)
         if report.is_clean and not options.keep:
             system.remove()
@@ -274,7 +279,7 @@ def main() -> int:
     parser.add_argument("--lease", type=float, default=LEASE_S, help="lease in seconds; pauses are in proportion")
     parser.add_argument("--min-replicas", type=int, default=0, help="Redis' min-replicas-to-write")
     parser.add_argument("--folder", type=Path, help=f"where the report goes (default {FOLDER}/seed-…)")
-    parser.add_argument("--totals", type=Path, default=totals.TOTALS, help="where every run adds what it showed")
+    parser.add_argument("--record", **record.OPTION)
     parser.add_argument("--show", action="store_true", help="print the schedule first")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--keep", action="store_true", help="keep logs and data also of a clean run")
@@ -287,8 +292,6 @@ def main() -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         report = runner.run(run(options, command))
     print(json.dumps(asdict(report), indent=1) if options.json else "\n".join(report.lines()), flush=True)
-    if not options.json:
-        print("\n".join(totals.lines(totals.read(options.totals))), flush=True)
     return 0 if report.is_clean else 1
 
 

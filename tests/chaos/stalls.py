@@ -37,14 +37,16 @@ from copilot_quant.desk import Desk, open_desk
 from copilot_quant.local.books import fetch_truth, judge
 from copilot_quant.local.system import LocalOptions, LocalSystem
 from shared.bus.keys import Role
+from shared.clock import iso_utc
 from shared.errors import CqError
 from shared.messages import decode_fields
 from shared.messages.control import BrokerStatus, LinkState
 from shared.settings import BrokerSettings, load_settings
 from tests.chaos.system import LIMITS
-from tests.chaos.totals import commit
 from tests.chaos.waiting import until
 from tests.chaos.witness import witness_file
+from tests.proofs import record
+from tests.proofs.page import write_page
 from tests.support import ROOT
 
 LEASE_S = 4.0
@@ -101,6 +103,9 @@ class Report:
     commit: str
     machine: str
     asked_s: float
+    began: str = ""
+    record_file: Path | None = None
+    """Where the run is recorded, if it is."""
     lease_s: float = LEASE_S
     lasted_s: float = 0.0
     stalls: dict[str, int] = field(default_factory=dict)
@@ -147,7 +152,19 @@ class Report:
     def write(self, path: Path) -> None:
         """Write the report as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1))
+        path.write_text(json.dumps(asdict(self), indent=1, default=str))
+        if self.record_file:
+            record.put(self.row(), self.record_file)
+
+    def row(self) -> record.Row:
+        """Return what the record keeps of the run."""
+        return {
+            "proof": "stalls", "began": self.began, "commit": self.commit, "seconds": round(self.lasted_s, 1),
+            "seed": self.seed, "lease_s": self.lease_s, "stalls": sum(self.stalls.values()),
+            "stalled_s": round(self.stalled_s, 1), "slowest_look_s": round(self.slowest_look_s, 2),
+            "leases_lost": len(self.lost), "not_ready": len(self.not_ready), "is_judged": bool(self.verdict),
+            "is_clean": self.is_clean,
+        }  # fmt: skip
 
 
 class Soak:
@@ -320,7 +337,14 @@ async def _trades(desk: Desk, simulator_http: str) -> bool:
 
 async def run(options: argparse.Namespace) -> Report:
     """Run the soak once and return its report."""
-    report = Report(options.seed, commit(), machine(), options.seconds)
+    report = Report(
+        options.seed,
+        record.commit(),
+        machine(),
+        options.seconds,
+        began=iso_utc(time.time_ns()),
+        record_file=options.record,
+    )
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -334,6 +358,7 @@ async def run(options: argparse.Namespace) -> Report:
         lease_ttl_s=LEASE_S, workers=1,
     )  # fmt: skip
     system = LocalSystem(local, ROOT)
+    report.write(options.report)
     try:
         await system.start(lambda line: print(line, flush=True))
         os.environ.update({**system.operator_env(), "CQ_ENV_FILE": ""})
@@ -345,6 +370,8 @@ async def run(options: argparse.Namespace) -> Report:
             await soak.settle()
     finally:
         report.write(options.report)
+        if options.record:
+            write_page()
         await asyncio.to_thread(lambda: system.stop(keep_files=options.keep or not report.is_clean))
         if not report.is_clean:
             print(f"logs are kept in {system.run_dir}", flush=True)
@@ -359,6 +386,7 @@ def main() -> int:
     parser.add_argument("--rate", default="4", help="synthetic events per second and contract; five contracts")
     parser.add_argument("--report", type=Path, default=REPORT, help="where the JSON goes")
     parser.add_argument("--keep", action="store_true", help="keep logs and data also of a clean run")
+    parser.add_argument("--record", **record.OPTION)
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     report = asyncio.run(run(options))

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +69,11 @@ rejects_max = "unlimited"
 class ChaosSystem:
     """The processes, servers and proxies of one run."""
 
-    def __init__(self, *, seed: int, min_replicas: int = 0, tick_rate: float = 4.0, lease_s: float = LEASE_S) -> None:
+    def __init__(
+        self, *, seed: int, min_replicas: int = 0, tick_rate: float = 4.0, lease_s: float = LEASE_S,
+        gateway_env: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self._gateway_env = dict(gateway_env or {})
         self.run_dir = Path(tempfile.mkdtemp(prefix="cq-chaos-"))
         passwords = {role: random_token(24) for role in ROLES}
         keys = Keys(DEPLOYMENT)
@@ -148,7 +153,7 @@ class ChaosSystem:
                 ports = [self._fronts[process.name]] if role == "gateway" else None
                 env["REDIS_URL"] = self.servers.url(role, self._passwords[role], ports)
             if role == "gateway":
-                env["GATEWAY_GUARD"] = f"127.0.0.1:{self.guard_links[process.name].port}"
+                env |= {"GATEWAY_GUARD": f"127.0.0.1:{self.guard_links[process.name].port}", **self._gateway_env}
             found.append(replace(process, env=env))
             if role == "risk":
                 found.append(replace(process, name="risk-2", env={**env, "CQ_INSTANCE": "risk-2"}))

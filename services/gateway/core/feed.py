@@ -7,6 +7,8 @@ The first state after a subscription is a snapshot: flagged, since it is no chan
 Invariants:
 1. Every tick that leaves is valid (`is_valid_tick`); what is not is counted in `rejected` and dropped.
 2. At most `limit` ticks wait; above it quotes are coalesced to the newest per contract, and what is lost is counted.
+3. A silent feed knows the state of every line and says nothing; when it speaks again each line begins with a marker and
+   a snapshot, as after a subscription.
 
 Source: tick types, ib-facts E.3; delayed types A.12.
 """
@@ -45,6 +47,10 @@ class Line:
         self.size_pending = False
 
 
+def _marker(con_id: int, now_ns: int) -> Tick:
+    return Tick(con_id, now_ns, now_ns, TickKind.MARKER, 0, 0, 0, 0.0, 0.0, 0.0, 0.0)
+
+
 class Feed:
     """All subscriptions of one session, by request id."""
 
@@ -53,13 +59,14 @@ class Feed:
         self._lines: dict[int, Line] = {}
         self._touched: dict[int, Line] = {}
         self._out: list[Tick] = []
+        self._is_silent = False
         self.rejected = 0
         self.dropped = 0
 
     def subscribe(self, req_id: int, con_id: int, now_ns: int) -> None:
         """Begin a subscription: a marker says that quotes before it may have been missed."""
         self._lines[req_id] = Line(con_id)
-        self._out.append(Tick(con_id, now_ns, now_ns, TickKind.MARKER, 0, 0, 0, 0.0, 0.0, 0.0, 0.0))
+        self._emit(_marker(con_id, now_ns))
 
     def unsubscribe(self, req_id: int) -> None:
         """End a subscription."""
@@ -71,6 +78,25 @@ class Feed:
         self._lines.clear()
         self._touched.clear()
         self._out.clear()
+
+    def hush(self) -> None:
+        """Say nothing from here on, as a standby does; what waits is forgotten."""
+        self._is_silent = True
+        self._out.clear()
+
+    def speak(self, now_ns: int) -> None:
+        """Say what every line is at this moment, and from here on everything; nothing if it was not silent."""
+        if not self._is_silent:
+            return
+        self._is_silent = False
+        for line in self._lines.values():
+            self._emit(_marker(line.con_id, now_ns))
+            if line.has_quote:
+                line.flags = FLAG_SNAPSHOT
+                self._quote(line, now_ns)
+            if not math.isnan(line.last):
+                last = (line.last, line.last_size, FLAG_SNAPSHOT)
+                self._emit(trade_tick(line.con_id, now_ns, now_ns, line.quality, *last))
 
     def con_id_of(self, req_id: int) -> int:
         """Return the contract of a subscription, 0 for an unknown request."""
@@ -163,6 +189,8 @@ class Feed:
         self._emit(tick)
 
     def _emit(self, tick: Tick) -> None:
+        if self._is_silent:
+            return
         if not is_valid_tick(tick):
             self.rejected += 1
             return
@@ -199,6 +227,16 @@ class Feed:
     def waiting(self) -> int:
         """Return how many ticks wait."""
         return len(self._out)
+
+    @property
+    def is_silent(self) -> bool:
+        """Return whether a standby's: it knows and says nothing."""
+        return self._is_silent
+
+    @property
+    def qualities(self) -> dict[int, int]:
+        """Return contract → what kind of data flows, where that is known."""
+        return {line.con_id: line.quality for line in self._lines.values() if line.quality != DataQuality.UNKNOWN}
 
     @property
     def subscribed(self) -> dict[int, int]:

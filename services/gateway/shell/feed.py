@@ -2,6 +2,8 @@
 
 Ticks of one network read leave together; a lone tick waits only for the publish before it. When Redis is slow, quotes
 are coalesced in the core and what is lost is counted.
+
+A hot standby has one, too: silent, it holds the leader's subscriptions on its own session and publishes nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.pace import Pace
-from shared.bus.dead_letter import decode_or_keep
+from shared.bus.dead_letter import decode_or_keep, is_readable
 from shared.bus.ports import Bus, Entry, LeaseToken
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.errors import BrokerUnavailable, CqError, Fenced, OutcomeUnknown, TransientError
@@ -32,10 +34,13 @@ SHARES_TO_BORROW = 89
 """The tickSize type of shares to borrow, which generic tick 236 brings (ib-facts E.3)."""
 RESUBSCRIBE_S = 15.0
 """How long after a refused subscription it is tried again."""
+LOOK_AGAIN_S = 1.0
+"""How long a standby waits for the leader to write a contract down."""
+TOO_MANY_LINES = 101
 
 
 class FeedDesk:
-    """Subscriptions and ticks of the leader, on whatever data session there is."""
+    """Subscriptions and ticks of the leader, or of a hot standby, on whatever data session there is."""
 
     def __init__(
         self, bus: Bus, outbox: Outbox, contracts: Contracts, codes: CodeTable, *, source: str,
@@ -59,6 +64,29 @@ class FeedDesk:
         self._now_ns = 0
         self._counted = [0, 0]
         self._subscribed_on: IbSession | None = None
+        self._is_cold = False
+
+    # -- silent while standing by
+
+    def hush(self) -> None:
+        """Keep the subscriptions and say nothing of them from here on: another gateway leads."""
+        self.feed.hush()
+
+    def speak(self) -> None:
+        """Say what every subscription is at this moment, and from here on everything; nothing unless it was silent."""
+        if not self.feed.is_silent:
+            return
+        self._is_cold = False
+        if self._session() is not self._subscribed_on:
+            self.feed.clear()  # of a session that is gone: the wanted set is subscribed anew
+        for con_id, quality in self.feed.qualities.items():
+            self._say_quality(con_id, quality)
+        lendable, self._lendable = self._lendable, {}
+        for con_id, shares in lendable.items():
+            self._take_lendable(con_id, shares)
+        self._retry_ns.clear()  # what the broker refused a standby is asked for again, so that the refusal is told
+        self.feed.speak(self._clock.wall_ns())
+        self._more.set()
 
     # -- told by the data session
 
@@ -94,10 +122,11 @@ class FeedDesk:
         """Take what kind of data flows, and say so on the bus."""
         con_id = self.feed.data_type(req_id, quality)
         if con_id:
-            self._outbox.put(
-                self._bus.keys.broker_status,
-                DataStatus(ts_init_ns=self._clock.wall_ns(), con_id=con_id, quality=quality),
-            )
+            self._say_quality(con_id, quality)
+
+    def _say_quality(self, con_id: int, quality: int) -> None:
+        status = DataStatus(ts_init_ns=self._clock.wall_ns(), con_id=con_id, quality=quality)
+        self._outbox.put(self._bus.keys.broker_status, status)
 
     def error(self, error: BrokerError) -> bool:
         """Take an error of a subscription; False if its id is none of ours."""
@@ -114,7 +143,15 @@ class FeedDesk:
             get_logger().warning("subscription.refused", con_id=con_id, code=error.code, text=error.text)
             self._drop(con_id)
             self._retry_ns[con_id] = self._clock.monotonic_ns() + int(RESUBSCRIBE_S * NS_PER_S)
+        if error.code == TOO_MANY_LINES and self.feed.is_silent:
+            self._give_lines_back()
         return True
+
+    def _give_lines_back(self) -> None:
+        """Hold no line from here on: the account has not got enough of them, and the leader needs them."""
+        get_logger().warning("standby.lines_given_back", lines=len(self._req_of))
+        self.stop()
+        self._is_cold = True
 
     def _drop(self, con_id: int) -> None:
         self._lendable.pop(con_id, None)
@@ -164,6 +201,8 @@ class FeedDesk:
             await self._follow()
 
     async def _take_wanted(self, entry: Entry) -> None:
+        if self.feed.is_silent and not is_readable(entry):
+            return  # the leader keeps it as a dead letter
         try:
             envelope = await decode_or_keep(self._bus, entry, consumer=self._source)
         except (TransientError, OutcomeUnknown) as e:  # a newer set follows: this one is not worth waiting for
@@ -174,7 +213,7 @@ class FeedDesk:
 
     async def _follow(self) -> None:
         session = self._session()
-        if session is None or not session.is_open:
+        if session is None or not session.is_open or self._is_cold:
             return
         if session is not self._subscribed_on:
             for con_id in list(self._req_of):
@@ -190,6 +229,9 @@ class FeedDesk:
         metrics.SUBSCRIPTIONS.set(len(self._req_of))
 
     async def _subscribe(self, session: IbSession, con_id: int) -> None:
+        if self.feed.is_silent and not await self._is_written_down(con_id):
+            self._retry_ns[con_id] = self._clock.monotonic_ns() + int(LOOK_AGAIN_S * NS_PER_S)
+            return
         try:
             contract = await self._contracts.get(con_id)
             await self._pace.slot(Lane.SUBSCRIPTION)
@@ -209,6 +251,15 @@ class FeedDesk:
         self._req_of[con_id] = req_id
         self.feed.subscribe(req_id, con_id, self._clock.wall_ns())
         self._more.set()
+
+    async def _is_written_down(self, con_id: int) -> bool:
+        """Return whether the bus has a contract: what a standby alone had asked for, no successor would publish."""
+        if self._contracts.known(con_id) is None:
+            try:
+                await self._contracts.load()
+            except TransientError:
+                return False
+        return self._contracts.known(con_id) is not None
 
     async def run_ticks(self, token: LeaseToken, has_lease: Callable[[], bool]) -> None:
         """Publish ticks until cancelled.

@@ -1,8 +1,8 @@
 """Stand by, lead, resign: elector, take-over and all loops of a leader together.
 
-A standby keeps its data session warm and follows `orders`, so that a take-over reads only the rest. A leader's loops
-run in one TaskGroup: the first that finds out that we lead no more (a Fenced reply, a lost lease) ends them all, the
-trading session is dropped at once, nothing is published any more.
+A standby keeps its data session warm (a hot one subscribes, silently, to what the leader does) and follows `orders`, so
+that a take-over reads only the rest. A leader's loops run in one TaskGroup: the first that finds out that we lead no
+more (a Fenced reply, a lost lease) ends them all, the trading session is dropped at once, nothing more is published.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from services.gateway.core.book import OrderBook
 from services.gateway.core.halt_memory import HaltMemory
 from services.gateway.core.takeover import Step, Takeover
 from services.gateway.core.tws_codes import CodeTable
-from services.gateway.settings import GatewaySettings
+from services.gateway.settings import GatewaySettings, Standby
 from services.gateway.shell.account import AccountDesk
 from services.gateway.shell.adoption import Adoption
 from services.gateway.shell.asking import is_day_known
@@ -86,12 +86,22 @@ class Gateway:
         self.contracts = Contracts(bus, self.outbox, lambda: self.watch.session, limit_s=settings.answer_limit_s)
         self.trading: Trading | None = None
         self.halt: HaltDesk | None = None
+        self._hot = self._open_feed() if settings.standby is Standby.HOT else None
         self._resigned_ns = 0
         self._incarnation = ""
         self._is_stopping = False
         self._is_over = asyncio.Event()
         self._was_handed_over = False
         self._handover: Handover | None = None
+
+    def _open_feed(self) -> tuple[FeedDesk, Pace]:
+        """Return subscriptions, of a leader or a hot standby, and the budget of the session that they are on."""
+        pace = Pace(clock=self._clock)
+        feed = FeedDesk(
+            self._bus, self.outbox, self.contracts, self._codes, source=self._source,
+            session=lambda: self.watch.session, pace=pace, clock=self._clock,
+        )  # fmt: skip
+        return feed, pace
 
     # -- what health shows
 
@@ -109,6 +119,7 @@ class Gateway:
             "data_link_reason": self.watch.link.reason,
             "data_link_code": self.watch.link.code,
             "broken_farms": self.watch.link.broken_farms,
+            "data_lines": self.watch.desk.lines,
             "client_id": self._settings.client_id,
             "trading_client_id": trading.client_id if trading is not None else 0,
             "step": str(trading.step) if trading is not None else "",
@@ -187,9 +198,15 @@ class Gateway:
 
     async def _stand_by(self) -> LeaseToken:
         async with asyncio.TaskGroup() as group:
-            following = group.create_task(self._follow())
+            beside = [group.create_task(self._follow())]
+            if self._hot is not None:
+                feed, _ = self._hot
+                feed.hush()
+                self.watch.desk.feed = feed
+                beside.append(group.create_task(feed.run_wanted()))
             token = await self.elector.win()
-            following.cancel()
+            for task in beside:
+                task.cancel()
         bind_epoch(token.epoch)
         return token
 
@@ -269,11 +286,7 @@ class Gateway:
             bus, outbox, self.book, commands, trading, self.guard, file=self._halt_file,
             mode=settings.mode, source=self._source, has_lease=has_lease, clock=clock,
         )  # fmt: skip
-        pace = Pace(clock=clock)
-        feed = FeedDesk(
-            bus, outbox, self.contracts, self._codes, source=self._source, session=lambda: self.watch.session,
-            pace=pace, clock=clock,
-        )  # fmt: skip
+        feed, pace = self._hot or self._open_feed()
         account = AccountDesk(
             bus, outbox, settings.account, session=lambda: self.watch.session, limit_s=settings.answer_limit_s,
             clock=clock,
@@ -307,6 +320,7 @@ class Gateway:
         await tidy_open_orders(self._bus, self.outbox, self.book, clock.wall_ns())
         self.trading, self.halt, self._handover = trading, halt, handover
         self.watch.desk.feed, self.watch.desk.account = feed, account
+        feed.speak()
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "lease": self._until_lost,
             "outbox": lambda: outbox.run(token, has_lease),
@@ -330,7 +344,8 @@ class Gateway:
         try:
             await side_by_side(loops)
         finally:
-            feed.stop()
+            if self._hot is None:
+                feed.stop()
             account.stop()
 
     async def _until_lost(self) -> None:
@@ -361,7 +376,7 @@ class Gateway:
         """Publish nothing any more; drop the trading session at once."""
         self.outbox.close()
         trading, self.trading, self.halt, self._handover = self.trading, None, None, None
-        self.watch.desk.feed = self.watch.desk.account = None
+        self.watch.desk.feed, self.watch.desk.account = self._hot[0] if self._hot is not None else None, None
         if trading is not None and trading.session is not None:
             trading.session.abort()
         self._begin_anew()

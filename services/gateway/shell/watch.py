@@ -42,6 +42,11 @@ class WatchDesk(SessionListener):
         self.on_link: Callable[[int, str], None] = lambda _code, _text: None
         self.on_closed: Callable[[str], None] = lambda _reason: None
 
+    @property
+    def lines(self) -> int:
+        """Return how many contracts are subscribed."""
+        return len(self.feed.feed.subscribed) if self.feed is not None else 0
+
     def read_began(self) -> None:
         """Note a sign of life; stamp the ticks of this read."""
         self.on_link(0, "")

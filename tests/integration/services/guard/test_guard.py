@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -203,6 +204,24 @@ async def test_junk_is_dropped_before_the_broker_hears_of_it(bench, bytes_):
     assert await reader.read() == b""
     writer.close()
     assert bench.relay.gate.sessions == before
+
+
+async def test_half_a_frame_reaches_nobody_and_the_leader_trades_on(bench):
+    leader = await bench.client(TRADER, LEADER)
+    reader, writer = await asyncio.open_connection("127.0.0.1", bench.relay.port)
+    writer.write(encode_hello(ClientHello(157, 176)))
+    size = int.from_bytes(await reader.readexactly(4), "big")
+    await reader.readexactly(size)  # the broker's version: the session stands
+    writer.write(encode_frame(b"71\x002\x0055\x00\x00")[:-3])
+    await writer.drain()
+    writer.close()
+    await eventually(lambda: len(bench.relay.gate.sessions) == 1)
+    (contract,) = await leader.qualifyContractsAsync(stock())
+    trade = leader.placeOrder(contract, ib_insync.LimitOrder("BUY", 10, 1.0))
+    await eventually(lambda: trade.orderStatus.status in ("Submitted", "PreSubmitted"))
+    async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{bench.truth_port}/truth/ledger") as reply:
+        seen = {json.loads(line).get("client_id") for line in (await reply.text()).splitlines()}
+    assert TRADER in seen and 55 not in seen, "a startApi without its end is none"
 
 
 async def test_a_frame_larger_than_any_request_ends_the_session(bench):

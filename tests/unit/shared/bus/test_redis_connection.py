@@ -19,7 +19,7 @@ class Listener:
         self.received = b""
         self.arrived = asyncio.Event()
         self.writer: asyncio.StreamWriter | None = None
-        self.greeting_reply = b""
+        self.greeting_reply = b"+PONG\r\n"
         self.port = 0
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -133,7 +133,7 @@ async def test_a_server_that_closes_ends_what_waits(server: Listener, connection
 
 
 async def test_the_greeting_names_user_client_and_database(server: Listener) -> None:
-    server.greeting_reply = b"+OK\r\n+OK\r\n+OK\r\n"
+    server.greeting_reply = b"+OK\r\n+OK\r\n+OK\r\n+PONG\r\n"
     address = Server(port=server.port, username="risk", password="p", database=3)
     made = await open_connection(address, "cq", 5.0)
     pack: Any = hiredis.pack_command
@@ -145,6 +145,30 @@ async def test_the_greeting_names_user_client_and_database(server: Listener) -> 
 
 
 async def test_a_refused_password_is_raised_and_the_socket_closed(server: Listener) -> None:
-    server.greeting_reply = b"-WRONGPASS no\r\n"
+    server.greeting_reply = b"-WRONGPASS no\r\n-NOAUTH first\r\n"
     with pytest.raises(hiredis.ReplyError, match="WRONGPASS"):
         await open_connection(Server(port=server.port, password="p"), "", 5.0)
+
+
+@pytest.mark.parametrize("client_name", ["", "cq"])
+@pytest.mark.parametrize("is_asked_first", [True, False])
+async def test_a_server_without_room_is_one_that_is_away_and_says_why(
+    client_name: str, *, is_asked_first: bool
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if is_asked_first:
+            await reader.read(10)
+        writer.write(b"-ERR max number of clients reached\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listening:
+        address = Server(port=listening.sockets[0].getsockname()[1])
+        with pytest.raises(ConnectionLost, match=r"max number of clients|reset"):
+            await open_connection(address, client_name, 5.0)
+
+
+async def test_a_user_who_may_not_ping_is_greeted_all_the_same(server: Listener) -> None:
+    server.greeting_reply = b"+OK\r\n-NOPERM no\r\n"
+    made = await open_connection(Server(port=server.port), "cq", 5.0)
+    assert made.is_open
+    made.close()

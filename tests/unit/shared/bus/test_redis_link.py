@@ -10,7 +10,7 @@ import pytest
 from shared.bus.redis_link import BlockingLink, RedisLink
 from shared.errors import BusUnavailable, ConfigError, CqError, Fenced, GroupMissing, OutcomeUnknown, Refused
 
-SETUP = (b"HELLO", b"CLIENT", b"SELECT", b"AUTH")
+SETUP = (b"HELLO", b"CLIENT", b"SELECT", b"AUTH", b"PING")
 
 
 class FakeServer:
@@ -95,6 +95,19 @@ async def test_a_lost_reply_of_a_write_is_unknown_and_nothing_is_repeated(server
     with pytest.raises(BusUnavailable):
         await link.call("GET", "a", writes=False)
     assert len(server.commands) == 2
+
+
+async def test_a_server_with_no_room_for_a_client_is_away_and_nothing_was_written() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.write(b"-ERR max number of clients reached\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listening:
+        link = RedisLink(f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}/0", "test")
+        with pytest.raises(BusUnavailable, match="cannot be reached"):
+            await link.call("XADD", "s", "*", "a", "1")
+        await link.close()
 
 
 async def test_a_reply_that_does_not_come_in_time_is_unknown_and_its_connection_is_not_used_again(

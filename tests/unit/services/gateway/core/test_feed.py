@@ -94,3 +94,38 @@ def test_unknown_requests_and_types_are_ignored() -> None:
     feed.unsubscribe(1)
     feed.price(1, 1, 10.0, 3, 7)
     assert feed.take() == [] and feed.con_id_of(1) == 0
+
+
+def test_a_silent_feed_says_what_each_line_is_when_it_speaks_and_goes_on_from_there() -> None:
+    feed = Feed()
+    feed.hush()
+    feed.subscribe(1, 265598, 5)
+    feed.subscribe(2, 4391, 5)
+    feed.subscribe(3, 12087792, 5)
+    for bid in (10.0, 10.2):
+        feed.price(1, 1, bid, 3, 7)
+        feed.price(1, 2, 10.5, 4, 7)
+        feed.price(1, 4, 10.1, 100, 7)
+        feed.read_ended(7)
+    feed.price(2, 4, 50.0, 1, 8)
+    assert feed.data_type(1, 1) == 265598
+    assert feed.take() == [] and feed.waiting == 0 and feed.qualities == {265598: 1}
+    feed.speak(9)
+    ticks = [(tick.con_id, tick.kind, tick.a, tick.flags, tick.ts_event_ns) for tick in feed.take()]
+    assert ticks == [
+        (265598, TickKind.MARKER, 0.0, 0, 9),
+        (265598, TickKind.QUOTE, 10.2, FLAG_SNAPSHOT, 9),
+        (265598, TickKind.TRADE, 10.1, FLAG_SNAPSHOT, 9),
+        (4391, TickKind.MARKER, 0.0, 0, 9),
+        (4391, TickKind.TRADE, 50.0, FLAG_SNAPSHOT, 9),
+        (12087792, TickKind.MARKER, 0.0, 0, 9),
+    ]
+    feed.price(1, 1, 10.3, 3, 10)
+    feed.price(2, 1, 49.0, 1, 10)
+    feed.read_ended(10)
+    assert [(tick.con_id, tick.flags) for tick in feed.take()] == [(265598, 0), (4391, FLAG_SNAPSHOT)]
+    feed.speak(11)
+    assert feed.take() == [], "it spoke already"
+    feed.price(1, 1, 10.4, 3, 12)
+    feed.hush()
+    assert feed.waiting == 0

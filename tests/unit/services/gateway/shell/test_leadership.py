@@ -20,10 +20,10 @@ from shared.errors import Fenced
 from shared.messages.control import LinkState
 
 
-def settings() -> GatewaySettings:
+def settings(**more: Any) -> GatewaySettings:
     values: dict[str, Any] = {
         "CQ_MODE": "sim", "CQ_INSTANCE": "a", "IB_SIM_ACCOUNT": "DUSIM0001", "IB_SIM_CLIENT_ID": 1,
-        "GATEWAY_LINK_GRACE_S": 4.0,
+        "GATEWAY_LINK_GRACE_S": 4.0, **more,
     }  # fmt: skip
     return GatewaySettings(**values)
 
@@ -65,3 +65,23 @@ async def test_a_leader_without_a_link_resigns_only_for_a_standby_that_has_one_a
     assert await resigns(gateway, clock, 3)
     assert not await resigns(gateway, clock, RESIGN_EVERY_S - 5), "two would throw the lease to and fro"
     assert await resigns(gateway, clock, 10)
+
+
+@pytest.mark.parametrize("kind, holds", [({}, False), ({"GATEWAY_STANDBY": "hot"}, True)])
+async def test_only_a_hot_standby_holds_subscriptions_and_says_nothing_of_them(
+    kind: dict[str, str], *, holds: bool
+) -> None:
+    clock = ManualClock(monotonic_ns=10**12)
+    bus = MemoryBus(MemoryServer(), Keys("sim"))
+    await bus.lease_acquire("gateway", "b", await bus.lease_view("gateway"), at_least_epoch=1)
+    gateway = Gateway(settings(**kind), cast(Any, bus), CodeTable({}), clock=clock)
+    standing_by = asyncio.get_running_loop().create_task(gateway._stand_by())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    feed = gateway.watch.desk.feed
+    assert (feed is not None and feed.feed.is_silent) is holds
+    assert gateway.facts()["data_lines"] == 0
+    gateway._step_down()
+    assert gateway.watch.desk.feed is feed, "its prices go on to be known"
+    standing_by.cancel()
+    await asyncio.wait([standing_by])

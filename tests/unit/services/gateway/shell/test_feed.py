@@ -1,0 +1,156 @@
+"""A hot standby's subscriptions: silent until it leads, and never in the leader's way."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from services.gateway.core.evidence import BrokerError
+from services.gateway.core.tws_codes import CodeTable
+from services.gateway.shell.contracts import Contracts
+from services.gateway.shell.feed import LOOK_AGAIN_S, FeedDesk
+from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.pace import Pace
+from shared.bus.keys import Keys
+from shared.bus.memory import MemoryBus
+from shared.bus.memory_server import MemoryServer
+from shared.bus.ports import Entry
+from shared.clock import ManualClock
+from shared.messages.codec import encode_body
+from shared.messages.control import SharesToBorrow
+from shared.messages.market import ContractInfo, DataStatus, SubscriptionRequest, TickKind
+
+AAPL, IBM = 265598, 8314
+
+
+class Session:
+    """A data session that notes what it is asked for."""
+
+    is_open = True
+
+    def __init__(self) -> None:
+        self.subscribed: list[int] = []
+        self.ended: list[int] = []
+
+    def subscribe(self, contract: ContractInfo) -> int:
+        self.subscribed.append(contract.con_id)
+        return len(self.subscribed)
+
+    def unsubscribe(self, req_id: int) -> None:
+        self.ended.append(req_id)
+
+
+class Desk:
+    """A feed and all it touches."""
+
+    def __init__(self) -> None:
+        self.bus = MemoryBus(MemoryServer(), Keys("sim"))
+        self.clock = ManualClock(monotonic_ns=10**12)
+        self.session = Session()
+        self.said: list[Any] = []
+        outbox = Outbox(cast(Any, self.bus), "gateway:a", clock=self.clock)
+        outbox.open()
+        cast(Any, outbox).put = lambda _stream, message: self.said.append(message)
+        current = cast(Any, lambda: self.session)
+        contracts = Contracts(cast(Any, self.bus), outbox, current, limit_s=1.0)
+        self.feed = FeedDesk(
+            cast(Any, self.bus), outbox, contracts, CodeTable({}), source="gateway:a", session=current,
+            pace=Pace(clock=self.clock), clock=self.clock,
+        )  # fmt: skip
+
+    async def knows(self, con_id: int) -> None:
+        info = ContractInfo(
+            con_id=con_id, name=f"S{con_id}", symbol="S", sec_type="STK", exchange="SMART", currency="USD"
+        )
+        await self.bus.hash_set(self.bus.keys.contracts, {str(con_id): encode_body(info)})
+
+    async def wants(self, *con_ids: int) -> None:
+        stream = self.bus.keys.subscriptions
+        await self.bus.append(stream, SubscriptionRequest(con_ids=con_ids), source="test")
+        await self.feed._take_wanted((await self.bus.read_last(stream, 1))[0])
+        await self.feed._follow()
+
+    def quote(self, req_id: int, bid: float) -> None:
+        self.feed.read_began()
+        self.feed.price_tick(req_id, 1, bid, 3.0)
+        self.feed.price_tick(req_id, 2, bid + 0.1, 4.0)
+        self.feed.read_ended()
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    made = Desk()
+    made.feed.hush()
+    await made.knows(AAPL)
+    return made
+
+
+async def test_a_hot_standby_subscribes_and_says_nothing_until_it_leads(desk: Desk) -> None:
+    await desk.wants(AAPL)
+    desk.feed.data_type(1, 1)
+    desk.feed.size_tick(1, 89, 5000.0)
+    desk.quote(1, 10.0)
+    assert desk.session.subscribed == [AAPL] and desk.feed.feed.waiting == 0
+    desk.said.clear()  # the outbox of a standby is closed
+    desk.feed.speak()
+    assert [tick.kind for tick in desk.feed.feed.take()] == [TickKind.MARKER, TickKind.QUOTE]
+    assert [(one.quality) for one in desk.said if isinstance(one, DataStatus)] == [1]
+    assert [one.shares for one in desk.said if isinstance(one, SharesToBorrow)] == [5000]
+    desk.quote(1, 10.1)
+    assert desk.feed.feed.waiting == 1
+    await desk.feed._follow()
+    assert desk.session.subscribed == [AAPL], "it goes on with the subscription that it had"
+
+
+async def test_a_standby_waits_until_the_leader_has_written_a_contract_down(desk: Desk) -> None:
+    await desk.wants(AAPL, IBM)
+    assert desk.session.subscribed == [AAPL]
+    await desk.knows(IBM)
+    await desk.feed._follow()
+    assert desk.session.subscribed == [AAPL]
+    desk.clock.advance(LOOK_AGAIN_S)
+    await desk.feed._follow()
+    assert desk.session.subscribed == [AAPL, IBM]
+
+
+async def test_where_the_account_has_too_few_lines_the_standby_gives_its_own_back(desk: Desk) -> None:
+    await desk.knows(IBM)
+    await desk.wants(AAPL, IBM)
+    assert desk.feed.error(BrokerError(req_id=2, code=101, text="Max number of tickers has been reached"))
+    assert desk.session.ended == [1]
+    await desk.wants(AAPL, IBM)
+    assert desk.session.subscribed == [AAPL, IBM] and not desk.feed.feed.subscribed
+    desk.feed.speak()
+    await desk.wants(AAPL, IBM)
+    assert desk.session.subscribed == [AAPL, IBM, AAPL, IBM], "as the leader it needs them"
+
+
+async def test_what_was_refused_is_asked_for_again_by_the_leader_it_becomes(desk: Desk) -> None:
+    await desk.wants(AAPL)
+    assert desk.feed.error(BrokerError(req_id=1, code=354, text="not subscribed"))
+    await desk.feed._follow()
+    assert desk.session.subscribed == [AAPL]
+    desk.feed.speak()
+    await desk.feed._follow()
+    assert desk.session.subscribed == [AAPL, AAPL]
+
+
+async def test_prices_of_a_session_that_is_gone_are_no_snapshot(desk: Desk) -> None:
+    await desk.wants(AAPL)
+    desk.quote(1, 10.0)
+    desk.session = Session()
+    desk.feed.speak()
+    assert desk.feed.feed.waiting == 0
+    await desk.feed._follow()
+    assert desk.session.subscribed == [AAPL]
+    assert [tick.kind for tick in desk.feed.feed.take()] == [TickKind.MARKER]
+
+
+async def test_an_entry_that_nobody_can_read_is_kept_once_by_the_leader(desk: Desk) -> None:
+    entry = Entry(desk.bus.keys.subscriptions, "1-0", {b"body": b"nonsense"})
+    await desk.feed._take_wanted(entry)
+    assert await desk.bus.stream_length(desk.bus.keys.dead_letter) == 0
+    desk.feed.speak()
+    await desk.feed._take_wanted(entry)
+    assert await desk.bus.stream_length(desk.bus.keys.dead_letter) == 1
