@@ -20,7 +20,7 @@ from tests.integration.gateway.conftest import limit, market
 from tests.integration.orders.conftest import answer
 from tests.support import RedisServer, SpawnedProcess, eventually
 
-pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.long, pytest.mark.timeout(120)]
 ROOM = 12
 """How many connections more than ours the server takes."""
 STRANGERS = 40
