@@ -17,7 +17,7 @@ test: lint types imports peers ## everything that must hold before a commit: rul
 	$(PYTEST) -q -n $(JOBS) tests/unit tests/conformance tests/tidy
 	$(PYTEST) -q -n $(JOBS) tests/property
 	PYTHONHASHSEED=0 $(PYTEST) -q -n $(JOBS) tests/simulation
-	$(PYTEST) -q -n $$(($(JOBS) + 2)) --dist loadfile tests/integration # they wait for real processes more than they compute
+	$(PYTEST) -q -n $$(($(JOBS) + 1)) --dist loadfile tests/integration # they wait for real processes more than they compute
 
 test-long: setup-dev ## the tests that take half a minute and more each, one after the other
 	$(BIN)/python -m pytest -m long -q tests/integration

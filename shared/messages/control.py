@@ -21,6 +21,8 @@ class ControlAction(StrEnum):
     PAUSE_STRATEGY = "pause_strategy"
     RESUME_STRATEGY = "resume_strategy"
     HANDOVER = "handover"
+    RECONCILE = "reconcile"
+    """Have the leader ask the broker for everything and announce RECONCILED, for who could not read what was told."""
     ACCEPT_POSITION = "accept_position"
     """Give an unexplained difference of `contract:<conId>` to `unassigned` (P11)."""
     ASSIGN_POSITION = "assign_position"

@@ -107,7 +107,7 @@ def _is_unechoed(track: OrderTrack) -> bool:
     return track.state is OrderState.CLAIMED and track.sent_ns > 0
 
 
-def take_control(control: Control, books: BooksDesk, handover: Handover) -> None:
+def take_control(control: Control, books: BooksDesk, handover: Handover, trading: Trading) -> None:
     """Take what an operator asks of the leader beside halt and resume."""
     takers: dict[ControlAction, Callable[[Control], None]] = {
         ControlAction.ACCEPT_POSITION: books.accept,
@@ -115,6 +115,7 @@ def take_control(control: Control, books: BooksDesk, handover: Handover) -> None
         ControlAction.IMPORT_FILLS: books.import_fills,
         ControlAction.IMPORT_CASH: books.statement.ask,
         ControlAction.HANDOVER: handover.ask,
+        ControlAction.RECONCILE: lambda asked: trading.ask(f"{asked.who}: {asked.reason}", announce=True),
     }
     if control.action in takers:
         takers[control.action](control)

@@ -301,7 +301,7 @@ class Gateway:
         halt.on_foreign, halt.ask_list, halt.listed_ns = adoption.want, others.ask, lambda: others.listed_ns
         halt.positions = account.reported
         handover = Handover(self._standbys, began_wall_ns=clock.wall_ns(), clock=clock)
-        halt.on_other = lambda control: take_control(control, books, handover)
+        halt.on_other = lambda control: take_control(control, books, handover, trading)
         await halt.restore(redis_epoch=self._epoch_before, at_guard=await self.guard.halt_memory())
         self._keep_on_disk(HaltMemory(is_halted=halt.stage is not HaltStage.NONE, epoch=token.epoch))
         await tidy_open_orders(self._bus, self.outbox, self.book, clock.wall_ns())

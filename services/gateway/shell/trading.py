@@ -74,6 +74,7 @@ class Trading:
         self._pacer: Pacer[asyncio.Future[None]] = Pacer()
         self._pace = asyncio.Event()
         self._wanted: list[str] = []
+        self._must_announce = False
         self._turn = asyncio.Event()
         self._changed = asyncio.Event()
         self._shown_state: tuple[LinkState, str] | None = None
@@ -166,8 +167,9 @@ class Trading:
             await self._clock.sleep(max(0.001, (deadline_ns - self._clock.monotonic_ns()) / NS_PER_S))
             self._grant()
 
-    def ask(self, reason: str) -> None:
-        """Ask the broker for everything once more, soon."""
+    def ask(self, reason: str, *, announce: bool = False) -> None:
+        """Ask the broker for everything once more, soon; `announce` it too where others wait for a new RECONCILED."""
+        self._must_announce |= announce
         if len(self._wanted) < 100:
             self._wanted.append(reason)
         self._turn.set()
@@ -325,7 +327,8 @@ class Trading:
     async def _synchronise(self, session: IbSession) -> bool:
         """Ask for everything, publish what is missing, announce; False if the session must go."""
         reasons, self._wanted = self._wanted, []
-        must_announce = not self._takeover.may_send or self.link.state is LinkState.RECONCILING
+        must_announce = self._must_announce or not self._takeover.may_send or self.link.state is LinkState.RECONCILING
+        self._must_announce = False
         try:
             evidence = await ask_day(
                 session, self._settings, self.link, undisturbed_since_ns=self._undisturbed_since_ns, clock=self._clock

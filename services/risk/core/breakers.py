@@ -112,6 +112,11 @@ class Breakers:
             self._end_trips(name or kind)
         self._note()
 
+    def apply_unreadable(self, entry_id: str) -> None:
+        """Take an entry of control that does not decode for a halt till a person resumes, as the gateway does (P10)."""
+        self._requested = f"entry {entry_id} of control, which could not be read and might have been a halt"
+        self._note()
+
     def _flatten(self, control: Control, reason: str) -> None:
         if control.scope == "account":
             self._requested = reason

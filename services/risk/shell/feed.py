@@ -91,7 +91,7 @@ class Feed:
         streams = (keys.commands, keys.orders, keys.fills, keys.account, keys.broker_status, keys.control)
         self.cursors = dict.fromkeys(streams, FIRST)
         self._gateway_streams = (keys.orders, keys.fills, keys.account)
-        self._vital = (keys.commands, keys.orders, keys.fills, keys.control)
+        self._vital = (keys.commands, keys.orders, keys.fills)
 
     async def rebuild(self, incarnation: str, epoch: int) -> None:
         """Begin the book anew from its snapshot, else empty from the streams' first entry; last prices are kept."""
@@ -232,7 +232,9 @@ class Feed:
         MALFORMED.labels(name).inc()
         self.book.oddities.erred(self._clock.wall_ns())
         get_logger().error("entry.unreadable", stream=entry.stream, entry_id=entry.entry_id, error=str(error))
-        if entry.stream in self._vital:
+        if entry.stream == self._bus.keys.control:
+            self.book.breakers.apply_unreadable(entry.entry_id)
+        elif entry.stream in self._vital:
             self.book.readiness.unsafe = f"entry {entry.entry_id} of {name}"
         self._unreadable.append((entry, f"{type(error).__name__}: {error}"))
 

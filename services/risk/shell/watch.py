@@ -36,6 +36,7 @@ class BreakerWatch:
         self._keep = keep
         self._said: set[tuple[str, Trip]] = set()
         self._asked: set[tuple[str, Trip]] = set()
+        self._unsafe = ""
 
     async def run(self) -> None:
         """Look for ever."""
@@ -50,6 +51,7 @@ class BreakerWatch:
         for strategy in dict.fromkeys((*book.profits.strategies, *book.activity.rejects)):
             trip_strategy(book, strategy, limits.for_order(strategy, 0, None), now_ns)
         trip_seen(book, limits, now_ns)
+        await self._ask_anew(book.readiness.unsafe, now_ns)
         trips = dict(book.breakers.trips)
         if not self._said.issuperset(trips.items()):
             await self._keep()  # a successor that reads the streams again judges nothing of the past
@@ -67,6 +69,21 @@ class BreakerWatch:
                     scope = f"strategy:{strategy}" if strategy else "account"
                     await self._ask(ControlAction.FLATTEN, scope, name, trip)
                 self._asked.add((name, trip))
+
+    async def _ask_anew(self, unsafe: str, now_ns: int) -> None:
+        """Have the broker asked where an entry could not be read: the gateway may know nothing of that (P10)."""
+        if unsafe and unsafe != self._unsafe:
+            control = Control(
+                control_id=f"reconcile:{unsafe}",
+                action=ControlAction.RECONCILE,
+                who="risk",
+                reason=f"{unsafe} could not be read",
+                ts_init_ns=now_ns,
+            )
+            bus = self._deciding.bus
+            await append_once(bus, bus.keys.control, control, source=self._deciding.source)
+            get_logger().error("reconcile.asked", entry=unsafe)
+        self._unsafe = unsafe
 
     async def _ask(self, action: ControlAction, scope: str, name: str, trip: Trip) -> None:
         started_ns = self._deciding.feed.book.activity.started_ns

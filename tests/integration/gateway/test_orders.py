@@ -142,6 +142,25 @@ async def test_a_damaged_ledger_lets_nothing_of_its_intent_pass_and_everything_e
     assert gateway.status is None
 
 
+async def test_a_reconciliation_that_is_asked_for_is_announced_on_a_sound_link_too(gateway: Any, desk: Any) -> None:
+    """Who could not read an entry approves nothing before it."""
+    bus = desk.bus
+
+    async def announced() -> int:
+        rows = await bus.read_range(bus.keys.broker_status)
+        return sum(entry.fields[b"type"] == b"reconciled" for entry in rows)
+
+    before = await announced()
+    asked = Control(control_id="r1", action=ControlAction.RECONCILE, who="test", reason="an entry was unreadable")
+    await bus.append(bus.keys.control, asked, source="test")
+
+    async def again() -> bool:
+        return await announced() > before
+
+    await eventually(again, 10)
+    assert gateway.status is None
+
+
 async def test_halt_refuses_and_cleans_and_keeps_what_reduces(gateway: Any, desk: Any, legs: Any) -> None:
     limit, _ = legs
     risky = await desk.place(limit(Side.BUY, 10, "50"))

@@ -54,8 +54,11 @@ async def main() -> None:
         with IBKRConnectionManager(paper_trading=True) as manager:
             print("accounts", manager.get_ib().managedAccounts(), (await manager.get_ib().reqPositionsAsync()))
         print("price", await asyncio.to_thread(feed.get_latest_price, "AAPL"))
-        answer = await asyncio.to_thread(broker.execute_order, "AAPL", 1)
-        print("order", answer["status"], len(broker.fills_frame()))
+        for _ in range(4):  # on a machine that is busy an order may be too late, or its price too old: nothing was sent
+            answer = await asyncio.to_thread(broker.execute_order, "AAPL", 1)
+            print("order", answer["status"], len(broker.fills_frame()), answer["code"], answer["message"])
+            if answer["by"] != "risk":
+                break
         engine = LiveStrategyEngine(paper_trading=True, update_interval=1.0)
         engine.add_strategy(MyStrategy())
         print("engine", engine.connect())

@@ -23,7 +23,7 @@ from shared.messages import decode_fields
 from shared.messages.account import AccountSnapshot, AccountTag, PositionsComplete
 from shared.messages.base import Message
 from shared.messages.codec import encode_body
-from shared.messages.control import BrokerStatus, LinkState, Reconciled
+from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState, Reconciled
 from shared.messages.market import pack_ticks, quote_tick
 from shared.messages.orders import CancelRequest, Decision, Intent
 from tests.risk_desk import ACCOUNT, info, intent_of, limits_with, number_id
@@ -189,6 +189,18 @@ async def test_an_unreadable_fill_stops_entries_until_the_gateway_reconciles_aga
     assert world.length(world.keys.dead_letter) == 1
     await world.reconcile()
     assert (await world.answer(world.intent(2))).approved
+
+
+async def test_an_unreadable_entry_of_control_halts_until_a_person_resumes(world: World) -> None:
+    """The gateway halts on it too and does not reconcile again: its resume alone must be enough (P10)."""
+    world.bus._server.add(world.keys.control, {"type": b"control", "body": b"\xc1"})
+    refused = await world.answer(world.intent(1))
+    assert refused.code == "RISK_HALTED" and "could not be read" in refused.text
+    await world.reconcile()
+    assert (await world.answer(world.intent(2))).code == "RISK_HALTED"
+    resume = Control(control_id="r", action=ControlAction.RESUME, who="ann", reason="it was garbage")
+    await world.bus.append(world.keys.control, resume, source="test")
+    assert (await world.answer(world.intent(3))).approved
 
 
 async def test_unreadable_intents_are_answered_where_their_author_is_known(world: World) -> None:

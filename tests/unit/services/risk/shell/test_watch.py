@@ -57,6 +57,22 @@ async def test_a_lower_rung_only_trips() -> None:
     assert list(scene.feed.book.breakers.trips) == ["strategy_loss:s"] and not await scene.controls()
 
 
+async def test_an_unreadable_entry_has_the_gateway_reconcile_once() -> None:
+    """Without it nothing is approved before the link happens to break: a sound one has no reason to reconcile."""
+    scene = Scene()
+    scene.feed.book.readiness.unsafe = "entry 5-0 of orders"
+    for _ in range(3):
+        await scene.watch.look()
+    await scene.another().look()
+    (control,) = await scene.controls()
+    assert control.action is ControlAction.RECONCILE and "5-0" in control.reason
+    scene.feed.book.readiness.unsafe = ""
+    await scene.watch.look()
+    scene.feed.book.readiness.unsafe = "entry 9-0 of orders"
+    await scene.watch.look()
+    assert [control.action for control in await scene.controls()] == [ControlAction.RECONCILE] * 2
+
+
 def resume(number: int, scope: str = "account") -> Control:
     action = ControlAction.RESUME if scope == "account" else ControlAction.RESUME_STRATEGY
     return Control(control_id=f"r{number}", action=action, scope=scope, who="anna", reason="seen")
