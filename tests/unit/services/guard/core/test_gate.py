@@ -245,8 +245,8 @@ def test_a_halted_contract_may_only_be_reduced_and_others_go_on():
     for message in (r.Position("DUSIM1", apple, Decimal(100), 1.0), r.PositionEnd(), r.OpenOrderEnd()):
         it.broker_frame(1, r.encode_response(message, 176))
 
-    def passes(contract: TwsContract, side: str, **more: bool) -> bool:
-        order = TwsOrder(side, Decimal(60), "MKT", account="DUSIM1", **more)
+    def passes(contract: TwsContract, side: str, *, what_if: bool = False) -> bool:
+        order = TwsOrder(side, Decimal(60), "MKT", account="DUSIM1", what_if=what_if)
         payload = frame(q.PlaceOrder(8, contract, order))
         effects = it.client_frame(1, payload)
         return effects == [g.Forward(1, payload)]
