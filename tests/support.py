@@ -19,11 +19,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import redis
 
 from copilot_quant.local.ports import reserve_ports
+from tests.forked import Forked, service_of
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTING_PREFIXES = (
@@ -286,16 +287,17 @@ class SpawnedProcess:
         self.name = name
         self.command = command
         self.log_path = directory / f"{name}.log"
-        self._log: IO[bytes] = self.log_path.open("ab")
-        self._process = subprocess.Popen(
-            command,
-            cwd=directory,
-            env=clean_environment(env),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        self._process = self._start(command, clean_environment(env), directory)
+
+    def _start(self, command: list[str], env: Mapping[str, str], directory: Path) -> subprocess.Popen[bytes] | Forked:
+        service = service_of(command)
+        if service:
+            return Forked(service, command[3:], env, directory, self.log_path)
+        with self.log_path.open("ab") as log:
+            return subprocess.Popen(
+                command, cwd=directory, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
 
     @property
     def pid(self) -> int:
@@ -326,7 +328,7 @@ class SpawnedProcess:
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
-            pass  # nothing of the group is left (macOS says EPERM for a group of zombies)
+            self._process.send_signal(signal.SIGKILL)  # no group: yet, or any more (macOS: EPERM for one of zombies)
         self._process.wait(10.0)
 
     def wait(self, timeout_s: float = 10.0) -> int:
@@ -355,9 +357,8 @@ class SpawnedProcess:
         return self.output
 
     def close(self) -> None:
-        """Kill what is left and close the log."""
+        """Kill what is left."""
         self.kill()
-        self._log.close()
 
 
 class Spawner:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from services.gateway.core.ledger import OrderTerms, terms_in
+from services.gateway.core.ledger import OrderTerms
 from services.gateway.shell.ib_library import Library
 from shared.clock import NS_PER_S
 from shared.contracts import ContractName
@@ -16,7 +14,8 @@ from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderLeg
 
 
-def _text(value: Decimal) -> str:
+def plain_text(value: Decimal) -> str:
+    """Return a number as exact text without an exponent."""
     return format(value, "f")
 
 
@@ -26,7 +25,7 @@ def order_to_send(library: Library, order: OrderTerms) -> Any:
     fields = dict(
         orderId=order.order_id,
         action=str(order.side),
-        totalQuantity=_text(order.quantity),
+        totalQuantity=plain_text(order.quantity),
         orderType=str(order.order_type),
         tif=str(order.tif),
         orderRef=order.order_ref,
@@ -38,39 +37,12 @@ def order_to_send(library: Library, order: OrderTerms) -> Any:
     for name, value in fields.items():
         setattr(made, name, value)  # quantities and prices as exact text: the encoder passes text through
     if order.limit_price is not None:
-        made.lmtPrice = _text(order.limit_price)
+        made.lmtPrice = plain_text(order.limit_price)
     if order.stop_price is not None:
-        made.auxPrice = _text(order.stop_price)
+        made.auxPrice = plain_text(order.stop_price)
     if order.oca_group:
         made.ocaGroup, made.ocaType = order.oca_group, 1
     return made
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedOrders:
-    """The frames of a group of orders, and what they say."""
-
-    terms: list[tuple[object, ...]]
-    contract: ContractInfo | None
-    data: bytes
-
-    @classmethod
-    def of(
-        cls, library: Library, wire: Any, orders: Sequence[OrderTerms], contract: ContractInfo | None
-    ) -> EncodedOrders:
-        """Encode orders; nothing is sent."""
-        wire.batch = []
-        try:
-            for order in orders:
-                where = contract_to_send(library, contract, con_id=order.con_id)
-                wire.placeOrder(order.order_id, where, order_to_send(library, order))
-            return cls([terms_in(order) for order in orders], contract, b"".join(wire.batch))
-        finally:
-            wire.batch = None
-
-    def says(self, orders: Sequence[OrderTerms], contract: ContractInfo | None) -> bool:
-        """Return whether these frames are those of other orders, each in all its terms."""
-        return self.contract is contract and self.terms == [terms_in(order) for order in orders]
 
 
 def what_if_to_send(library: Library, leg: OrderLeg, account: str, order_id: int) -> Any:
@@ -78,12 +50,12 @@ def what_if_to_send(library: Library, leg: OrderLeg, account: str, order_id: int
     made = library.order()
     made.whatIf, made.transmit = True, True
     made.orderId, made.account, made.action = order_id, account, str(leg.side)
-    made.totalQuantity, made.orderType, made.tif = _text(leg.quantity), str(leg.order_type), str(leg.tif)
+    made.totalQuantity, made.orderType, made.tif = plain_text(leg.quantity), str(leg.order_type), str(leg.tif)
     made.outsideRth = leg.outside_rth
     if leg.limit_price is not None:
-        made.lmtPrice = _text(leg.limit_price)
+        made.lmtPrice = plain_text(leg.limit_price)
     if leg.stop_price is not None:
-        made.auxPrice = _text(leg.stop_price)
+        made.auxPrice = plain_text(leg.stop_price)
     return made
 
 
@@ -98,7 +70,7 @@ def contract_to_send(library: Library, info: ContractInfo | None, *, con_id: int
         lastTradeDateOrContractMonth=info.expiry if info.sec_type in ("FUT", "OPT", "FOP") else "",
         strike=float(info.strike or 0),
         right=info.right,
-        multiplier=_text(info.multiplier) if info.sec_type in ("FUT", "OPT", "FOP") else "",
+        multiplier=plain_text(info.multiplier) if info.sec_type in ("FUT", "OPT", "FOP") else "",
         exchange=info.exchange or "SMART",
         currency=info.currency,
         localSymbol=info.local_symbol if info.sec_type in ("FUT", "OPT", "FOP") else "",

@@ -19,16 +19,10 @@ from functools import partial
 from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerPosition, BrokerWhatIf
 from services.gateway.core.ledger import ClaimedOrder, OrderTerms
 from services.gateway.ports import ClientIdInUse, QueryFailed, SessionListener
+from services.gateway.shell.ib_forms import EncodedOrders, OrderForms
 from services.gateway.shell.ib_heard import ENDINGS, Heard
 from services.gateway.shell.ib_library import Library, chosen_library
-from services.gateway.shell.ib_sent import (
-    EncodedOrders,
-    contract_to_send,
-    generic_ticks,
-    name_to_send,
-    utc_text,
-    what_if_to_send,
-)
+from services.gateway.shell.ib_sent import contract_to_send, generic_ticks, name_to_send, utc_text, what_if_to_send
 from services.gateway.shell.ib_wire import HEAD, Answers, Socket, open_wire
 from services.gateway.shell.translate import bar_of, info_of, rule_of
 from shared.contracts import ContractName
@@ -73,6 +67,7 @@ class IbSession:
         self._is_over = False
         self._next_request = 1
         self._rules: dict[int, tuple[PriceIncrement, ...]] = {}
+        self._forms = OrderForms(self._library, self._wire)
         self._encoded: EncodedOrders | None = None
 
     # -- opening and closing
@@ -366,7 +361,7 @@ class IbSession:
     def prepare(self, orders: Sequence[OrderTerms], contract: ContractInfo | None) -> None:
         """Encode orders whose claim is under way; `place` writes the bytes if just these are claimed."""
         if self.is_open:
-            self._encoded = EncodedOrders.of(self._library, self._wire, orders, contract)
+            self._encoded = EncodedOrders.of(self._forms, orders, contract)
 
     def place(self, orders: Sequence[ClaimedOrder], contract: ContractInfo | None) -> None:
         """Write all orders of a group in one write."""
@@ -374,7 +369,7 @@ class IbSession:
             raise BrokerUnavailable("the session with the broker is closed: nothing was sent")
         encoded, self._encoded = self._encoded, None
         if encoded is None or not encoded.says(orders, contract):
-            encoded = EncodedOrders.of(self._library, self._wire, orders, contract)
+            encoded = EncodedOrders.of(self._forms, orders, contract)
         self.write(encoded.data)
 
     async def what_if(
