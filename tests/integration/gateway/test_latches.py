@@ -16,7 +16,7 @@ from shared.messages.orders import OrderState, Side
 from tests.integration.gateway.conftest import AAPL
 from tests.support import eventually
 
-pytestmark = [pytest.mark.redis, pytest.mark.process]
+pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(150)]
 
 
 async def test_it_holds_at_claim_and_guard_through_a_kill_and_a_loss_until_its_own_resume(
