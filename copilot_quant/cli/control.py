@@ -52,7 +52,7 @@ def halt(
 
     Confirmed means `holding`: nothing more can go out. With Redis down, the guard is told directly. --flatten needs
     risk: it replaces each stop together with its close; what people traded by hand and what nobody owns stays.
-    --strategy or --contract halt only that, in risk: what it approved a moment before may go out yet, and is cancelled.
+    --strategy or --contract halt only that, confirmed by the gateway: what adds exposure is refused there from then on.
     """
     if strategy or contract:
         if everything or flatten:
@@ -146,7 +146,11 @@ async def _ask_for_account(desk: Desk, settings: BrokerSettings) -> None:
 def _of_scope(
     action: ControlAction, strategy: str, contract: str, reason: str, *, as_json: bool, is_asked: bool = False
 ) -> None:
-    """Halt or resume one strategy or one contract, confirmed by the risk that decides."""
+    """Halt or resume one strategy or one contract.
+
+    A halt is confirmed by the leading gateway (for a contract, once the guard holds it too), a resume by it and by the
+    risk that decides.
+    """
     if strategy and contract:
         raise typer.BadParameter("--strategy or --contract: one of them")
 
@@ -157,12 +161,13 @@ def _of_scope(
         await desk.control(action, who=getpass.getuser(), reason=reason, scope=scope)
         deadline_ns = SYSTEM_CLOCK.monotonic_ns() + SCOPE_LIMIT_NS
         while SYSTEM_CLOCK.monotonic_ns() < deadline_ns:
-            for row in await desk.heartbeats():
-                is_deciding = row["service"] == "risk" and row.get("deciding")
-                if is_deciding and (scope in row.get("halts", [])) is (action is ControlAction.HALT):
-                    return scope
-            await SYSTEM_CLOCK.sleep(0.1)
-        raise TimedOut("no risk confirmed it: `cq status` shows whether one decides; `cq halt` stops everything")
+            latch = (await desk.halt_status()).get(f"halt:{scope}", "")
+            if action is ControlAction.HALT and latch.startswith(HaltStage.HOLDING):
+                return scope
+            if action is ControlAction.RESUME and not latch and not await _halted_in_risk(desk, scope):
+                return scope
+            await SYSTEM_CLOCK.sleep(0.05)
+        raise TimedOut("no gateway confirmed it: `cq status` shows whether one leads; `cq halt` stops everything")
 
     scope = with_desk(act)
     if as_json:
@@ -171,6 +176,11 @@ def _of_scope(
         console.print(f"HALTED {scope}: {reason}", style="bold red")
     else:
         console.print(f"{scope} trades again: {reason}", style="bold green")
+
+
+async def _halted_in_risk(desk: Desk, scope: str) -> bool:
+    deciding = [row for row in await desk.heartbeats() if row["service"] == "risk" and row.get("deciding")]
+    return any(scope in row.get("halts", []) for row in deciding)
 
 
 @gateway_app.command("handover")

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from shared.bus.dead_letter import dead_letter_fields
 from shared.bus.keys import Keys
+from shared.bus.latches import ACCOUNT, latch_of, latches_on
 from shared.bus.memory_server import MemoryGroups, MemoryServer
 from shared.bus.ports import (
     FIRST,
@@ -30,7 +31,7 @@ from shared.bus.ports import (
 from shared.errors import BadInput, BusUnavailable, Fenced, Refused
 from shared.messages.base import Message
 from shared.messages.codec import decode_fields, encode_fields
-from shared.messages.control import Control, ControlAction, GapEvent
+from shared.messages.control import Control, GapEvent
 from shared.messages.market import TICKS_TYPE
 from shared.messages.orders import CancelCommand, Command, Commission, Decision, Fill, OrderEvent
 
@@ -325,23 +326,33 @@ class MemoryBus(MemoryGroups):
         self._check(token)
         self._move(stream_name, entry_id)
 
-    def _halt_waits(self, cursor: bytes | None) -> bool:
-        """Return whether a halt is in `control` that the leader has not read yet."""
+    def _waiting(self, cursor: bytes | None) -> set[str]:
+        """Return the latches that are set in `control` by what the leader has not read yet."""
         if cursor is None:
-            return False
-        stream = self._keys.control
+            return set()
+        found, stream = set(), self._keys.control
         for entry in self._after({stream: cursor.decode()}, sys.maxsize).get(stream, []):
             try:
                 message = decode_fields(entry.fields).message
             except BadInput:
-                return True
-            if isinstance(message, Control) and message.action is ControlAction.HALT and message.scope == "account":
-                return True
-        return False
+                return {ACCOUNT}
+            if not isinstance(message, Control):
+                return {ACCOUNT}
+            latch, is_set = latch_of(message) or ("", False)
+            if is_set:
+                found.add(latch)
+        return found
+
+    async def _halted(self, request: ClaimRequest) -> ClaimResult | None:
+        halt = await self.hash_get_all(self._keys.halt)
+        waiting = self._waiting(halt.get("cursor"))
+        if halt.get("stage") != b"none" or ACCOUNT in waiting:
+            return ClaimResult.REFUSED_HALTED
+        if any(halt.get(latch) or latch in waiting for latch in latches_on(request.strategy, request.con_id)):
+            return ClaimResult.REFUSED_SCOPE_HALTED
+        return None
 
     async def _judge(self, token: LeaseToken, request: ClaimRequest) -> ClaimResult:
-        halt = await self.hash_get_all(self._keys.halt)
-        is_halted = halt.get("stage") != b"none" or self._halt_waits(halt.get("cursor"))
         stored = self._server.ledgers.get(request.intent_id, {})
         if any(leg in stored for leg in range(request.legs)):
             return ClaimResult.REFUSED_CANCELLED_FIRST
@@ -351,7 +362,9 @@ class MemoryBus(MemoryGroups):
             return ClaimResult.REFUSED_EXPIRED
         if request.is_in_window and not request.is_reducing:
             return ClaimResult.REFUSED_WINDOW
-        return ClaimResult.CLAIMED if request.is_reducing or not is_halted else ClaimResult.REFUSED_HALTED
+        if request.is_reducing:
+            return ClaimResult.CLAIMED
+        return await self._halted(request) or ClaimResult.CLAIMED
 
     async def claim(self, token: LeaseToken, request: ClaimRequest, *, source: str) -> list[LedgerRow]:
         """Write the one final result per leg with its order events and move the cursor of `commands`."""

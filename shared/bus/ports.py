@@ -70,6 +70,8 @@ class ClaimResult(StrEnum):
     REFUSED_CANCELLED_FIRST = "refused:cancelled_first"
     REFUSED_STALE = "refused:stale"
     REFUSED_WINDOW = "refused:window"
+    REFUSED_SCOPE_HALTED = "refused:scope_halted"
+    """The order's strategy or contract is halted, or its strategy paused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,9 @@ class ClaimRequest:
     if_refused: Mapping[ClaimResult, tuple[OrderEvent, ...]] = field(default_factory=dict)
     is_in_window: bool = False
     """The broker is about to go, or away, as planned: what adds exposure ends `refused:window`."""
+    strategy: str = ""
+    con_id: int = 0
+    """Whose order it is and in what; halted or paused ones end `refused:scope_halted` if they add exposure."""
 
 
 @dataclass(frozen=True, slots=True)

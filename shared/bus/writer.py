@@ -37,6 +37,7 @@ _CLAIM_ORDER = (
     ClaimResult.REFUSED_CANCELLED_FIRST,
     ClaimResult.REFUSED_STALE,
     ClaimResult.REFUSED_WINDOW,
+    ClaimResult.REFUSED_SCOPE_HALTED,
 )
 _OUTCOME_ROLES = (Role.GATEWAY, Role.RISK)
 
@@ -185,7 +186,8 @@ class FencedWriter:
         keys += [names.cursor("commands"), ledger, names.halt, names.order_ids, names.orders]
         args += [request.cursor_entry, LEDGER_KEEP_S, request.legs, request.client_id, int(request.is_reducing)]
         is_late = request.now_ns > request.not_after_ns
-        args += [request.made_in, 1 if is_late else 2 * request.is_in_window, mark, *request.order_ids]
+        args += [request.made_in, 1 if is_late else 2 * request.is_in_window, mark, request.strategy, request.con_id]
+        args += request.order_ids
         return keys, args
 
     def _pack_legs(

@@ -170,6 +170,10 @@ class GuardModel:
             self._change(latch.halted(now, reason=reason, who=who, at_ns=self.process.wall_ns()))
         elif path == "/resume":
             self._change(latch.resumed(now, reason=reason, who=who, at_ns=self.process.wall_ns()))
+        elif path == "/halt/contract":
+            self._change(latch.contract_halted(now, int(said["con_id"]), reason=reason, who=who))
+        elif path == "/resume/contract":
+            self._change(latch.contract_resumed(now, int(said["con_id"])))
         highest = self.gate.highest
         return {"epoch": highest.epoch if highest else 0, "holding": self.gate.halt.is_holding}
 

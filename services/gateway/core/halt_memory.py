@@ -5,6 +5,7 @@ Invariants:
 2. Where Redis has nothing, or shows less than this gateway has seen before, paper and live are halted; a simulation
    begins open unless a halt is known.
 3. What the disk cannot tell (missing, damaged) never opens anything; damaged counts as halted.
+4. Halts and pauses of a strategy or a contract go with the later word of the two.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
+from shared.bus.latches import latches_in
 from shared.messages.control import HaltStage
 
 
@@ -27,6 +29,9 @@ class HaltMemory:
     everything: bool = False
     at_ns: int = 0
     epoch: int = 0
+    latches: Mapping[str, str] | None = None
+    """What is halted or paused beside the account, by fields of the `halt` hash (`shared/bus/latches.py`); None where
+    that was not told: by a guard, or in the file of an older release."""
 
     def to_json(self) -> str:
         """Return it for the disk."""
@@ -40,6 +45,7 @@ def memory_of(text: str) -> HaltMemory:
     """Return what the disk holds; damaged content counts as halted, and as older than any resume to come."""
     try:
         values = json.loads(text)
+        latches = values.get("latches")
         return HaltMemory(
             is_halted=bool(values["is_halted"]),
             control_id=str(values["control_id"]),
@@ -48,8 +54,9 @@ def memory_of(text: str) -> HaltMemory:
             everything=bool(values["everything"]),
             at_ns=int(values["at_ns"]),
             epoch=int(values["epoch"]),
+            latches=None if latches is None else {str(name): str(said) for name, said in dict(latches).items()},
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return DAMAGED
 
 
@@ -65,6 +72,7 @@ def stored_memory(stored: Mapping[str, str], at_ns: int) -> HaltMemory | None:
         reason=stored.get("reason", ""),
         everything=stored.get("everything") == "1",
         at_ns=at_ns,
+        latches=latches_in(stored),
     )
 
 
@@ -72,8 +80,9 @@ def newer(known: HaltMemory | None, found: HaltMemory) -> HaltMemory:
     """Return what to keep: the later word, and the highest epoch of both."""
     if known is None:
         return found
-    later = found if found.at_ns >= known.at_ns else known
-    return replace(later, epoch=max(known.epoch, found.epoch))
+    later, other = (found, known) if found.at_ns >= known.at_ns else (known, found)
+    latches = other.latches if later.latches is None else later.latches
+    return replace(later, epoch=max(known.epoch, found.epoch), latches=latches)
 
 
 NEVER_STORED = "no halt state was ever stored: look at the account, then resume"
@@ -106,3 +115,10 @@ def recalled(stored: HaltMemory | None, disk: HaltMemory | None, *, is_sim: bool
             reason="Redis shows less than this gateway has seen before: look at the account, then resume",
         )  # fmt: skip
     return stored
+
+
+def recalled_latches(stored: HaltMemory | None, disk: HaltMemory | None) -> Mapping[str, str]:
+    """Return the halts and pauses of strategies and contracts that a new leader begins with."""
+    told = [one for one in (stored, disk) if one is not None and one.latches is not None]
+    later = max(told, key=lambda one: one.at_ns, default=None)
+    return {} if later is None or later.latches is None else later.latches

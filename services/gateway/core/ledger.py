@@ -33,6 +33,10 @@ _REFUSALS: dict[ClaimResult, tuple[OrderState, str, str]] = {
     ClaimResult.REFUSED_WINDOW: (
         OrderState.REFUSED, "GATEWAY_BROKER_WINDOW", "the broker is expected to be away: give it again afterwards",
     ),
+    ClaimResult.REFUSED_SCOPE_HALTED: (
+        OrderState.REFUSED, "GATEWAY_SCOPE_HALTED",
+        "its strategy or its contract is halted or paused: nothing was sent",
+    ),
 }  # fmt: skip
 
 _NO_IDS = {"order_id": 0, "client_id": 0}
@@ -194,8 +198,8 @@ def claim_request(
     return ClaimRequest(
         intent_id=command.intent.intent_id, legs=len(legs), client_id=client_id, order_ids=tuple(order_ids),
         not_after_ns=command.not_after_ns, now_ns=now_ns, is_reducing=command.is_reducing, made_in=command.incarnation,
-        cursor_entry=entry_id, is_in_window=bool(window),
-        if_claimed=if_claimed, if_refused=_WhenAsked(refusals),
+        cursor_entry=entry_id, is_in_window=bool(window), if_claimed=if_claimed, if_refused=_WhenAsked(refusals),
+        strategy=command.intent.strategy, con_id=command.intent.con_id,
     )  # fmt: skip
 
 

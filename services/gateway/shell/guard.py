@@ -51,6 +51,16 @@ class GuardControl:
         """Ask the guard to open; True if it did (or there is no guard)."""
         return not self._url or await self._call("POST", "/resume", {"who": who, "reason": reason}) is not None
 
+    async def halt_contract(self, con_id: int, who: str, reason: str) -> bool:
+        """Ask the guard to hold one contract; True once nothing that adds exposure in it passes any more."""
+        body = {"con_id": str(con_id), "who": who, "reason": reason}
+        return not self._url or await self._call("POST", "/halt/contract", body) is not None
+
+    async def resume_contract(self, con_id: int, who: str, reason: str) -> bool:
+        """Ask the guard to open one contract; True if it did."""
+        body = {"con_id": str(con_id), "who": who, "reason": reason}
+        return not self._url or await self._call("POST", "/resume/contract", body) is not None
+
     async def halt_memory(self) -> HaltMemory | None:
         """Return what the guard holds, None where there is no guard or it does not answer."""
         found = await self._call("GET", "/epoch")

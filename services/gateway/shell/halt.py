@@ -3,7 +3,7 @@
 Stages (architecture §4): `requested` is stored first, so that the claim script refuses what adds exposure; `holding`
 is the acknowledgement, stored once nothing is between a claim and the socket, and the guard holds too. `clean`: no
 order of ours that adds exposure rests at the broker any more. Stops and other orders that only reduce stay, as do
-orders that are not ours, unless the operator said everything.
+orders that are not ours, unless the operator said everything. Halts of a strategy or a contract are `latches.py`'s.
 
 A missing state means halted; in sim mode the leader initialises it. The state is kept on this machine's disk as well,
 and a halt that is newer than the last resume is set again after any loss (`core/halt_memory.py`).
@@ -19,15 +19,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 
 from services.gateway.core.book import OrderBook
-from services.gateway.core.halt_memory import HaltMemory, newer, recalled, stored_memory
+from services.gateway.core.halt_memory import HaltMemory, newer, recalled, recalled_latches, stored_memory
 from services.gateway.core.halt_orders import must_go
 from services.gateway.core.order_machine import OrderTrack
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.guard import GuardControl
 from services.gateway.shell.halt_file import HaltFile
+from services.gateway.shell.latches import LatchDesk
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.reading import FencedReader
 from services.gateway.shell.trading import Trading
+from shared.bus.latches import ACCOUNT, WAITS, latch_of
 from shared.bus.once import append_once
 from shared.bus.ports import Bus, Entry
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock, iso_utc, parse_iso_utc
@@ -90,6 +92,7 @@ class HaltDesk:
         self._clock = clock
         reader = FencedReader(bus, has_lease, block_ms=BLOCK_MS, clock=clock)
         self._read, self._retry = reader.read, reader.until_done
+        self.latches = LatchDesk(book, commands, trading, guard, self._store, clock)
         self.stage = HaltStage.REQUESTED
         self._control_id = ""
         self._who = ""
@@ -122,6 +125,7 @@ class HaltDesk:
         self._cursor = stored.get("cursor", "0-0")
         known = hash_memory(stored)
         kept = self._file.load() if self._file is not None else None
+        self.latches.restore(recalled_latches(known, kept))
         if at_guard is not None and at_guard.is_halted:
             kept = newer(kept, at_guard)
         found = recalled(known, kept, is_sim=self._mode is Mode.SIM, redis_epoch=redis_epoch)
@@ -132,7 +136,13 @@ class HaltDesk:
         self.stage = HaltStage.REQUESTED if found.is_halted else HaltStage.NONE
         if found is not known:
             get_logger().warning("halt.recalled", is_halted=found.is_halted, who=found.who, reason=found.reason)
+        if known is None or found is not known or known.latches != self.latches.fields():
             await self._store()
+        else:
+            self._keep(known)
+        stale = [name for name, text in stored.items() if name.startswith(WAITS) or (not text and ":" in name)]
+        if stale:
+            await self._retry(lambda: self._bus.hash_delete(self._bus.keys.halt, stale))
         await self._catch_up()
 
     async def _catch_up(self) -> None:
@@ -145,13 +155,13 @@ class HaltDesk:
     async def _stored(self) -> dict[str, bytes]:
         return await self._bus.hash_get_all(self._bus.keys.halt)
 
-    async def _store(self) -> None:
+    async def _store(self, is_hold: bool | None = None) -> None:  # noqa: FBT001 - `LatchDesk` names it
         if not self._has_lease():
             raise Fenced("the lease ran out")
         values = {
             "stage": str(self.stage), "control_id": self._control_id, "who": self._who, "reason": self._reason,
             "everything": "1" if self._everything else "0", "ts": iso_utc(self._clock.wall_ns()),
-            "cursor": self._cursor,
+            "cursor": self._cursor, **self.latches.fields(),
         }  # fmt: skip
 
         def act() -> Awaitable[None]:
@@ -159,7 +169,7 @@ class HaltDesk:
 
         found = hash_memory(values)
         assert found is not None
-        if found.is_halted:
+        if found.is_halted if is_hold is None else is_hold:
             self._keep(found)  # a halt is known here first, a resume there: what is lost between them holds
         await self._retry(act)
         self._keep(found)
@@ -176,6 +186,7 @@ class HaltDesk:
             for entry in await self._read(stream, self._cursor):
                 await self._entry(entry)
             await self._heed_guard()
+            await self.latches.work()
             if self.stage in (HaltStage.REQUESTED, HaltStage.HOLDING, HaltStage.CLEAN):
                 await self._work()
 
@@ -206,13 +217,17 @@ class HaltDesk:
         except BadInput as e:
             await self._unreadable(entry, str(e))
             return
+        latch, is_set = (latch_of(message) if isinstance(message, Control) else None) or ("", False)
         if not isinstance(message, Control):
             await self._retry(self._keep_cursor)
-        elif message.action is ControlAction.HALT and message.scope == "account":
-            await self.halt(message.control_id, message.who, message.reason, everything=message.everything)
-        elif message.action is ControlAction.RESUME and message.scope == "account":
+        elif latch == ACCOUNT and is_set:
+            if message.action is ControlAction.FLATTEN and self.stage is not HaltStage.NONE:
+                await self._retry(self._keep_cursor)  # it is held already, and risk closes what is owned
+            else:
+                await self.halt(message.control_id, message.who, message.reason, everything=message.everything)
+        elif latch == ACCOUNT:
             await self._resume(message)
-        else:
+        elif not latch or not await self.latches.take(message):
             await self._retry(self._keep_cursor)  # first, so that a successor does not carry it out again
             self.on_other(message)
 

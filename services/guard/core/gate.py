@@ -4,8 +4,8 @@ Invariants (each has a property test):
 1. Once a session of epoch n was opened upstream, no byte of a lower epoch goes upstream any more; every lower session
    is cut, and the new epoch is on disk, before the first byte of the higher one is forwarded.
 2. A session without a claim forwards read requests only, and only such as decode exactly: nothing rides behind them.
-3. While the latch holds, no placeOrder passes but what-if questions and what can only reduce (see `exposure`);
-   cancels always pass.
+3. While the latch holds, all or the order's contract, no placeOrder passes but what-if questions and what can only
+   reduce (see `exposure`); cancels always pass.
 4. The claim never goes upstream.
 5. Trading client ids are opened by claimed sessions only, and claimed sessions open no others.
 
@@ -207,12 +207,12 @@ class Gate:
         self, number: SessionId, session: _Session, client_id: int, payload: bytes, message_id: int
     ) -> list[Effect]:
         if message_id == PLACE_ORDER:
-            if not self.halt.is_holding:
+            if not self.halt.is_holding and not self.halt.contracts:
                 self._unread.append((client_id, payload, session.version))
                 return [Forward(number, payload)]
             order = _order_of(payload, session.version)
-            if not self._passes_halt(client_id, order):
-                return self._refuse(number, session, payload, message_id, f"trading is halted: {self.halt.reason}")
+            if (text := self._why_held(order)) and not self._passes_halt(client_id, order):
+                return self._refuse(number, session, payload, message_id, text)
             if order is not None:
                 self.exposure.sent(client_id, order)
         return [Forward(number, payload)]
@@ -254,6 +254,21 @@ class Gate:
         if claim.epoch < highest.epoch:
             return f"epoch {claim.epoch} of {claim.owner} is lower than {highest.epoch} of {highest.owner}"
         return f"epoch {claim.epoch} belongs to {highest.owner}, not to {claim.owner} (or to another incarnation)"
+
+    def _why_held(self, order: PlaceOrder | None) -> str:
+        """Return why an order may only reduce now, nothing if it may pass."""
+        if self.halt.is_holding:
+            return f"trading is halted: {self.halt.reason}"
+        if order is None:
+            return "it cannot be read, and a contract is halted"
+        contract = order.contract
+        con_ids = [leg.con_id for leg in contract.combo_legs] if contract.sec_type == "BAG" else [contract.con_id]
+        for con_id in con_ids or [0]:
+            if not con_id:
+                return "it does not name its contract by id, and a contract is halted"
+            if con_id in self.halt.contracts:
+                return f"contract {con_id} is halted: {self.halt.contracts[con_id]}"
+        return ""
 
     def _passes_halt(self, client_id: int, order: PlaceOrder | None) -> bool:
         return order is not None and (order.order.what_if or self.exposure.reduces(client_id, order))

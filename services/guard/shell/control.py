@@ -5,6 +5,8 @@
 | GET /halt | the latch and who holds the epoch |
 | POST /halt `{"reason", "who"}` | holds; answered once nothing that adds exposure can leave any more |
 | POST /resume `{"reason", "who"}` | opens; needs `Authorization: Bearer <GUARD_TOKEN>` (sim without a token: not) |
+| POST /halt/contract `{"con_id", "reason", "who"}` | holds one contract, as /halt holds everything |
+| POST /resume/contract `{"con_id", "reason", "who"}` | opens it; needs the token as /resume does |
 | GET /epoch | the same; for gateways: a new leader must take a higher epoch, and knows of a halt that Redis lost |
 | GET /healthz | 200 after a real API round trip to the broker, else 503 with the reason |
 | GET /metrics | Prometheus |
@@ -59,6 +61,8 @@ class Control:
         app.router.add_get("/halt", self._get_halt)
         app.router.add_post("/halt", self._post_halt)
         app.router.add_post("/resume", self._post_resume)
+        app.router.add_post("/halt/contract", self._post_halt)
+        app.router.add_post("/resume/contract", self._post_resume)
         app.router.add_get("/epoch", self._get_epoch)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/metrics", metrics)
@@ -85,6 +89,7 @@ class Control:
             "at_ns": halt.at_ns,
             "epoch": highest.epoch if highest else 0,
             "owner": highest.owner if highest else "",
+            "contracts": {str(con_id): why for con_id, why in halt.contracts.items()},
         }
 
     async def _get_halt(self, _: web.Request) -> web.Response:
@@ -96,8 +101,12 @@ class Control:
     async def _post_halt(self, request: web.Request) -> web.Response:
         if self._halt_needs_token and not self._has_token(request):
             return _refusal("POST /halt needs the token here: Authorization: Bearer <GUARD_TOKEN>")
-        reason, who = await _said(request)
+        reason, who, con_id = await _said(request)
         now = self._relay.gate.halt
+        if request.path.endswith("/contract"):
+            if con_id <= 0:
+                return web.json_response({"error": "POST /halt/contract needs a con_id, a number"}, status=400)
+            return await self._change(latch.contract_halted(now, con_id, reason=reason, who=who))
         return await self._change(latch.halted(now, reason=reason, who=who, at_ns=self._clock.wall_ns()))
 
     async def _post_resume(self, request: web.Request) -> web.Response:
@@ -107,15 +116,18 @@ class Control:
                 if self._token
                 else "no GUARD_TOKEN is set: set it and start the guard again to be able to resume"
             )
-        reason, who = await _said(request)
+        reason, who, con_id = await _said(request)
         now = self._relay.gate.halt
+        if request.path.endswith("/contract"):
+            return await self._change(latch.contract_resumed(now, con_id))
         return await self._change(latch.resumed(now, reason=reason, who=who, at_ns=self._clock.wall_ns()))
 
     async def _change(self, halt: Halt) -> web.Response:
         gate = self._relay.gate
         if halt != gate.halt:
             log = get_logger()
-            if halt.is_holding:
+            opens_one = not gate.halt.contracts.keys() <= halt.contracts.keys()
+            if not opens_one and (halt.is_holding or not gate.halt.is_holding):
                 gate.halt = halt  # before the disk: from here on nothing passes
             try:
                 self._store.save_halt(halt)
@@ -125,8 +137,11 @@ class Control:
                 return web.json_response({"error": text, **self._state()}, status=500)
             gate.halt = halt
             HOLDING.set(1 if halt.is_holding else 0)
-            log.warning("halt.changed", holding=halt.is_holding, reason=halt.reason, who=halt.who)
-        if halt.is_holding:
+            log.warning(
+                "halt.changed", holding=halt.is_holding, reason=halt.reason, who=halt.who,
+                contracts=list(halt.contracts),
+            )  # fmt: skip
+        if halt.is_holding or halt.contracts:
             await self._relay.flush_trading()
         return web.json_response(self._state())
 
@@ -150,8 +165,8 @@ def _refusal(text: str) -> web.Response:
     return web.json_response({"error": text}, status=403)
 
 
-async def _said(request: web.Request) -> tuple[str, str]:
-    """Return reason and author of a request; a halt is never refused for its form."""
+async def _said(request: web.Request) -> tuple[str, str, int]:
+    """Return reason, author and contract (0: none) of a request; a halt is never refused for the form of the others."""
     try:
         values = json.loads(await request.text() or "{}")
     except ValueError:
@@ -159,4 +174,6 @@ async def _said(request: web.Request) -> tuple[str, str]:
     if not isinstance(values, dict):
         values = {}
     reason = str(values.get("reason") or "no reason given")[:_MAX_TEXT]
-    return reason, str(values.get("who") or request.remote or "unknown")[:_MAX_TEXT]
+    con_id = str(values.get("con_id") or 0)
+    who = str(values.get("who") or request.remote or "unknown")[:_MAX_TEXT]
+    return reason, who, int(con_id) if con_id.isascii() and con_id.isdigit() and len(con_id) < 20 else 0

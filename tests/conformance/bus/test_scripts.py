@@ -114,8 +114,17 @@ def act_of(action: ControlAction, scope: str = "account") -> Control:
     [
         (ControlAction.HALT, "account", False, ClaimResult.REFUSED_HALTED),
         (ControlAction.HALT, "account", True, ClaimResult.CLAIMED),
-        (ControlAction.HALT, "strategy:s", False, ClaimResult.CLAIMED),
+        (ControlAction.FLATTEN, "account", False, ClaimResult.REFUSED_HALTED),
+        (ControlAction.HALT, "strategy:s", False, ClaimResult.REFUSED_SCOPE_HALTED),
+        (ControlAction.HALT, "strategy:s", True, ClaimResult.CLAIMED),
+        (ControlAction.HALT, "strategy:other", False, ClaimResult.CLAIMED),
+        (ControlAction.HALT, "contract:1", False, ClaimResult.REFUSED_SCOPE_HALTED),
+        (ControlAction.FLATTEN, "contract:1", False, ClaimResult.REFUSED_SCOPE_HALTED),
+        (ControlAction.HALT, "contract:11", False, ClaimResult.CLAIMED),
+        (ControlAction.PAUSE_STRATEGY, "strategy:s", False, ClaimResult.REFUSED_SCOPE_HALTED),
+        (ControlAction.PAUSE_STRATEGY, "s", False, ClaimResult.REFUSED_SCOPE_HALTED),
         (ControlAction.PAUSE_STRATEGY, "account", False, ClaimResult.CLAIMED),
+        (ControlAction.LIMITS, "account", False, ClaimResult.CLAIMED),
     ],
 )
 async def test_a_halt_counts_before_the_leader_has_read_it(
@@ -126,8 +135,64 @@ async def test_a_halt_counts_before_the_leader_has_read_it(
     await bus.hash_set(bus.keys.halt, {"stage": "none", "cursor": read})
     await bus.append(bus.keys.control, act_of(ControlAction.RESUME), source=SOURCE)
     await bus.append(bus.keys.control, act_of(action, scope), source=SOURCE)
-    rows = await bus.claim(token, replace(a_claim(token), is_reducing=is_reducing), source=SOURCE)
+    request = replace(a_claim(token), is_reducing=is_reducing, strategy="s", con_id=1)
+    rows = await bus.claim(token, request, source=SOURCE)
     assert {row.result for row in rows} == {expected}
+
+
+@pytest.mark.parametrize("strategy", ["s" * 31, "s" * 32, "s" * 118, "s" * 119, "s" * 300, "å", "scope", "a:b"])
+async def test_a_waiting_halt_of_a_strategy_counts_whatever_its_name(bus: Bus, strategy: str) -> None:
+    token = await lead(bus)
+    await bus.hash_set(bus.keys.halt, {"stage": "none", "cursor": "0-1"})
+    halt = act_of(ControlAction.HALT, f"strategy:{strategy}").model_copy(
+        update={"reason": "åscope\u0641 åscope§account"}
+    )
+    await bus.append(bus.keys.control, halt, source=SOURCE)
+    request = replace(a_claim(token), strategy=strategy, con_id=1)
+    rows = await bus.claim(token, request, source=SOURCE)
+    assert {row.result for row in rows} <= {ClaimResult.REFUSED_SCOPE_HALTED, ClaimResult.REFUSED_HALTED}
+    other = replace(a_claim(token, "o" * 20), strategy="other", con_id=1)
+    (result,) = {row.result for row in await bus.claim(token, other, source=SOURCE)}
+    assert result is ClaimResult.CLAIMED or len(strategy) > 118, (
+        "a name that long may count as the account, for a moment"
+    )
+
+
+@pytest.mark.parametrize("latch", ["halt:strategy:s", "halt:contract:1", "pause:strategy:s"])
+async def test_a_stored_latch_refuses_until_it_is_empty(bus: Bus, latch: str) -> None:
+    token, intents = await lead(bus), iter("abcdef")
+
+    async def claimed(**changes: Any) -> ClaimResult:
+        request = replace(a_claim(token, next(intents) * 20), **{"strategy": "s", "con_id": 1, **changes})
+        (result,) = {row.result for row in await bus.claim(token, request, source=SOURCE)}
+        return result
+
+    await bus.hash_set(bus.keys.halt, {"stage": "none", latch: "holding me: why"})
+    assert await claimed() is ClaimResult.REFUSED_SCOPE_HALTED
+    assert await claimed(is_reducing=True) is ClaimResult.CLAIMED
+    assert await claimed(strategy="t", con_id=2) is ClaimResult.CLAIMED
+    await bus.hash_set(bus.keys.halt, {latch: ""})
+    assert await claimed() is ClaimResult.CLAIMED
+    await bus.hash_set(bus.keys.halt, {"stage": "holding", latch: "holding me: why"})
+    assert await claimed() is ClaimResult.REFUSED_HALTED
+
+
+async def test_a_waiting_halt_is_not_forgotten_by_claims_of_others_that_looked_past_it(bus: Bus) -> None:
+    token, intents = await lead(bus), iter("abcdef")
+    control = bus.keys.control
+    await bus.hash_set(bus.keys.halt, {"stage": "none", "cursor": "0-1"})
+
+    async def claimed(strategy: str) -> bool:
+        request = replace(a_claim(token, next(intents) * 20), strategy=strategy, con_id=1)
+        return {row.result for row in await bus.claim(token, request, source=SOURCE)} == {ClaimResult.CLAIMED}
+
+    await bus.append(control, act_of(ControlAction.HALT, "strategy:s"), source=SOURCE)
+    assert await claimed("t") and await claimed("t")
+    assert not await claimed("s")
+    await bus.append(control, act_of(ControlAction.RESUME, "strategy:s"), source=SOURCE)
+    assert not await claimed("s"), "a resume counts once the leader has read it"
+    await bus.hash_set(bus.keys.halt, {"cursor": await bus.last_id(control), "halt:strategy:s": ""})
+    assert await claimed("s")
 
 
 async def test_a_halt_counts_however_much_waits_before_it(bus: Bus) -> None:

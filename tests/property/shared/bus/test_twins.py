@@ -13,12 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.bus.keys import Keys
+from shared.bus.latches import ACCOUNT, latch_of
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
 from shared.bus.ports import Bus, ClaimRequest, LeaseToken, UnitCommit
 from shared.bus.redis_client import open_bus
 from shared.clock import random_token
 from shared.errors import CqError
+from shared.messages.codec import decode_fields
+from shared.messages.control import Control, ControlAction
 from shared.messages.orders import Command, Decision, Fill, OrderState, Side
 from tests.conformance.bus.bench import SOURCE, a_claim, an_event, an_intent
 from tests.support import RedisServer
@@ -68,6 +71,25 @@ class Twin:
     async def set_halt(self, stage: str) -> Any:
         await self.bus.hash_set(self.bus.keys.halt, {"stage": stage})
 
+    async def act(self, action: ControlAction, scope: str, reason: str) -> None:
+        control = Control(control_id="c", action=action, scope=scope, who="me", reason=reason)
+        await self.bus.append(self.bus.keys.control, control, source=SOURCE)
+
+    async def read_on(self, count: int) -> None:
+        """Move the leader's cursor in `control` by some entries, and store the latches they set, as the leader does."""
+        halt, keys = await self.bus.hash_get_all(self.bus.keys.halt), self.bus.keys
+        cursor = halt.get("cursor", b"0-0").decode()
+        latches: dict[str, str] = {}
+        for entry in (await self.bus.read({keys.control: cursor}, count=count)).get(keys.control, []):
+            message = decode_fields(entry.fields).message
+            assert isinstance(message, Control)
+            name, is_set = latch_of(message) or ("", False)
+            latches["stage" if name == ACCOUNT else name or "none"] = "holding me: x" if is_set else ""
+            if name == ACCOUNT:
+                latches["stage"] = "holding" if is_set else "none"
+            cursor = entry.entry_id
+        await self.bus.hash_set(keys.halt, {**latches, "cursor": cursor})
+
     async def what_is(self) -> Any:
         """Return everything that can be seen, without times and incarnations."""
         keys, bus = self.bus.keys, self.bus
@@ -84,7 +106,7 @@ class Twin:
         return shown
 
 
-INTENT_IDS = ["a" * 20, "b" * 20]
+INTENT_IDS = ["a" * 20, "b" * 20, "c" * 20, "d" * 20]
 UNITS = ["u", "v"]
 TOKENS = st.sampled_from([0, 0, 0, 1, 2])
 """Mostly the newest token, now and then a stale one."""
@@ -112,8 +134,15 @@ FENCE = TOKENS.map(lambda number: lambda twin: twin.bus.raise_fence(twin.token(n
 RENEW = TOKENS.map(lambda number: lambda twin: _epochs(twin.bus.lease_renew(twin.token(number))))
 RELEASE = TOKENS.map(lambda number: lambda twin: twin.bus.lease_release(twin.token(number)))
 HALT = st.sampled_from(["none", "holding"]).map(lambda stage: lambda twin: twin.set_halt(stage))
+CONTROL = st.builds(
+    lambda action, scope, reason: lambda twin: twin.act(action, scope, reason),
+    st.sampled_from(list(ControlAction)),
+    st.sampled_from(["account", "strategy:s", "strategy:t", "contract:1", "contract:2", "s", "strategy:" + "s" * 40]),
+    st.sampled_from(["", "åscope§account", "åaction¤halt åscope\u0641", "x" * 300]),
+)
+READ_ON = st.integers(1, 3).map(lambda count: lambda twin: twin.read_on(count))
 CLAIM = st.builds(
-    lambda number, intent, legs, is_reducing, now_ns, entry, first, is_stale: (
+    lambda number, intent, legs, is_reducing, now_ns, entry, first, is_stale, strategy, con_id: (
         lambda twin: twin.claim(
             number,
             a_claim(
@@ -124,6 +153,8 @@ CLAIM = st.builds(
                 now_ns=now_ns,
                 cursor_entry=entry,
                 order_ids=tuple(first + leg for leg in range(legs)),
+                strategy=strategy,
+                con_id=con_id,
             ),
             is_stale=is_stale,
         )
@@ -136,6 +167,8 @@ CLAIM = st.builds(
     ENTRIES,
     st.integers(1, 12),
     st.sampled_from([False, False, False, True]),
+    st.sampled_from(["s", "t", "s" * 40]),
+    st.integers(1, 3),
 )
 CANCEL = st.builds(
     lambda number, intent, legs, entry: (
@@ -206,6 +239,13 @@ async def compare(url: str, acts: list[Act]) -> None:
     finally:
         for twin in twins:
             await twin.bus.close()
+
+
+@pytest.mark.redis
+@given(acts=st.lists(st.one_of(CONTROL, CONTROL, READ_ON, CLAIM, CLAIM), min_size=3, max_size=25))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_both_refuse_alike_what_is_halted_or_about_to_be(redis_server: RedisServer, acts: list[Act]) -> None:
+    asyncio.run(compare(redis_server.url, acts))
 
 
 @pytest.mark.redis

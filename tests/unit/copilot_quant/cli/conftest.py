@@ -188,8 +188,12 @@ class World:
             answer = ContractAnswer(query_id=message.query_id, candidates=tuple(self.names))
             await self.bus.answer(message.client, answer, source="gateway:1")
         elif isinstance(message, Control) and message.action in (ControlAction.HALT, ControlAction.RESUME):
-            stage = "holding" if message.action is ControlAction.HALT else "none"
-            await self.bus.hash_set(self.keys.halt, {"stage": stage, "reason": message.reason})
+            is_halt = message.action is ControlAction.HALT
+            if message.scope == "account":
+                shown = {"stage": "holding" if is_halt else "none", "reason": message.reason}
+            else:
+                shown = {f"halt:{message.scope}": f"holding {message.who}: {message.reason}" if is_halt else ""}
+            await self.bus.hash_set(self.keys.halt, shown)
         elif isinstance(message, Control) and message.scope.startswith("contract:"):
             await self._keep_books(message)
 

@@ -81,27 +81,26 @@ def test_kill_is_another_name_of_halt(world: World, cq: Cq) -> None:
 @pytest.mark.parametrize(
     "words, scope", [(("--strategy", "momentum"), "strategy:momentum"), (("--contract", "AAPL"), "contract:265598")]
 )
-def test_one_strategy_or_contract_is_halted_once_risk_says_so(
+def test_one_strategy_or_contract_is_halted_once_the_gateway_says_so_and_resumed_once_risk_does_too(
     world: World, cq: Cq, monkeypatch: pytest.MonkeyPatch, words: tuple[str, str], scope: str
 ) -> None:
-    halts: list[str] = []
+    looks: list[str] = []
 
     async def heartbeats(_: Desk) -> list[dict[str, object]]:
-        acts = world.heard_of(Control)
-        halts[:] = [scope] if acts and acts[-1].action is ControlAction.HALT else []
-        return [{"service": "risk", "instance": "r", "deciding": True, "halts": halts}]
+        looks.append(scope)
+        return [{"service": "risk", "instance": "r", "deciding": True, "halts": [scope] if len(looks) < 3 else []}]
 
     monkeypatch.setattr(Desk, "heartbeats", heartbeats)
     assert cq("halt", *words, "--json").json == {"scope": scope, "halted": True}
     assert cq("resume", *words, "--reason", "seen", "--json").json == {"scope": scope, "halted": False}
-    assert [one.scope for one in world.heard_of(Control)] == [scope, scope]
+    assert [one.scope for one in world.heard_of(Control)] == [scope, scope] and len(looks) == 3
 
 
-def test_a_halt_of_one_strategy_that_no_risk_confirms_is_none(
+def test_a_halt_of_one_strategy_that_no_gateway_confirms_is_none(
     world: World, cq: Cq, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("copilot_quant.cli.control.SCOPE_LIMIT_NS", 0)
     done = cq("halt", "--strategy", "momentum")
-    assert done.status == 75 and "no risk confirmed" in done.err
+    assert done.status == 75 and "no gateway confirmed" in done.err
     assert cq("halt", "--strategy", "momentum", "--flatten").status != 0
     assert cq("halt", "--strategy", "momentum", "--contract", "AAPL").status != 0

@@ -228,9 +228,9 @@ async def test_other_controls_are_passed_on_after_the_cursor_moved(world: World)
     desk.on_other = lambda control: heard.append((control.action, control.scope))
     await world.tell(desk, ControlAction.HANDOVER)
     await world.tell(desk, ControlAction.ACCEPT_POSITION, "contract:1")
-    await world.tell(desk, ControlAction.HALT, "strategy:demo")
+    await world.tell(desk, ControlAction.LIMITS)
     assert [action for action, _ in heard] == [
-        ControlAction.HANDOVER, ControlAction.ACCEPT_POSITION, ControlAction.HALT,
+        ControlAction.HANDOVER, ControlAction.ACCEPT_POSITION, ControlAction.LIMITS,
     ]  # fmt: skip
     assert desk.stage is HaltStage.NONE
     cursor = (await world.bus.hash_get_all(world.bus.keys.halt))["cursor"].decode()

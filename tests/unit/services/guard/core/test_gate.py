@@ -8,7 +8,7 @@ from services.guard.core import gate as g
 from services.guard.core.latch import Halt
 from shared.tws import requests as q
 from shared.tws import responses as r
-from shared.tws.contract import TwsContract
+from shared.tws.contract import ComboLeg, TwsContract
 from shared.tws.hello import ClientHello, TradingClaim, encode_hello
 from shared.tws.order import TwsOrder
 from shared.tws.responses import ErrorMessage, decode_response
@@ -236,6 +236,39 @@ def test_a_halt_lets_a_position_be_closed_and_not_turned():
     assert it.client_frame(1, sell(8, 60)) == [g.Forward(1, sell(8, 60))]
     assert [type(e) for e in it.client_frame(1, sell(9, 41))] == [g.Refused, g.Reply]
     assert it.client_frame(1, sell(9, 40)) == [g.Forward(1, sell(9, 40))]
+
+
+def test_a_halted_contract_may_only_be_reduced_and_others_go_on():
+    it = gate(Halt(is_holding=False, contracts={265598: "anna: news"}))
+    started(it, 1, 101, A)
+    apple = TwsContract(con_id=265598, symbol="AAPL", sec_type="STK")
+    for message in (r.Position("DUSIM1", apple, Decimal(100), 1.0), r.PositionEnd(), r.OpenOrderEnd()):
+        it.broker_frame(1, r.encode_response(message, 176))
+
+    def passes(contract: TwsContract, side: str, *, what_if: bool = False) -> bool:
+        order = TwsOrder(side, Decimal(60), "MKT", account="DUSIM1", what_if=what_if)
+        payload = frame(q.PlaceOrder(8, contract, order))
+        effects = it.client_frame(1, payload)
+        return effects == [g.Forward(1, payload)]
+
+    assert (
+        not passes(apple, "BUY")
+        and "265598 is halted: anna: news"
+        in error_of(it.client_frame(1, frame(q.PlaceOrder(8, apple, TwsOrder("BUY", Decimal(1), "MKT"))))).text
+    )
+    assert passes(apple, "BUY", what_if=True) and passes(apple, "SELL")
+    assert passes(TwsContract(con_id=9, symbol="IBM", sec_type="STK"), "BUY")
+    assert not passes(TwsContract(symbol="IBM", sec_type="STK"), "BUY"), "it may be the halted one by another name"
+    combo = TwsContract(
+        symbol="AAPL,IBM",
+        sec_type="BAG",
+        combo_legs=(ComboLeg(9, 1, "BUY", "SMART"), ComboLeg(265598, 1, "SELL", "SMART")),
+    )
+    assert not passes(combo, "BUY")
+    assert it.client_frame(1, frame(q.CancelOrder(7))) == [g.Forward(1, frame(q.CancelOrder(7)))]
+    assert [type(e) for e in it.client_frame(1, frame(ORDER) + b"extra\0")] == [g.Refused, g.Reply]
+    it.halt = OPEN
+    assert passes(apple, "BUY") and passes(combo, "BUY")
 
 
 def test_an_order_that_was_forwarded_counts_from_the_next_question_on():

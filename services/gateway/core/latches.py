@@ -1,0 +1,82 @@
+"""Know which strategies and contracts are halted or paused by themselves, and which of it the guard holds too.
+
+Invariants:
+1. A latch is set from the moment its entry of `control` is read until the resume that names the same scope.
+2. It is said to hold only once nothing is between a claim and the socket, and, for a contract, the guard holds it too.
+3. A strategy is known here and at the claim alone: an order at the guard's wire carries a hash of its intent.
+
+Known limit: orders of ours under another client id are cancelled by a halt of the account only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from services.gateway.core.halt_orders import must_go
+from services.gateway.core.order_machine import OrderTrack
+from shared.bus.latches import HALT, PAUSE
+from shared.messages.control import HaltStage
+
+_CONTRACT = f"{HALT}contract:"
+
+
+@dataclass
+class Latches:
+    """The latches of one deployment, by their field in the `halt` hash."""
+
+    _said: dict[str, str] = field(default_factory=dict)
+    _requested: dict[str, None] = field(default_factory=dict)
+    """Those that the guard has not confirmed yet."""
+    _opened: dict[str, None] = field(default_factory=dict)
+
+    def restore(self, known: Mapping[str, str]) -> None:
+        """Take what was stored; what the guard holds is asked for anew in each leadership."""
+        self._opened.clear()
+        for name, text in known.items():
+            self.set(name, text.partition(" ")[2])
+
+    def set(self, name: str, said: str) -> None:
+        """Set a latch; the later word is shown."""
+        self._said[name] = said
+        self._opened.pop(name, None)
+        if name.startswith(_CONTRACT):
+            self._requested[name] = None
+
+    def open(self, name: str) -> None:
+        """Open a latch."""
+        self._said.pop(name, None)
+        self._requested.pop(name, None)
+        self._opened[name] = None
+
+    def confirmed(self, name: str) -> None:
+        """Note that the guard holds a contract."""
+        self._requested.pop(name, None)
+
+    @property
+    def requested(self) -> dict[str, str]:
+        """Return the latches that wait for the guard, with who set them and why."""
+        return {name: self._said[name] for name in self._requested}
+
+    def fields(self) -> dict[str, str]:
+        """Return them as the `halt` hash shows them: `<stage> <who>: <reason>`, empty once opened."""
+        stage = {name: HaltStage.REQUESTED if name in self._requested else HaltStage.HOLDING for name in self._said}
+        shown = {name: f"{stage[name]} {said}" for name, said in self._said.items()}
+        return {**dict.fromkeys(self._opened, ""), **shown}
+
+    def must_go(self, tracks: Iterable[OrderTrack]) -> list[OrderTrack]:
+        """Return the open orders of halted strategies and contracts that add exposure; a pause cancels nothing."""
+        halted = [name.removeprefix(HALT) for name in self._said if not name.startswith(PAUSE)]
+        if not halted:
+            return []
+        return [
+            track
+            for track in must_go(tracks, None, everything=False)
+            if f"strategy:{track.strategy}" in halted or f"contract:{track.con_id}" in halted
+        ]
+
+
+def contract_of(name: str) -> int | None:
+    """Return the conId of a contract's latch, None for another."""
+    text = name.removeprefix(_CONTRACT)
+    return int(text) if name.startswith(_CONTRACT) and text.isascii() and text.isdigit() else None

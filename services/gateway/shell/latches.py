@@ -1,0 +1,90 @@
+"""Carry out halts and pauses of a strategy or a contract: at the claim, for a contract at the guard, then cancel.
+
+They are stored in the `halt` hash, where the claim script looks (`shared/bus/latches.py`), and on this machine's disk
+with the account's halt. The guard is asked again until it holds; what adds exposure is cancelled as by a halt of the
+account, whether risk lives or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from services.gateway.core.book import OrderBook
+from services.gateway.core.latches import Latches, contract_of
+from services.gateway.shell.commands import Commands
+from services.gateway.shell.guard import GuardControl
+from services.gateway.shell.trading import Trading
+from shared.bus.latches import latch_of
+from shared.clock import NS_PER_S, Clock
+from shared.logs import get_logger
+from shared.messages.control import Control
+
+CANCEL_AGAIN_NS = 1 * NS_PER_S
+
+
+class LatchDesk:
+    """The leader's side of halts that are not the account's.
+
+    Args:
+        store: writes the halt hash, the latches of `fields` and the cursor with it, then (or first) the disk; told
+            whether something is held by it that was not.
+    """
+
+    def __init__(
+        self, book: OrderBook, commands: Commands, trading: Trading, guard: GuardControl,
+        store: Callable[[bool], Awaitable[None]], clock: Clock,
+    ) -> None:  # fmt: skip
+        self._book = book
+        self._commands = commands
+        self._trading = trading
+        self._guard = guard
+        self._store = store
+        self._clock = clock
+        self._latches = Latches()
+
+    def restore(self, known: Mapping[str, str]) -> None:
+        """Take what was stored."""
+        self._latches.restore(known)
+
+    def fields(self) -> dict[str, str]:
+        """Return what the halt hash shows of them."""
+        return self._latches.fields()
+
+    async def take(self, message: Control) -> bool:
+        """Set or open the latch that an act names; False if it names none."""
+        name, is_set = latch_of(message) or ("", False)
+        if not name:
+            return False
+        if is_set:
+            async with self._commands.sending:  # what was claimed is written; what comes next meets the latch
+                self._latches.set(name, f"{message.who}: {message.reason or 'no reason given'}")
+                await self._store(True)
+            get_logger().warning("halt.scope_set", latch=name, who=message.who, reason=message.reason)
+            await self._ask_guard()
+            return True
+        con_id = contract_of(name)
+        if con_id is not None and not await self._guard.resume_contract(con_id, message.who, message.reason):
+            get_logger().error("resume.refused_by_guard", who=message.who, latch=name)
+            return False
+        self._latches.open(name)
+        await self._store(False)
+        get_logger().warning("halt.scope_opened", latch=name, who=message.who, reason=message.reason)
+        return True
+
+    async def _ask_guard(self) -> None:
+        """Have the guard hold the contracts that it has not confirmed; one that is no contract holds here alone."""
+        for name, said in self._latches.requested.items():
+            con_id = contract_of(name)
+            who, _, reason = said.partition(": ")
+            if con_id is None or await self._guard.halt_contract(con_id, who, reason):
+                self._latches.confirmed(name)
+                await self._store(True)
+
+    async def work(self) -> None:
+        """Ask the guard again for what it does not hold yet, and cancel what must go."""
+        await self._ask_guard()
+        now_ns = self._clock.monotonic_ns()
+        for track in self._latches.must_go(self._book.open_tracks()):
+            is_due = not track.cancel_sent_ns or now_ns - track.cancel_sent_ns >= CANCEL_AGAIN_NS
+            if is_due and track.client_id in (0, self._trading.client_id):
+                await self._commands.cancel(track, "its strategy or its contract is halted")
