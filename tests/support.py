@@ -290,7 +290,7 @@ class SpawnedProcess:
         self._process = self._start(command, clean_environment(env), directory)
 
     def _start(self, command: list[str], env: Mapping[str, str], directory: Path) -> subprocess.Popen[bytes] | Forked:
-        service = service_of(command)
+        service = service_of(command) if env["PYTHONPATH"] == str(ROOT) else ""  # no other library is imported yet
         if service:
             return Forked(service, command[3:], env, directory, self.log_path)
         with self.log_path.open("ab") as log:
