@@ -26,6 +26,8 @@ from shared.messages.market import ContractInfo
 MAX_FORMS = 1000
 _ID, _REF = 1_987_654_321, "the reference of nobody"
 _QUANTITY, _LIMIT, _STOP = Decimal("918273645.0123"), Decimal("817263549.0234"), Decimal("716253948.0345")
+_UNSET_ID = (1 << 31) - 1
+"""The wire's number for "no number": the library sends nothing in its place (ib-facts B.4)."""
 _FILLED_IN = ("order_id", "order_ref", "quantity", "limit_price", "stop_price")
 _terms_of_kind: Callable[[OrderTerms], tuple[object, ...]] = attrgetter(
     *(field.name for field in fields(OrderTerms) if field.name not in _FILLED_IN)
@@ -58,7 +60,7 @@ class OrderForms:
 
     def frame(self, order: OrderTerms, contract: ContractInfo | None) -> bytes:
         """Return the frame of an order; nothing is sent."""
-        if order.parent_id or order.oca_group:
+        if order.parent_id or order.oca_group or order.order_id >= _UNSET_ID:
             return self._encoded(order, contract)
         kind = (_terms_of_kind(order), order.limit_price is None, order.stop_price is None)
         form = self._forms.get(kind)

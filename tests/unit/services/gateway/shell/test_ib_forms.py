@@ -115,6 +115,8 @@ def test_legs_of_a_group_and_texts_without_a_place_of_their_own_are_left_to_the_
     for order in (replace(ORDER, parent_id=6), replace(ORDER, oca_group="group")):
         forms.frame(order, STOCK)
         assert asked[-1] is order
+    last = replace(ORDER, order_id=(1 << 31) - 1)  # the wire's "no number"
+    assert forms.frame(last, STOCK) == by_the_library(wire_of(176), last, STOCK) and asked[-1] is last
     odd = replace(ORDER, account="1987654321")  # what a form would take for its order id
     assert forms.frame(odd, STOCK) == by_the_library(wire_of(176), odd, STOCK)
     assert asked[-1] is odd and not forms._forms
