@@ -21,7 +21,7 @@ import pytest
 from shared.bus.keys import Keys, Role
 from shared.bus.ports import LeaseToken
 from shared.bus.redis_client import RedisBus, open_bus
-from shared.clock import random_token
+from shared.clock import NS_PER_S, random_token
 from shared.messages import decode_fields
 from shared.messages.base import Message
 from shared.messages.market import SubscriptionRequest
@@ -157,6 +157,11 @@ class Desk:
 
     async def subscribe(self, *con_ids: int) -> None:
         await self.bus.append(self.bus.keys.subscriptions, SubscriptionRequest(con_ids=con_ids), source="test")
+
+    async def watch(self, con_id: int) -> None:
+        """Want a contract's prices where marketdata runs, which alone then says what is subscribed."""
+        until_ns = time.time_ns() + 3600 * NS_PER_S
+        await self.bus.hash_set(self.bus.keys.watches, {str(con_id): str(until_ns)})
 
     async def heartbeats(self) -> dict[str, dict[str, Any]]:
         found = {}

@@ -115,7 +115,7 @@ async def test_a_storm_of_connections_stops_trading_for_as_long_as_nobody_gets_i
     risk = next(one for one in spawn.processes if one.name.startswith("risk"))
     await desk.ready_leader(30.0)
     await eventually(lambda: logged(risk, "book.restored"), 30.0)
-    await desk.subscribe(AAPL)
+    await desk.watch(AAPL)
     await traded(desk)
     resting = await desk.intent(limit(Side.BUY, 1, "50"), strategy="manual")
     assert (await answer(desk, resting)).approved

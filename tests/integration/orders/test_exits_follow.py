@@ -77,7 +77,7 @@ async def scene(
     start_gateway("a", 1)
     await desk.ready_leader(40.0)
     start_risk()
-    await desk.subscribe(AAPL)
+    await desk.watch(AAPL)
     stop = OrderLeg(
         leg=2, side=Side.SELL, quantity=Decimal(100), order_type=OrderType.STOP, stop_price=Decimal(10), parent_leg=0
     )

@@ -31,7 +31,7 @@ async def test_a_liquidation_by_the_broker_trips_its_breaker(
     start_gateway("a", 1, CQ_LEASE_TTL_S="6.0")
     await desk.ready_leader(40.0)
     start_risk(CQ_LEASE_TTL_S="6.0")
-    await desk.subscribe(AAPL)
+    await desk.watch(AAPL)
 
     async def bought() -> Intent | None:
         """Until risk leads and knows prices and the account it refuses: then it is asked anew."""

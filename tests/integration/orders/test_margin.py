@@ -26,7 +26,7 @@ async def test_an_entry_is_decided_by_what_the_broker_reckons(
     limits = tmp_path / "limits.toml"
     limits.write_text("rules = 4\n[limits]\nwhat_if_margin_percent = 1\nwhat_if_wait_s = 8\n")
     start_risk(CQ_LEASE_TTL_S="6.0", RISK_LIMITS_FILE=str(limits))
-    await desk.subscribe(AAPL)
+    await desk.watch(AAPL)
 
     def asked() -> int:
         return int(desk.broker.truth()["counts"].get("what_if_received", 0))
