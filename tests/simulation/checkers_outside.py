@@ -10,7 +10,7 @@ from shared.errors import BadInput
 from shared.ids import deployment_tag, parse_order_ref
 from shared.messages.account import AccountSnapshot, BookMove, PositionReport, Unexplained
 from shared.messages.base import Message
-from shared.messages.control import Reconciled
+from shared.messages.control import Control, ControlAction, Reconciled
 from shared.messages.orders import Command, Fill, OrderEvent
 from tests.simulation.broker_records import Sent
 from tests.simulation.checkers import Checker
@@ -71,14 +71,16 @@ class BadInputIsHarmless(Checker):
     """Streams whose entries could have meant an order, a fill or a halt."""
     _planted: dict[tuple[int, str, str], int] = field(default_factory=dict)
     _kept: set[tuple[int, str, str]] = field(default_factory=set)
-    _careful: dict[int, tuple[int, str]] = field(default_factory=dict)
-    """Server → since when, and because of which entry, nothing may be approved that adds exposure."""
+    halting: str = ""
+    """The one of them whose entries could have been a halt: a resume ends what they began, and nothing else does."""
+    _careful: dict[tuple[int, bool], tuple[int, str]] = field(default_factory=dict)
+    """Server, and whether it could be a halt → since when, and for which entry, nothing that adds exposure may pass."""
 
     def planted(self, life: int, stream: str, entry_id: str) -> None:
         """Note an entry that nobody can read."""
         self._planted[life, stream, entry_id] = self.now()
         if stream in self.vital:
-            self._careful[life] = (self.now(), f"{stream} {entry_id}")
+            self._careful[life, stream == self.halting] = (self.now(), f"{stream} {entry_id}")
 
     def added(self, life: int, entry: Entry) -> None:
         """Note a dead letter."""
@@ -87,13 +89,16 @@ class BadInputIsHarmless(Checker):
             self._kept.add((life, fields[b"key"].decode(), fields[b"id"].decode()))
 
     def message(self, life: int, message: Message) -> None:
-        """Judge an approval; a reconciliation ends what an unreadable entry began."""
+        """Judge an approval; a reconciliation ends what an unreadable entry began, or the resume of a halt does."""
         if isinstance(message, Reconciled):
-            self._careful.pop(life, None)
-        elif isinstance(message, Command) and not message.is_reducing and life in self._careful:
-            since_ns, what = self._careful[life]
-            if self.now() - since_ns > NOTICED_NS:
-                self.fail(f"{message.intent.intent_id} was approved though {what} was unreadable, before reconciling")
+            self._careful.pop((life, False), None)
+        elif isinstance(message, Control) and message.action is ControlAction.RESUME and message.scope == "account":
+            self._careful.pop((life, True), None)
+        elif isinstance(message, Command) and not message.is_reducing:
+            for is_halt, ends in ((False, "reconciling"), (True, "a resume")):
+                since_ns, what = self._careful.get((life, is_halt), (self.now(), ""))
+                if self.now() - since_ns > NOTICED_NS:
+                    self.fail(f"{message.intent.intent_id} was approved though {what} was unreadable, before {ends}")
 
     def ended(self, name: str, error: BaseException) -> None:
         """Judge a service that ended by an error."""

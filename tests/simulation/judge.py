@@ -62,7 +62,9 @@ class Judge:
         )
         self.login: tuple[str, ...] = (self.account,)
         keys = self.keys
-        self.bad_input = BadInputIsHarmless(*common, vital=(keys.orders, keys.fills, keys.commands, keys.control))
+        self.bad_input = BadInputIsHarmless(
+            *common, vital=(keys.orders, keys.fills, keys.commands, keys.control), halting=keys.control
+        )
         self.orders: list[SimOrder] = []
         self._read = frozenset(
             (keys.orders, keys.fills, keys.commands, keys.decisions, keys.intents, keys.control, keys.account,

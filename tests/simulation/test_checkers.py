@@ -11,7 +11,7 @@ from shared.bus.keys import Keys
 from shared.bus.ports import Entry, LeaseToken
 from shared.errors import ConfigError, DecodeError
 from shared.ids import IntentId, order_ref
-from shared.messages.control import Reconciled
+from shared.messages.control import Control, ControlAction, Reconciled
 from shared.messages.orders import Command, Fill, Intent, OrderEvent, OrderLeg, OrderState, OrderType, Side
 from shared.tws.order import TwsOrder
 from tests.simulation.broker_records import Sent, SimExecution, SimOrder
@@ -208,6 +208,20 @@ def test_p10_an_unreadable_entry_nobody_kept_that_ended_a_service_or_was_decided
     checker.message(1, Reconciled(instance="g1", epoch=1, incarnation="1"))
     checker.message(1, command())
     assert promises(judge) == ["P10", "P10", "P10"]
+
+
+def test_p10_an_unreadable_entry_of_control_is_a_halt_until_a_resume(judge: Judge) -> None:
+    checker = judge.bad_input
+    checker.now = lambda: 0
+    checker.planted(1, judge.keys.control, "1-1")
+    checker.now = lambda: 3 * NS
+    checker.message(1, Reconciled(instance="g1", epoch=1, incarnation="1"))
+    checker.message(1, Control(control_id="r", action=ControlAction.RESUME, scope="strategy:s", who="anna"))
+    checker.message(1, command())
+    assert promises(judge) == ["P10"]
+    checker.message(1, Control(control_id="r", action=ControlAction.RESUME, who="anna"))
+    checker.message(1, command())
+    assert promises(judge) == ["P10"]
 
 
 def test_p9_commits_out_of_order_a_quote_answered_twice_and_one_skipped(judge: Judge) -> None:
