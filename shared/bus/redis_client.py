@@ -130,8 +130,6 @@ class RedisBus(FencedWriter, GroupCommands):
         if not cursors:
             await SYSTEM_CLOCK.sleep((block_ms or 0) / 1000)
             return await self.read(beside, count=count) if beside else {}
-        if not self.has_own_tick_server:  # the usual case, without a look at each name: it comes with every tick
-            return await self._read_from(self._link, cursors, count, block_ms, beside)
         by_link: dict[int, tuple[RedisLink, dict[str, str]]] = {}
         for stream, cursor in cursors.items():
             link = self._link_of(stream)
@@ -145,12 +143,6 @@ class RedisBus(FencedWriter, GroupCommands):
         if beside and any(self._link_of(stream) is not link for stream in beside):
             found = await self.read(cursors, count=count, block_ms=block_ms)
             return {**found, **await self.read(beside, count=count)}
-        return await self._read_from(link, cursors, count, block_ms, beside)
-
-    @staticmethod
-    async def _read_from(
-        link: RedisLink, cursors: Mapping[str, str], count: int, block_ms: int | None, beside: Mapping[str, str] | None
-    ) -> dict[str, list[Entry]]:
         block = () if block_ms is None else ("BLOCK", max(1, block_ms))
         commands: list[tuple[str | int, ...]] = [
             ("XREAD", "COUNT", count, *block, "STREAMS", *cursors.keys(), *cursors.values())
