@@ -227,7 +227,7 @@ class HaltDesk:
                 await self.halt(message.control_id, message.who, message.reason, everything=message.everything)
         elif latch == ACCOUNT:
             await self._resume(message)
-        elif not latch or not await self.latches.take(message):
+        elif not latch or not await self.latches.take(message, latch, is_set=is_set):
             await self._retry(self._keep_cursor)  # first, so that a successor does not carry it out again
             self.on_other(message)
 

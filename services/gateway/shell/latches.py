@@ -14,7 +14,6 @@ from services.gateway.core.latches import Latches, contract_of
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.guard import GuardControl
 from services.gateway.shell.trading import Trading
-from shared.bus.latches import latch_of
 from shared.clock import NS_PER_S, Clock
 from shared.logs import get_logger
 from shared.messages.control import Control
@@ -50,11 +49,8 @@ class LatchDesk:
         """Return what the halt hash shows of them."""
         return self._latches.fields()
 
-    async def take(self, message: Control) -> bool:
-        """Set or open the latch that an act names; False if it names none."""
-        name, is_set = latch_of(message) or ("", False)
-        if not name:
-            return False
+    async def take(self, message: Control, name: str, *, is_set: bool) -> bool:
+        """Set or open the latch that an act names; False if the guard does not open it."""
         if is_set:
             async with self._commands.sending:  # what was claimed is written; what comes next meets the latch
                 self._latches.set(name, f"{message.who}: {message.reason or 'no reason given'}")

@@ -80,8 +80,7 @@ class BreakerWatch:
                 reason=f"{unsafe} could not be read",
                 ts_init_ns=now_ns,
             )
-            bus = self._deciding.bus
-            await append_once(bus, bus.keys.control, control, source=self._deciding.source)
+            await self._tell(control)
             get_logger().error("reconcile.asked", entry=unsafe)
         self._unsafe = unsafe
 
@@ -95,5 +94,8 @@ class BreakerWatch:
             reason=trip.text,
             ts_init_ns=self._deciding.clock.wall_ns(),
         )
+        await self._tell(control)
+
+    async def _tell(self, control: Control) -> None:
         bus = self._deciding.bus
         await append_once(bus, bus.keys.control, control, source=self._deciding.source)
