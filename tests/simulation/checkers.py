@@ -257,6 +257,7 @@ class OneVoice(Checker):
         """Judge an entry."""
         if not self._role_of and self.keys is not None:
             self._role_of = {getattr(self.keys, name): role for role, names in _ROLE_STREAMS.items() for name in names}
+            self._role_of |= {self.keys.ticks(number): "gateway" for number in range(self.keys.tick_partitions)}
         role = self._role_of.get(entry.stream)
         text = entry.fields.get(b"epoch", b"0")
         epoch = int(text) if text.isdigit() else 0

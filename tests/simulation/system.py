@@ -259,6 +259,7 @@ class System:
             "GATEWAY_PROBE_S": 1.0, "GATEWAY_SILENCE_LIMIT_S": 3.0, "GATEWAY_ANSWER_LIMIT_S": 3.0,
             "GATEWAY_CONNECT_LIMIT_S": 2.0, "GATEWAY_ECHO_LIMIT_S": 1.5, "GATEWAY_QUARANTINE_S": options.quarantine_s,
             "GATEWAY_ID_IN_USE_LIMIT_S": 4.0, "GATEWAY_LINK_GRACE_S": 4.0, "GATEWAY_OTHERS_S": 3.0,
+            "GATEWAY_STANDBY": "hot" if number in options.hot else "warm",
         }  # fmt: skip
         settings = _settings(tuple(values.items()))
         bus = self.bus_of(process)
