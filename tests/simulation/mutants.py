@@ -20,6 +20,7 @@ from services.gateway.core.pacing import Lane
 from services.gateway.core.takeover import Takeover
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.halt import HaltDesk
+from services.gateway.shell.handover import reason_of
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.leadership import Gateway
 from services.gateway.shell.trading import Trading
@@ -284,7 +285,7 @@ def fence_after_tail(_: Run, patches: Patches) -> None:
         except (Fenced, TransientError, OutcomeUnknown) as e:
             return str(e)
         except BaseExceptionGroup as group:
-            return leadership_module._reason_of(group)
+            return reason_of(group)
         return self.elector.loss_reason or "the loops ended"
 
     patches.put(Gateway, "_lead", _lead)
@@ -394,7 +395,6 @@ def approvals_go_on_after_an_unreadable_entry(_: Run, patches: Patches) -> None:
 def _without_unsafe(original: Any) -> Any:
     def complaint(self: Readiness, incarnation: str) -> str | None:
         self._unsafe = ""
-        found: str | None = original(self, incarnation)
-        return found
+        return str(found) if (found := original(self, incarnation)) is not None else None
 
     return complaint

@@ -222,10 +222,17 @@ class Run:
         for (of_life, ref), event in self.judge.outcomes.last.items():
             if of_life == life and event.state in open_states and not self._may_stay_unknown():
                 return f"{ref} is {event.state}"
-        if not system.cluster.losses:  # a read that a fault made late may bring a command only now
-            for intent_id in self.judge.commands.get(life, {}):
-                if (life, order_ref(DEPLOYMENT_ID, IntentId(intent_id), 0)) not in self.judge.outcomes.last:
-                    return f"nothing is said yet of the approved {intent_id}"
+        return self._what_is_late(life)
+
+    def _what_is_late(self, life: int) -> str:
+        """Return what is still on its way: a request that a fault made late may take all of its patience."""
+        system, judge = self.system, self.judge
+        broker = system.broker
+        for text in judge.fills.missing(life, broker.executions, broker.day, system.options.trading_ids):
+            return text
+        for intent_id in () if system.cluster.losses else judge.commands.get(life, {}):
+            if (life, order_ref(DEPLOYMENT_ID, IntentId(intent_id), 0)) not in judge.outcomes.last:
+                return f"nothing is said yet of the approved {intent_id}"
         return ""
 
     def _may_stay_unknown(self) -> bool:
