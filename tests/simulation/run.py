@@ -12,6 +12,7 @@ from shared.ids import order_ref
 from shared.messages.orders import OrderState
 from shared.tws.hello import TradingClaim
 from tests.simulation.broker_records import Sent
+from tests.simulation.bus import REPLY_LIMIT_NS
 from tests.simulation.checkers import Violation
 from tests.simulation.faults import Nemesis
 from tests.simulation.guard_model import GuardModel, order_in
@@ -29,6 +30,8 @@ AFTERWARDS_NS = 5 * NS // 2
 """How long trading goes on once everything is mended."""
 QUIET_NS = 3 * NS // 2
 """How long the last fills and commissions may take to be published."""
+LOST_NS = REPLY_LIMIT_NS + NS // 2
+"""Who lost an answer just before everything was mended waits for it this long, and only then goes on."""
 MAX_STEPS = 3_000_000
 
 
@@ -162,6 +165,7 @@ class Run:
         if not self._until(world.now + int(options.rage_s * NS)):
             return
         self.nemesis.heal()
+        no_answer_until = world.now + (LOST_NS if {"bus_loss", "bus_late"} & set(options.rates) else 0)
         self._until(world.now + AFTERWARDS_NS)
         self.people.is_trading = False
         give_up = world.now + int(options.settle_s * NS)
@@ -169,7 +173,7 @@ class Run:
         while world.now < give_up and self.judge.violations == []:
             if not self._until(world.now + LOOK_EVERY_NS):
                 return
-            why = self._why_unsettled()
+            why = self._why_unsettled() or ("an answer may be lost" if world.now < no_answer_until else "")
             if not why:
                 break
         if why and not self.judge.violations:

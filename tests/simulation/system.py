@@ -18,6 +18,7 @@ import structlog
 
 import services.gateway.shell.adoption as gateway_adoption
 import services.gateway.shell.commands as gateway_commands
+import services.gateway.shell.doubts as gateway_doubts
 import services.gateway.shell.halt as gateway_halt
 import services.gateway.shell.leadership as gateway_leadership
 import services.gateway.shell.trading as gateway_trading
@@ -366,6 +367,7 @@ def inside(world: World, system: System, seed: int | str, *, trace: list[str] | 
     put(gateway_trading, "IbSession", session)
     put(gateway_watch, "IbSession", session)
     put(gateway_adoption, "IbSession", session)
+    put(gateway_doubts, "IbSession", session)
     # Fewer empty polls: a blocking read is answered as soon as something comes. Entries and frames are decoded once for
     # all who read them: what is decoded is frozen.
     put(risk_feed, "BLOCK_MS", 1000)

@@ -30,8 +30,9 @@ class Findings:
 
 
 def reconcile(
-    book: OrderBook, evidence: Evidence, *, now_ns: int, monotonic_ns: int, quarantine_ns: int, session: int
-) -> Findings:
+    book: OrderBook, evidence: Evidence, *, now_ns: int, monotonic_ns: int, quarantine_ns: int, session: int,
+    is_apart: bool = False,
+) -> Findings:  # fmt: skip
     """Take a whole round of evidence into the book and return what must be published.
 
     Args:
@@ -40,7 +41,8 @@ def reconcile(
         now_ns: wall time for the events.
         monotonic_ns: the time that quarantines are measured on.
         quarantine_ns: how long an order must have been in doubt, and unseen, before it counts as not sent.
-        session: number of the trading session that was asked.
+        session: number of the trading session that was asked, 0 if it was another.
+        is_apart: whether a session of another trading id was asked: what it does not show of other ids, nobody doubts.
     """
     findings = Findings()
     shown: dict[str, bool] = {}
@@ -59,6 +61,8 @@ def reconcile(
     for track in book.open_tracks():
         if track.key in shown or (track.perm_id and str(track.perm_id) in shown):
             track.doubted_ns = 0
+            continue
+        if is_apart and track.client_id != evidence.client_id:
             continue
         _doubt(book, track, evidence, findings, now_ns, monotonic_ns, quarantine_ns)
     _settle_modifies(book, evidence, findings, now_ns, quarantine_ns)

@@ -23,6 +23,8 @@ from services.gateway.shell.asking import is_day_known
 from services.gateway.shell.books import BooksDesk
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.contracts import Contracts
+from services.gateway.shell.doubts import Doubts
+from services.gateway.shell.ending import reason_of
 from services.gateway.shell.feed import FeedDesk
 from services.gateway.shell.follower import Follower
 from services.gateway.shell.guard import GuardControl
@@ -43,7 +45,7 @@ from shared.bus.keys import Role
 from shared.bus.ports import LeaseToken
 from shared.bus.redis_client import RedisBus
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
-from shared.errors import ConfigError, Fenced, OutcomeUnknown, TransientError
+from shared.errors import Fenced, OutcomeUnknown, TransientError
 from shared.leases.core import LeaseTiming
 from shared.leases.elector import Elector
 from shared.logs import get_logger
@@ -262,7 +264,7 @@ class Gateway:
             return str(e)
         except BaseExceptionGroup as group:
             self._was_handed_over = group.subgroup(HandedOver) is not None
-            return _reason_of(group)
+            return reason_of(group)
         return self.elector.loss_reason or "the loops ended"
 
     async def _epoch_on_redis(self) -> int:
@@ -311,6 +313,10 @@ class Gateway:
             settings, trading, has_lease=has_lease, is_halted=lambda: halt.stage is not HaltStage.NONE,
             check_accounts=self.accounts.check, clock=clock,
         )  # fmt: skip
+        doubts = Doubts(
+            settings, trading, self.book, adoption.turn, has_lease=has_lease, check_accounts=self.accounts.check,
+            clock=clock,
+        )  # fmt: skip
         halt.on_foreign, halt.ask_list, halt.listed_ns = adoption.want, others.ask, lambda: others.listed_ns
         halt.positions = account.reported
         handover = Handover(self._standbys, began_wall_ns=clock.wall_ns(), clock=clock)
@@ -336,6 +342,7 @@ class Gateway:
             "requests": requests.run,
             "others": others.run,
             "adoption": adoption.run,
+            "doubts": doubts.run,
             "grace": self._resign_without_link,
             "gauges": self._gauges,
             "windows": self.windows.show,
@@ -381,20 +388,3 @@ class Gateway:
             trading.session.abort()
         self._begin_anew()
         bind_epoch(0)
-
-
-def _reason_of(group: BaseExceptionGroup[BaseException]) -> str:
-    """Return why a leader's loops ended; a mistake of ours or of the settings goes on to the runtime."""
-    flat: list[BaseException] = []
-    todo: list[BaseException] = [group]
-    while todo:
-        each = todo.pop(0)
-        if isinstance(each, BaseExceptionGroup):
-            todo += each.exceptions
-        else:
-            flat.append(each)
-    for each in flat:
-        if not isinstance(each, Fenced | TransientError | OutcomeUnknown) or isinstance(each, ConfigError):
-            raise each
-    fenced = [each for each in flat if isinstance(each, Fenced)]
-    return str((fenced or flat)[0])

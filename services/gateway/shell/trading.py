@@ -99,6 +99,11 @@ class Trading:
         return self._settings.trading_client_ids[self._id_index]
 
     @property
+    def undisturbed_since_ns(self) -> int:
+        """Return since when the broker has been reachable without a gap, monotonic."""
+        return self._undisturbed_since_ns
+
+    @property
     def can_send(self) -> bool:
         """Return whether an order may be written right now."""
         session = self.session

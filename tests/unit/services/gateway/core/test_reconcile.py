@@ -67,6 +67,22 @@ def test_without_all_four_conditions_it_stays_unknown(book: OrderBook, more: dic
     assert track is not None and track.state is OrderState.UNKNOWN
 
 
+def test_a_session_of_another_id_judges_the_orders_of_its_own_id_only(book: OrderBook) -> None:
+    # Simulation, seed 2281: claimed under 101 on a half-open socket, 102 was taken, and nobody asked 101 again.
+    other = order_ref(DEP, IntentId("zyxwvu765432zyxwvu76"), 0)
+    book.restore(claimed(order_ref=other, intent_id="zyxwvu765432zyxwvu76", client_id=102))
+    of_102 = replace(EMPTY, client_id=102)
+    run(book, replace(of_102, open_orders=(shown(order_ref=other, client_id=102, perm_id=98),)), 101)
+    assert [track.order_ref for track in book.open_tracks() if track.state is OrderState.UNKNOWN] == [REF]
+    apart = reconcile(
+        book, replace(EMPTY, asked_ns=110 * S), now_ns=1, monotonic_ns=111 * S, quarantine_ns=3 * S, session=0,
+        is_apart=True,
+    )  # fmt: skip
+    assert states(apart) == [OrderState.NOT_SENT] and not apart.in_doubt
+    left = book.get(other)
+    assert left is not None and left.state is OrderState.WORKING and not left.doubted_ns
+
+
 def test_the_quarantine_begins_anew_when_an_outage_ends(book: OrderBook) -> None:
     # Simulation, seed 20: TWS held the order during 1100 and submitted it a moment after 1102.
     run(book, EMPTY, 101)
