@@ -19,8 +19,8 @@ from services.gateway.core.ledger import ClaimedOrder, claim_request, claimed, w
 from services.gateway.core.pacing import Lane
 from services.gateway.core.takeover import Takeover
 from services.gateway.shell.commands import Commands
-from services.gateway.shell.ending import reason_of
 from services.gateway.shell.halt import HaltDesk
+from services.gateway.shell.handover import reason_of
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.leadership import Gateway
 from services.gateway.shell.trading import Trading

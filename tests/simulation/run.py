@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.bus.keys import Role
 from shared.bus.ports import ClaimResult, LeaseToken
-from shared.ids import order_ref
+from shared.ids import IntentId, order_ref
 from shared.messages.orders import OrderState
 from shared.tws.hello import TradingClaim
 from tests.simulation.broker_records import Sent
@@ -18,6 +18,7 @@ from tests.simulation.faults import Nemesis
 from tests.simulation.guard_model import GuardModel, order_in
 from tests.simulation.judge import Judge
 from tests.simulation.kernel import NS, World
+from tests.simulation.market import Market
 from tests.simulation.options import Options
 from tests.simulation.people import People
 from tests.simulation.redis_model import Node
@@ -61,12 +62,14 @@ class Run:
         self.options = options
         self.world = World(options.seed)
         self.system = System(self.world, options)
+        self.market = Market(self.world, self.system.broker, options.seed)
         self.people = People(self.system)
         self.nemesis = Nemesis(self.system, self.people)
         self.judge = Judge(
             self.system.keys, DEPLOYMENT_ID, ACCOUNT, Decimal(POSITION_MAX), lambda: self.world.now,
             lambda: self.system.cluster.losses,
         )  # fmt: skip
+        self.judge.feed.has_steady_clocks = "wall_jump" not in options.rates
         self._trace: list[str] | None = [] if trace else None
         self._patch = patch
         if self._trace is not None:
@@ -93,6 +96,7 @@ class Run:
             judge.voice.acquired(answer, self._believers(answer))
             if answer.role == Role.GATEWAY:
                 judge.deployment.acquired(answer.epoch, is_foreign=self._is_foreign(node))
+                judge.feed.acquired(answer.epoch, self.system.processes[answer.owner].wall_ns())
         elif name == "raise_fence" and args[0].role == Role.GATEWAY:
             judge.deployment.fenced(args[0].epoch, is_foreign=self._is_foreign(node))
         elif name == "cancel_first":
@@ -155,6 +159,8 @@ class Run:
 
     def _go(self) -> None:
         world, options, system = self.world, self.options, self.system
+        if options.hot:
+            self.market.begin()
         system.start_all()
         system.declare("people", self.people.run)
         if not self._until(world.now + CALM_NS):
@@ -220,6 +226,17 @@ class Run:
         for (of_life, ref), event in self.judge.outcomes.last.items():
             if of_life == life and event.state in open_states and not self._may_stay_unknown():
                 return f"{ref} is {event.state}"
+        return self._what_is_late(life)
+
+    def _what_is_late(self, life: int) -> str:
+        """Return what is still on its way: a request that a fault made late may take all of its patience."""
+        system, judge = self.system, self.judge
+        broker = system.broker
+        for text in judge.fills.missing(life, broker.executions, broker.day, system.options.trading_ids):
+            return text
+        for intent_id in () if system.cluster.losses else judge.commands.get(life, {}):
+            if (life, order_ref(DEPLOYMENT_ID, IntentId(intent_id), 0)) not in judge.outcomes.last:
+                return f"nothing is said yet of the approved {intent_id}"
         return ""
 
     def _may_stay_unknown(self) -> bool:

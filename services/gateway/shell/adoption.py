@@ -124,8 +124,10 @@ class Adoption:
         settings = self._settings
         listener = AdoptedDesk(self._trading.desk, self._clock)
         session = IbSession(client_id, listener, options=self._trading.claim(), time_zone=settings.tws_time_zone)
+        is_open = False
         try:
             await session.open(*settings.endpoint, limit_s=settings.connect_limit_s)
+            is_open = True
             complaint = self._check_accounts(session.accounts)
             if complaint:
                 raise BrokerUnavailable(complaint)
@@ -137,6 +139,8 @@ class Adoption:
             get_logger().error("adoption.failed", client_id=client_id, orders=len(tracks), error=str(e))
         finally:
             await session.close()
+            if is_open and settings.guard:  # which begins anew to learn what reduces, from what sessions of ours list
+                self._trading.ask("a session of another client id has ended")
 
     async def _cancel(self, session: IbSession, shown: list[BrokerOrder], tracks: dict[str, OrderTrack]) -> int:
         sent = 0

@@ -23,14 +23,12 @@ from services.gateway.shell.asking import is_day_known
 from services.gateway.shell.books import BooksDesk
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.contracts import Contracts
-from services.gateway.shell.doubts import Doubts
-from services.gateway.shell.ending import reason_of
 from services.gateway.shell.feed import FeedDesk
 from services.gateway.shell.follower import Follower
 from services.gateway.shell.guard import GuardControl
 from services.gateway.shell.halt import HaltDesk, hash_memory
 from services.gateway.shell.halt_file import HaltFile
-from services.gateway.shell.handover import HandedOver, Handover, take_control
+from services.gateway.shell.handover import HandedOver, Handover, reason_of, take_control
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.journal import JournalDesk
 from services.gateway.shell.outbox import Outbox, tidy_open_orders
@@ -38,6 +36,7 @@ from services.gateway.shell.pace import Pace
 from services.gateway.shell.requests import Requests
 from services.gateway.shell.standbys import Standbys
 from services.gateway.shell.trading import Trading
+from services.gateway.shell.visits import Visits
 from services.gateway.shell.watch import Others, Watch
 from services.gateway.shell.what_if import WhatIf
 from services.gateway.shell.windows import WindowDesk
@@ -313,9 +312,9 @@ class Gateway:
             settings, trading, has_lease=has_lease, is_halted=lambda: halt.stage is not HaltStage.NONE,
             check_accounts=self.accounts.check, clock=clock,
         )  # fmt: skip
-        doubts = Doubts(
-            settings, trading, self.book, adoption.turn, has_lease=has_lease, check_accounts=self.accounts.check,
-            clock=clock,
+        visits = Visits(
+            settings, trading, self.book, is_halted=lambda: halt.stage is not HaltStage.NONE,
+            check_accounts=self.accounts.check, turn=adoption.turn, clock=clock,
         )  # fmt: skip
         halt.on_foreign, halt.ask_list, halt.listed_ns = adoption.want, others.ask, lambda: others.listed_ns
         halt.positions = account.reported
@@ -342,7 +341,7 @@ class Gateway:
             "requests": requests.run,
             "others": others.run,
             "adoption": adoption.run,
-            "doubts": doubts.run,
+            "visits": visits.run,
             "grace": self._resign_without_link,
             "gauges": self._gauges,
             "windows": self.windows.show,

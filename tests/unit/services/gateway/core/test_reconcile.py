@@ -67,22 +67,6 @@ def test_without_all_four_conditions_it_stays_unknown(book: OrderBook, more: dic
     assert track is not None and track.state is OrderState.UNKNOWN
 
 
-def test_a_session_of_another_id_judges_the_orders_of_its_own_id_only(book: OrderBook) -> None:
-    # Simulation, seed 2281: claimed under 101 on a half-open socket, 102 was taken, and nobody asked 101 again.
-    other = order_ref(DEP, IntentId("zyxwvu765432zyxwvu76"), 0)
-    book.restore(claimed(order_ref=other, intent_id="zyxwvu765432zyxwvu76", client_id=102))
-    of_102 = replace(EMPTY, client_id=102)
-    run(book, replace(of_102, open_orders=(shown(order_ref=other, client_id=102, perm_id=98),)), 101)
-    assert [track.order_ref for track in book.open_tracks() if track.state is OrderState.UNKNOWN] == [REF]
-    apart = reconcile(
-        book, replace(EMPTY, asked_ns=110 * S), now_ns=1, monotonic_ns=111 * S, quarantine_ns=3 * S, session=0,
-        is_apart=True,
-    )  # fmt: skip
-    assert states(apart) == [OrderState.NOT_SENT] and not apart.in_doubt
-    left = book.get(other)
-    assert left is not None and left.state is OrderState.WORKING and not left.doubted_ns
-
-
 def test_the_quarantine_begins_anew_when_an_outage_ends(book: OrderBook) -> None:
     # Simulation, seed 20: TWS held the order during 1100 and submitted it a moment after 1102.
     run(book, EMPTY, 101)
@@ -165,3 +149,24 @@ def test_orders_of_others_are_left_to_the_watch_session(book: OrderBook) -> None
     track = book.get("5")
     assert track is not None and track.state is OrderState.WORKING
     assert missing_external(book, {5}, 101) == [] and missing_external(book, set(), 101) == [track]
+
+
+def test_a_visit_judges_the_orders_of_its_own_id_and_no_others(book: OrderBook) -> None:
+    other = order_ref(DEP, IntentId("b" * 20), 0)
+    book.restore(claimed(order_ref=other, intent_id="b" * 20, client_id=102, order_id=8))
+    visit = replace(EMPTY, is_visit=True)
+    assert [track.client_id for track in run(book, visit, 101).in_doubt] == [101]
+    last = run(book, replace(visit, asked_ns=104 * S), 105)
+    assert states(last) == [OrderState.NOT_SENT] and not last.in_doubt
+    assert [track.state for track in book.open_tracks()] == [OrderState.CLAIMED]
+
+
+def test_an_order_of_another_id_is_doubted_unless_it_was_visited_lately(book: OrderBook) -> None:
+    traded = replace(EMPTY, client_id=102)
+    book.get(REF).visited_ns = 95 * S  # type: ignore[union-attr]
+    assert not run(book, traded, 101).in_doubt
+    late = run(book, replace(traded, asked_ns=120 * S), 121)
+    assert states(late) == [OrderState.UNKNOWN] and len(late.in_doubt) == 1
+    assert not run(book, replace(EMPTY, asked_ns=122 * S, open_orders=(shown(),), is_visit=True), 123).in_doubt
+    assert not run(book, replace(traded, asked_ns=124 * S), 125).in_doubt
+    assert book.get(REF).state is OrderState.WORKING  # type: ignore[union-attr]
