@@ -64,8 +64,7 @@ def options_for(name: str, seed: int) -> Options:
     if name in FOCUS:
         options.rates, options.gateways, options.has_guard = dict(FOCUS[name]), max(2, options.gateways), True
         options.broker["duplicate_on_modify"], options.orders_per_s = 0.8, 8.0
-    if name == "unit_commit_in_two_steps":
-        options.workers = max(1, options.workers)
+    options.workers = max(options.workers, name == "unit_commit_in_two_steps")
     return options
 
 
@@ -79,7 +78,7 @@ class Patches(contextlib.ExitStack):
 
     def put(self, owner: Any, name: str, value: Any) -> Any:
         """Replace an attribute; return what it was."""
-        before = owner.__dict__[name] if name in vars(owner) else _MISSING
+        before = vars(owner).get(name, _MISSING)
         if before is _MISSING:
             self.callback(delattr, owner, name)
         else:
@@ -395,6 +394,7 @@ def approvals_go_on_after_an_unreadable_entry(_: Run, patches: Patches) -> None:
 def _without_unsafe(original: Any) -> Any:
     def complaint(self: Readiness, incarnation: str) -> str | None:
         self._unsafe = ""
-        return str(found) if (found := original(self, incarnation)) is not None else None
+        found: str | None = original(self, incarnation)
+        return found
 
     return complaint

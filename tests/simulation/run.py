@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,7 @@ from shared.ids import IntentId, order_ref
 from shared.messages.orders import OrderState
 from shared.tws.hello import TradingClaim
 from tests.simulation.broker_records import Sent
+from tests.simulation.bus import REPLY_LIMIT_NS
 from tests.simulation.checkers import Violation
 from tests.simulation.faults import Nemesis
 from tests.simulation.guard_model import GuardModel, order_in
@@ -30,6 +32,8 @@ AFTERWARDS_NS = 5 * NS // 2
 """How long trading goes on once everything is mended."""
 QUIET_NS = 3 * NS // 2
 """How long the last fills and commissions may take to be published."""
+LOST_NS = REPLY_LIMIT_NS + NS // 2
+"""Who lost an answer just before everything was mended waits for it this long, and only then goes on."""
 MAX_STEPS = 3_000_000
 
 
@@ -168,6 +172,7 @@ class Run:
         if not self._until(world.now + int(options.rage_s * NS)):
             return
         self.nemesis.heal()
+        no_answer_until = world.now + (LOST_NS if {"bus_loss", "bus_late"} & set(options.rates) else 0)
         self._until(world.now + AFTERWARDS_NS)
         self.people.is_trading = False
         give_up = world.now + int(options.settle_s * NS)
@@ -175,7 +180,7 @@ class Run:
         while world.now < give_up and self.judge.violations == []:
             if not self._until(world.now + LOOK_EVERY_NS):
                 return
-            why = self._why_unsettled()
+            why = self._why_unsettled() or ("an answer may be lost" if world.now < no_answer_until else "")
             if not why:
                 break
         if why and not self.judge.violations:
@@ -204,11 +209,11 @@ class Run:
 
     def _why_unsettled(self) -> str:
         system = self.system
-        leaders = [g for name, g in system.gateways.items() if system.processes[name].is_alive and g.elector.token]
+        leaders = [name for name, gateway in system.gateways.items() if self._says(name, gateway.elector.has_lease)]
         if len(leaders) != 1:
             return f"{len(leaders)} gateways lead"
-        trading = leaders[0].trading
-        if trading is None or not trading.can_send:
+        trading = system.gateways[leaders[0]].trading
+        if trading is None or not self._says(leaders[0], lambda: trading.can_send):
             return (
                 f"the leader is {trading.state if trading else 'not trading'}: {trading.link.reason if trading else ''}"
             )
@@ -223,6 +228,11 @@ class Run:
             if of_life == life and event.state in open_states and not self._may_stay_unknown():
                 return f"{ref} is {event.state}"
         return self._what_is_late(life)
+
+    def _says(self, name: str, question: Callable[[], bool]) -> bool:
+        """Return what a process answers by its own clock, which is not the world's; a dead one says no."""
+        process = self.system.processes[name]
+        return process.is_alive and bool(process.enter(question))
 
     def _what_is_late(self, life: int) -> str:
         """Return what is still on its way: a request that a fault made late may take all of its patience."""

@@ -45,7 +45,7 @@ def reconcile(
         now_ns: wall time for the events.
         monotonic_ns: the time that quarantines are measured on.
         quarantine_ns: how long an order must have been in doubt, and unseen, before it counts as not sent.
-        session: number of the trading session that was asked.
+        session: number of the trading session that was asked, 0 if it was another.
     """
     findings = Findings()
     shown: dict[str, bool] = {}

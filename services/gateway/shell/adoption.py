@@ -96,6 +96,8 @@ class Adoption:
         self._asked: dict[int, dict[str, OrderTrack]] = {}
         self._not_before_ns: dict[int, int] = {}
         self._wake = asyncio.Event()
+        self.turn = asyncio.Lock()
+        """Held while a session of another client id is open: two of them would refuse each other the id."""
 
     def want(self, tracks: Sequence[OrderTrack]) -> None:
         """Ask for orders to be cancelled; what was asked for before and has not been begun is asked for anew."""
@@ -111,8 +113,9 @@ class Adoption:
             self._wake.clear()
             asked, self._asked = self._asked, {}
             for client_id, tracks in asked.items():
-                if self._may_send() and self._clock.monotonic_ns() >= self._not_before_ns.get(client_id, 0):
-                    await self._adopt(client_id, tracks)
+                async with self.turn:
+                    if self._may_send() and self._clock.monotonic_ns() >= self._not_before_ns.get(client_id, 0):
+                        await self._adopt(client_id, tracks)
 
     def _may_send(self) -> bool:
         return self._has_lease() and self._is_halted()

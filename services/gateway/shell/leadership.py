@@ -315,7 +315,7 @@ class Gateway:
         )  # fmt: skip
         visits = Visits(
             settings, trading, self.book, is_halted=lambda: halt.stage is not HaltStage.NONE,
-            check_accounts=self.accounts.check, clock=clock,
+            check_accounts=self.accounts.check, turn=adoption.turn, clock=clock,
         )  # fmt: skip
         halt.on_foreign, halt.ask_list, halt.listed_ns = adoption.want, others.ask, lambda: others.listed_ns
         halt.positions = account.reported

@@ -15,6 +15,7 @@ Invariants:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from services.gateway.core.book import OrderBook
@@ -34,8 +35,9 @@ class Visits:
 
     def __init__(
         self, settings: GatewaySettings, trading: Trading, book: OrderBook, *, is_halted: Callable[[], bool],
-        check_accounts: Callable[[tuple[str, ...]], str], clock: Clock = SYSTEM_CLOCK,
+        check_accounts: Callable[[tuple[str, ...]], str], turn: asyncio.Lock, clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
+        self._turn = turn
         self._settings = settings
         self._trading = trading
         self._book = book
@@ -49,8 +51,9 @@ class Visits:
         while True:
             await self._clock.sleep(EVERY_S)
             for client_id in self._elsewhere():
-                if self._trading.can_send and not self._is_halted():
-                    await self._visit(client_id)
+                async with self._turn:
+                    if self._trading.can_send and not self._is_halted():
+                        await self._visit(client_id)
 
     def _elsewhere(self) -> list[int]:
         """Return the ids of the pool under which orders of ours may work, but for the one in use."""

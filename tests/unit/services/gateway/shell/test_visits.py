@@ -20,6 +20,7 @@ class World:
 
     def __init__(self) -> None:
         self.clock = ManualClock(monotonic_ns=10**12)
+        self.turn = asyncio.Lock()
         self.settings: Any = SimpleNamespace(
             trading_client_ids=(101, 102, 103), endpoint=("h", 1), connect_limit_s=1.0, tws_time_zone=""
         )
@@ -82,7 +83,7 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     trading: Any = made
     loop = Visits(
         made.settings, trading, made.book, is_halted=lambda: made.is_halted,
-        check_accounts=lambda _accounts: made.complaint, clock=made.clock,
+        check_accounts=lambda _accounts: made.complaint, turn=made.turn, clock=made.clock,
     )  # fmt: skip
     running = asyncio.create_task(loop.run())
     yield made
@@ -115,6 +116,17 @@ async def test_a_refused_visit_is_tried_again_and_one_that_fails_has_everything_
     await world.passes()
     assert world.closed == [101, 101] and world.asked_again == 1 and not world.visited
     world.failure = None
+    await world.passes()
+    assert world.visited == [101]
+
+
+async def test_a_visit_waits_until_no_other_session_of_an_id_is_open(world: World) -> None:
+    async with world.turn:
+        await world.passes()
+        world.is_halted = True
+    await world.passes()
+    assert not world.closed, "and looks again whether it may, once it is its turn"
+    world.is_halted = False
     await world.passes()
     assert world.visited == [101]
 
