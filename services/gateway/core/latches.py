@@ -4,18 +4,17 @@ Invariants:
 1. A latch is set from the moment its entry of `control` is read until the resume that names the same scope.
 2. It is said to hold only once nothing is between a claim and the socket, and, for a contract, the guard holds it too.
 3. A strategy is known here and at the claim alone: an order at the guard's wire carries a hash of its intent.
-
-Known limit: orders of ours under another client id are cancelled by a halt of the account only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from services.gateway.core.halt_orders import must_go
 from services.gateway.core.order_machine import OrderTrack
-from shared.bus.latches import HALT, PAUSE
+from shared.bus.latches import HALT
 from shared.messages.control import HaltStage
 
 _CONTRACT = f"{HALT}contract:"
@@ -64,16 +63,15 @@ class Latches:
         shown = {name: f"{stage[name]} {said}" for name, said in self._said.items()}
         return {**dict.fromkeys(self._opened, ""), **shown}
 
-    def must_go(self, tracks: Iterable[OrderTrack]) -> list[OrderTrack]:
+    def must_go(self, tracks: Iterable[OrderTrack], positions: Mapping[int, Decimal] | None) -> list[OrderTrack]:
         """Return the open orders of halted strategies and contracts that add exposure; a pause cancels nothing."""
-        halted = [name.removeprefix(HALT) for name in self._said if not name.startswith(PAUSE)]
-        if not halted:
+        if not any(name.startswith(HALT) for name in self._said):
             return []
-        return [
-            track
-            for track in must_go(tracks, None, everything=False)
-            if f"strategy:{track.strategy}" in halted or f"contract:{track.con_id}" in halted
-        ]
+        return [track for track in must_go(tracks, positions, everything=False) if self.halts(track)]
+
+    def halts(self, track: OrderTrack) -> bool:
+        """Return whether an order's strategy or contract is halted, and not only paused."""
+        return f"{HALT}strategy:{track.strategy}" in self._said or f"{_CONTRACT}{track.con_id}" in self._said
 
 
 def contract_of(name: str) -> int | None:

@@ -186,7 +186,8 @@ class HaltDesk:
             for entry in await self._read(stream, self._cursor):
                 await self._entry(entry)
             await self._heed_guard()
-            await self.latches.work()
+            if foreign := await self.latches.work(self.positions()):
+                self.on_foreign(foreign)
             if self.stage in (HaltStage.REQUESTED, HaltStage.HOLDING, HaltStage.CLEAN):
                 await self._work()
 
@@ -316,6 +317,10 @@ class HaltDesk:
     def must_go(self) -> list[OrderTrack]:
         """Return the open orders that this halt cancels."""
         return must_go(self._book.open_tracks(), self.positions(), everything=self._everything)
+
+    def is_wanted_gone(self, track: OrderTrack) -> bool:
+        """Return whether the halt that asked for an order's end, of the account or of a part of it, still stands."""
+        return self.stage is not HaltStage.NONE or self.latches.halts(track)
 
     def _show(self) -> None:
         self._outbox.put(

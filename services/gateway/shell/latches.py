@@ -8,9 +8,11 @@ account, whether risk lives or not.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
 
 from services.gateway.core.book import OrderBook
 from services.gateway.core.latches import Latches, contract_of
+from services.gateway.core.order_machine import OrderTrack
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.guard import GuardControl
 from services.gateway.shell.trading import Trading
@@ -40,6 +42,7 @@ class LatchDesk:
         self._store = store
         self._clock = clock
         self._latches = Latches()
+        self.halts = self._latches.halts
 
     def restore(self, known: Mapping[str, str]) -> None:
         """Take what was stored."""
@@ -76,11 +79,20 @@ class LatchDesk:
                 self._latches.confirmed(name)
                 await self._store(True)
 
-    async def work(self) -> None:
-        """Ask the guard again for what it does not hold yet, and cancel what must go."""
+    async def work(self, positions: Mapping[int, Decimal] | None) -> list[OrderTrack]:
+        """Ask the guard again for what it does not hold yet, and cancel what must go.
+
+        Returns:
+            The orders that must go and live under another client id: this session cannot cancel them.
+        """
         await self._ask_guard()
         now_ns = self._clock.monotonic_ns()
-        for track in self._latches.must_go(self._book.open_tracks()):
-            is_due = not track.cancel_sent_ns or now_ns - track.cancel_sent_ns >= CANCEL_AGAIN_NS
-            if is_due and track.client_id in (0, self._trading.client_id):
+        foreign = []
+        for track in self._latches.must_go(self._book.open_tracks(), positions):
+            if track.cancel_sent_ns and now_ns - track.cancel_sent_ns < CANCEL_AGAIN_NS:
+                continue
+            if track.client_id not in (0, self._trading.client_id):
+                foreign.append(track)
+            else:
                 await self._commands.cancel(track, "its strategy or its contract is halted")
+        return foreign

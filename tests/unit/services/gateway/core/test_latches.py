@@ -8,6 +8,7 @@ import pytest
 
 from services.gateway.core.latches import Latches, contract_of
 from services.gateway.core.order_machine import OrderTrack
+from shared.ids import UNASSIGNED
 from shared.messages.orders import OrderState, Side
 
 
@@ -47,10 +48,19 @@ def test_what_is_halted_loses_its_entries_and_what_is_paused_nothing() -> None:
     ]  # fmt: skip
     latches = Latches()
     latches.set("pause:strategy:p", "me: x")
-    assert latches.must_go(tracks) == []
+    assert latches.must_go(tracks, None) == []
     latches.set("halt:strategy:s", "me: x")
     latches.set("halt:contract:7", "me: x")
-    assert [track.order_ref for track in latches.must_go(tracks)] == ["of s", "in 7"]
+    assert [track.order_ref for track in latches.must_go(tracks, None)] == ["of s", "in 7"]
+    assert [latches.halts(track) for track in tracks] == [True, True, False, True, False]
+
+
+def test_of_what_redis_has_lost_the_position_says_whether_it_closes() -> None:
+    lost = [a_track("buys", UNASSIGNED, 7), a_track("other contract", UNASSIGNED, 8)]
+    latches = Latches()
+    latches.set("halt:contract:7", "me: x")
+    assert [track.order_ref for track in latches.must_go(lost, {7: Decimal(5)})] == ["buys"]
+    assert latches.must_go(lost, {7: Decimal(-5)}) == []
 
 
 @pytest.mark.parametrize(
