@@ -82,8 +82,8 @@ class Run:
 
     def _act_done(self, node: Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Any) -> None:
         judge, keys = self.judge, self.system.keys
-        if name == "hash_set" and args[0] == keys.halt and "stage" in args[1]:
-            judge.halt.acknowledged(str(args[1]["stage"]))
+        if name == "hash_set" and args[0] == keys.halt:
+            judge.shown(args[1])
         elif name == "commit_unit" and answer:
             judge.units.committed(node.number, args[1].unit_id, args[1].commit)
         elif name == "lease_acquire" and answer is not None:
@@ -120,7 +120,7 @@ class Run:
                 self.judge.voice.forwarded(claim.epoch)
             order = order_in(payload)
             if order is not None:
-                self.judge.halt.left(order.order.order_ref, what_if=order.order.what_if)
+                self.judge.left(order)
 
         guard.on_forward.append(forwarded)
 
@@ -216,6 +216,16 @@ class Run:
         for (of_life, ref), event in self.judge.outcomes.last.items():
             if of_life == life and event.state in open_states and not self._may_stay_unknown():
                 return f"{ref} is {event.state}"
+        if system.cluster.losses:
+            return ""
+        return self._unsaid(life) or self.judge.parts.still_working(system.broker.orders)
+
+    def _unsaid(self, life: int) -> str:
+        """Return an approved order that nothing is said of yet: its claim's answer may be late; nothing if none."""
+        for intent_id in self.judge.commands.get(life, {}):
+            ref = order_ref(DEPLOYMENT_ID, intent_id, 0)  # type: ignore[arg-type]
+            if (life, ref) not in self.judge.outcomes.last:
+                return f"{ref} was approved and nothing is said of it"
         return ""
 
     def _may_stay_unknown(self) -> bool:

@@ -49,7 +49,8 @@ from shared.runtime import until_available
 from tests.simulation.broker_model import Broker
 from tests.simulation.broker_records import BrokerFaults, seen_request
 from tests.simulation.bus import SimBus, Weather
-from tests.simulation.guard_model import Disk, GuardModel
+from tests.simulation.disk import Disk, SimHaltFile
+from tests.simulation.guard_model import GuardModel
 from tests.simulation.kernel import NS, Process, World
 from tests.simulation.options import Options
 from tests.simulation.redis_model import Cluster
@@ -262,7 +263,7 @@ class System:
         }  # fmt: skip
         settings = _settings(tuple(values.items()))
         bus = self.bus_of(process)
-        gateway = Gateway(settings, bus, CodeTable({}), clock=SYSTEM_CLOCK)
+        gateway = Gateway(settings, bus, CodeTable({}), halt_file=SimHaltFile(self.disk), clock=SYSTEM_CLOCK)
         gateway.guard = SimGuardControl(self, process)
         self.gateways[process.name] = gateway
         self.electors.append((process, gateway.elector))

@@ -31,7 +31,7 @@ class World:
         self.bus = MemoryBus(MemoryServer(), Keys("sim"))
         self.file = HaltFile(directory, "sim")
         self.sending = asyncio.Lock()
-        self.can_send, self.session, self.client_id = True, None, 101
+        self.can_send, self.session, self.client_id, self.opened_ns = True, None, 101, 1
         self.guard_answers = True
         self.is_holding = False
         self.at_guard: set[int] = set()
@@ -51,9 +51,9 @@ class World:
         """Have the book know of a working order under a client id."""
         intent_id = IntentId(20 * letter)
         event = OrderEvent(
-            ts_init_ns=1, intent_id=intent_id, order_ref=order_ref("sim", intent_id, 0), state=OrderState.WORKING,
-            account="DU1", side=Side.BUY, quantity=Decimal(1), order_type="LMT", client_id=client_id,
-            **{"strategy": "s", "con_id": 1, **more},
+            ts_init_ns=1, intent_id=intent_id, order_ref=order_ref("sim", intent_id, 0), account="DU1", side=Side.BUY,
+            quantity=Decimal(1), order_type="LMT", client_id=client_id,
+            **{"strategy": "s", "con_id": 1, "state": OrderState.WORKING, **more},
         )  # fmt: skip
         self.book.restore(event)
         return self.book.of_intent(intent_id, 0)[0]
@@ -125,6 +125,18 @@ async def test_it_waits_for_what_is_between_a_claim_and_the_socket(world: World)
     world.sending.release()
     await halting
     assert await world.latches()
+
+
+async def test_a_strategy_is_said_to_hold_once_what_was_sent_is_shown(world: World) -> None:
+    desk = await world.desk()
+    sent = world.works("a", 101, state=OrderState.CLAIMED)
+    sent.sent_ns = 2
+    await world.tell(desk, ControlAction.HALT, "strategy:s")
+    await desk.latches.work(None)
+    assert (await world.latches())["halt:strategy:s"] == "requested anna: no reason given"
+    world.works("a", 101)
+    await desk.latches.work(None)
+    assert (await world.latches())["halt:strategy:s"] == "holding anna: no reason given"
 
 
 async def test_a_contract_is_said_to_hold_once_the_guard_holds_and_stays_held_until_it_opens(world: World) -> None:
