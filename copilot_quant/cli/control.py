@@ -120,6 +120,8 @@ def resume(
     as_json: JsonOption = False,
 ) -> None:
     """Trade again after a halt; a reason is asked for, in live the account too."""
+    if not reason.strip():
+        raise typer.BadParameter("say why it may trade again: --reason")
     if strategy or contract:
         _of_scope(ControlAction.RESUME, strategy, contract, reason, as_json=as_json, is_asked=not yes)
         return

@@ -49,7 +49,7 @@ def test_a_halt_without_redis_and_without_a_guard_says_where_to_halt(world: Worl
 
 
 def test_a_resume_needs_a_reason(world: World, cq: Cq) -> None:
-    assert cq("resume").status == 64
+    assert cq("resume").status == 64 and cq("resume", "--reason", " ").status == 64
     assert not world.heard_of(Control)
     done = cq("resume", "--reason", "looked at it")
     assert done.status == 0 and "trading again: looked at it" in done.out
