@@ -80,8 +80,10 @@ async def fill_the_book(desk: Any, legs: Any, other: IB) -> tuple[list[Any], Any
     return entries, protection
 
 
-async def halt(desk: Any, scope: str = "account") -> None:
-    act = Control(control_id="h1", action=ControlAction.HALT, who="test", reason="drill", scope=scope)
+async def halt(desk: Any, scope: str = "account", *, everything: bool = False) -> None:
+    act = Control(
+        control_id="h1", action=ControlAction.HALT, who="test", reason="drill", scope=scope, everything=everything
+    )
     await desk.bus.append(desk.bus.keys.control, act, source="test")
 
 
@@ -118,6 +120,26 @@ async def test_orders_under_an_earlier_id_are_cancelled(
     assert len(after[101]) == 1 and 102 not in after, "the stop alone is left of ours"
     kept = [key for key in before if key not in (101, 102)]
     assert len(kept) == 2 and all(after[key] == before[key] for key in kept), "by hand and of another program"
+
+
+async def test_everything_takes_what_protects_and_what_is_not_ours_and_nothing_that_comes_later(
+    pool_guard: dict[str, str], start_gateway: Callable[..., Any], desk: Any, legs: Any, other_program: Any
+) -> None:
+    start_gateway("a", 1, **pool_guard)
+    await desk.ready_leader(45.0)
+    other = await other_program(OTHER_PROGRAM)
+    await fill_the_book(desk, legs, other)
+    assert sum(len(ids) for ids in working(desk).values()) == 8
+    await halt(desk, everything=True)
+
+    async def clean() -> bool:
+        return await stage(desk) == "clean"
+
+    await eventually(clean, 20.0)
+    assert working(desk) == {}
+    by_hand(desk)
+    await asyncio.sleep(3.0)
+    assert len(working(desk)) == 1 and await stage(desk) == "clean", "a person may close by hand while it is halted"
 
 
 @pytest.mark.parametrize("scope", ["strategy:demo", f"contract:{AAPL}"])
