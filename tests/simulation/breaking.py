@@ -18,7 +18,7 @@ class Patches(contextlib.ExitStack):
 
     def put(self, owner: Any, name: str, value: Any) -> Any:
         """Replace an attribute; return what it was."""
-        before = owner.__dict__[name] if name in vars(owner) else _MISSING
+        before = vars(owner).get(name, _MISSING)
         if before is _MISSING:
             self.callback(delattr, owner, name)
         else:

@@ -97,6 +97,8 @@ class Adoption:
         self._asked: dict[int, dict[str, OrderTrack]] = {}
         self._not_before_ns: dict[int, int] = {}
         self._wake = asyncio.Event()
+        self.turn = asyncio.Lock()
+        """Held while a session of another client id is open: two of them would refuse each other the id."""
 
     def want(self, tracks: Sequence[OrderTrack]) -> None:
         """Ask for orders to be cancelled, beside those that were asked for before and have not been begun."""
@@ -111,9 +113,10 @@ class Adoption:
             self._wake.clear()
             asked, self._asked = self._asked, {}
             for client_id, tracks in asked.items():
-                wanted = {key: track for key, track in tracks.items() if self._may_cancel(track)}
-                if wanted and self._clock.monotonic_ns() >= self._not_before_ns.get(client_id, 0):
-                    await self._adopt(client_id, wanted)
+                async with self.turn:
+                    wanted = {key: track for key, track in tracks.items() if self._may_cancel(track)}
+                    if wanted and self._clock.monotonic_ns() >= self._not_before_ns.get(client_id, 0):
+                        await self._adopt(client_id, wanted)
 
     def _may_cancel(self, track: OrderTrack) -> bool:
         return track.is_open and self._has_lease() and self._is_wanted_gone(track)
@@ -122,8 +125,10 @@ class Adoption:
         settings = self._settings
         listener = AdoptedDesk(self._trading.desk, self._clock)
         session = IbSession(client_id, listener, options=self._trading.claim(), time_zone=settings.tws_time_zone)
+        is_open = False
         try:
             await session.open(*settings.endpoint, limit_s=settings.connect_limit_s)
+            is_open = True
             complaint = self._check_accounts(session.accounts)
             if complaint:
                 raise BrokerUnavailable(complaint)
@@ -135,6 +140,8 @@ class Adoption:
             get_logger().error("adoption.failed", client_id=client_id, orders=len(tracks), error=str(e))
         finally:
             await session.close()
+            if is_open and settings.guard:  # which begins anew to learn what reduces, from what sessions of ours list
+                self._trading.ask("a session of another client id has ended")
 
     async def _cancel(self, session: IbSession, shown: list[BrokerOrder], tracks: dict[str, OrderTrack]) -> int:
         sent = 0
