@@ -31,7 +31,7 @@ class Stage(StrEnum):
 
 
 UNLIMITED = "unlimited"
-RULES_VERSION = 4
+RULES_VERSION = 5
 """The set of rules of this release; a limits file names the set it was checked against."""
 _NS_PER_S = 1_000_000_000
 Bound = Decimal | None
@@ -79,6 +79,8 @@ class LimitSet:
     drawdown_rung: str
     strategy_loss_max: Bound
     strategy_loss_rung: str
+    strategy_drawdown_max: Bound
+    strategy_drawdown_rung: str
     rejects_max: Bound
     rejects_rung: str
     errors_max: Bound

@@ -2,7 +2,7 @@
 
 ```toml
 profile = "small-paper"            # sets every limit; what follows are differences only
-rules = 4                          # the set of rules this file was checked against; newer ones only warn
+rules = 5                          # the set of rules this file was checked against; newer ones only warn
 
 [limits]
 position_quantity_max = 500        # shares
@@ -55,8 +55,8 @@ CHOICES = {
     ),
     **dict.fromkeys(
         (
-            "daily_loss_rung", "drawdown_rung", "strategy_loss_rung", "rejects_rung", "errors_rung", "anomaly_rung",
-            "liquidation_rung", "unprotected_rung",
+            "daily_loss_rung", "drawdown_rung", "strategy_loss_rung", "strategy_drawdown_rung", "rejects_rung",
+            "errors_rung", "anomaly_rung", "liquidation_rung", "unprotected_rung",
         ),
         _RUNG,
     ),
@@ -68,13 +68,15 @@ _LISTS = {
     "contracts_allowed": None,
     "contracts_restricted": None,
 }
+_RUNGS_SINCE = {"strategy_drawdown_rung": 5}
 _OF_ONE_CONTRACT = ("first_notice",)
 ALL_LIMITS = tuple(one.name for one in fields(LimitSet) if one.init and one.name not in _OF_ONE_CONTRACT)
 _PER_STRATEGY = (
     "order_quantity_max", "order_notional_max", "price_collar_percent", "price_collar_ticks", "market_slippage_percent",
     "strategy_position_quantity_max", "strategy_position_notional_max", "strategy_rate_per_s", "strategy_rate_burst",
     "order_types", "tifs", "short_selling", "protection", "self_cross", "duplicates", "duplicate_window_s",
-    "repeats", "repeats_max", "orders_per_fill_max", "strategy_loss_max", "rejects_max", "market_closed",
+    "repeats", "repeats_max", "orders_per_fill_max", "strategy_loss_max", "strategy_drawdown_max", "rejects_max",
+    "market_closed",
     "unprotected_max_s", "unprotected_rung", "short_unavailable", "what_if_margin_percent",
 )  # fmt: skip
 _PER_CONTRACT = (
@@ -148,11 +150,15 @@ class _Reader:
         if profile not in PROFILES:
             self._note("", "profile", f"profile {profile!r} is unknown: choose {', '.join(PROFILES)}")
             profile = DEFAULT_PROFILE
-        base = replace(PROFILES[profile], **self._table(content.get("limits", {}), "limits", ALL_LIMITS))  # type: ignore[arg-type]
+        version = self._version(content)
+        named = self._table(content.get("limits", {}), "limits", ALL_LIMITS)
+        for name, since in _RUNGS_SINCE.items():
+            if version < since:  # a breaker that an upgrade adds only warns
+                named.setdefault(name, "warn")
         return Limits(
-            base=base,
+            base=replace(PROFILES[profile], **named),  # type: ignore[arg-type]
             profile=profile,
-            rules_version=self._version(content),
+            rules_version=version,
             strategies=self._tables(content, "strategies"),
             contracts=self._tables(content, "contracts"),
             asset_classes=self._tables(content, "asset_classes"),

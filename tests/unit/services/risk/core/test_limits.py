@@ -20,7 +20,7 @@ AAPL, MSFT = info(1, name="AAPL"), info(2, name="MSFT")
 
 def test_an_empty_file_is_the_profile() -> None:
     assert parse_limits("").base == PROFILES["small-paper"] == default_limits().base
-    assert parse_limits('profile = "tiny-live"').base == PROFILES["tiny-live"]
+    assert parse_limits('profile = "tiny-live"\nrules = 5').base == PROFILES["tiny-live"]
 
 
 def test_differences_and_overrides() -> None:
@@ -93,6 +93,15 @@ def test_a_notice_day_is_a_date_of_one_contract(line: str, word: str) -> None:
 def test_of_two_notice_days_the_earlier_counts() -> None:
     text = '[contracts."#1"]\nfirst_notice = "2026-11-30"\n[contracts.AAPL]\nfirst_notice = 2026-11-27'
     assert parse_limits(text).for_order("s", 1, AAPL).first_notice == date(2026, 11, 27)
+
+
+@pytest.mark.parametrize(
+    "head, rung", [("rules = 4", "warn"), ("rules = 5", "reduce_only"), ("", "warn"), ('profile = "tiny-live"', "warn")]
+)
+def test_a_breaker_that_an_upgrade_added_only_warns_till_the_file_is_looked_at(head: str, rung: str) -> None:
+    assert parse_limits(f"{head}\n[limits]\norder_quantity_max = 5").base.strategy_drawdown_rung == rung
+    chosen = parse_limits(f'{head}\n[limits]\nstrategy_drawdown_rung = "flatten"').base
+    assert chosen.strategy_drawdown_rung == "flatten"
 
 
 def test_the_guides_variables_win() -> None:
