@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -208,11 +209,11 @@ class Run:
 
     def _why_unsettled(self) -> str:
         system = self.system
-        leaders = [g for name, g in system.gateways.items() if system.processes[name].is_alive and g.elector.token]
+        leaders = [name for name, gateway in system.gateways.items() if self._says(name, gateway.elector.has_lease)]
         if len(leaders) != 1:
             return f"{len(leaders)} gateways lead"
-        trading = leaders[0].trading
-        if trading is None or not trading.can_send:
+        trading = system.gateways[leaders[0]].trading
+        if trading is None or not self._says(leaders[0], lambda: trading.can_send):
             return (
                 f"the leader is {trading.state if trading else 'not trading'}: {trading.link.reason if trading else ''}"
             )
@@ -227,6 +228,11 @@ class Run:
             if of_life == life and event.state in open_states and not self._may_stay_unknown():
                 return f"{ref} is {event.state}"
         return self._what_is_late(life)
+
+    def _says(self, name: str, question: Callable[[], bool]) -> bool:
+        """Return what a process answers by its own clock, which is not the world's; a dead one says no."""
+        process = self.system.processes[name]
+        return process.is_alive and bool(process.enter(question))
 
     def _what_is_late(self, life: int) -> str:
         """Return what is still on its way: a request that a fault made late may take all of its patience."""

@@ -458,6 +458,7 @@ class Trading:
         state = self.link.state
         shown = (state, self.link.reason)
         metrics.LINK_UP.labels("trading").set(1 if state is LinkState.READY else 0)
+        metrics.show_state(state)
         if state is LinkState.READY or (self._shown_state is not None and self._shown_state[0] is LinkState.READY):
             self._not_ready_since_ns = self._clock.monotonic_ns()
         self._changed.set()
