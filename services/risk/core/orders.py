@@ -53,6 +53,8 @@ class Orders:
         self.profits = Profits(day)
         self.profits_due_ns: dict[str, int] = {}
         """Strategy → when its profit is looked at again."""
+        self.due_ns = 0
+        """When a trading day ends or the account's profit is looked at again, whichever comes first."""
         self.oddities = Oddities()
         self.margins = Margins()
         self.account_bucket = TokenBucket()

@@ -17,7 +17,7 @@ from decimal import Decimal
 from math import floor, inf, nextafter
 from typing import TYPE_CHECKING, Any
 
-from services.risk.core.limits import LimitSet
+from services.risk.core.limits import Limits, Stage
 from services.risk.core.positions import ContractExposure
 from services.risk.core.quotes import Quote
 from services.risk.core.rates import TokenBucket
@@ -76,42 +76,59 @@ _BUY = Side.BUY
 _HUGE = Decimal(10) ** 12
 _HUNDRED = Decimal(100)
 _INF = Decimal("Infinity")
+_UNCOUNTED = 1 << 62
+"""What stands for no limit where whole numbers are compared: with a float they compare slower."""
 
 
 class Terms:
     """The limits of one strategy in one contract, resolved; unlimited is infinity.
 
-    They hold from `from_ns` until the first rule about terms could change its mind. `power` and `money_max` hold for
-    one state of the account's figures (`worth`): what may be needed in all, and what one contract may be worth.
+    They hold for one `owner` and its limits, from `from_ns` until the first rule about terms could change its mind, and
+    until the contract is defined anew. `power` and `money_max` hold for one state of the account's figures (`worth`):
+    what may be needed in all, and what one contract may be worth; `value_max`, what one order may be worth, for one
+    turnover of the day.
     """
 
     __slots__ = (
-        "answer", "bucket", "buy", "cash_min", "collar", "collar_ticks", "concentration", "currency", "currency_max",
-        "data_age_ns", "duplicate_ns", "from_ns", "gross_max", "info", "is_plain", "is_stock", "key", "limits",
-        "money_max", "net_max", "net_min", "notional_max", "open_max", "owner", "per_fill_max", "position_max",
-        "position_money", "power", "quantity_max", "rates", "repeats_max", "self_cross", "sell", "share",
-        "short_selling", "side_max", "slippage", "strategy", "strategy_max", "strategy_money", "takes_any_type",
-        "trades_max", "turnover_max", "until_ns", "work", "worth",
+        "account_room", "answer", "bucket", "buy", "cash_min", "collar", "collar_ticks", "concentration", "currency",
+        "currency_max", "data_age_ns", "duplicate_ns", "from_ns", "gross_max", "is_plain", "key", "limit_book",
+        "limits", "money_max", "net_max", "net_min", "notional_max", "open_max", "owner", "per_fill_max",
+        "point", "position_max", "position_money", "power", "quantity_max", "quantity_min", "quantity_step", "rates",
+        "repeats_max", "room", "self_cross", "sell", "share", "short_selling", "side_max", "slippage", "strategy",
+        "strategy_max", "strategy_money", "takes_any_type", "tick", "trades_max", "turnover", "turnover_max",
+        "until_ns", "value_max", "watches_loss", "work", "worth", "youngest_ns",
     )  # fmt: skip
 
     def __init__(
-        self, owner: object, limits: LimitSet, strategy: str, contract: ContractExposure, book: Book, now_ns: int
+        self, owner: object, limit_book: Limits, strategy: str, contract: ContractExposure, book: Book, now_ns: int
     ) -> None:
-        self.owner = owner
+        info = contract.info
+        limits = limit_book.for_order(strategy, contract.con_id, info)
+        self.owner, self.limit_book, self.limits = owner, limit_book, limits
         self.strategy = strategy
         self.key = (strategy, contract.con_id)
         self.buy, self.sell = (*self.key, True), (*self.key, False)
         self.answer = answer_to(strategy, contract.con_id, book.account, ())
         self.bucket = book.strategy_buckets.setdefault(strategy, TokenBucket())
         self.work = contract.strategy_work.setdefault(strategy, [ZERO, ZERO])
-        self.limits = limits
-        info = self.info = contract.info
         self.from_ns = now_ns - now_ns % MINUTE_NS
         self.until_ns = FOREVER_NS
-        self.is_plain = limits.protection == "allow" and limits.what_if_margin_percent is None
+        self.tick, self.quantity_step, self.quantity_min = contract.steps or (ZERO, ZERO, ZERO)
+        self.point = contract.point or ZERO
+        self.rates = limits.rates
+        self.room, self.account_room = limits.rates[1] - 1, limits.rates[3] - 1
+        """What may have been taken from a bucket where one more fits for certain."""
+        self.is_plain = (
+            limits.protection == "allow"
+            and limits.what_if_margin_percent is None
+            and contract.steps is not None
+            and contract.point is not None
+            and self.room >= 0
+            and not limit_book.mistakes
+            and limit_book.stage is not Stage.OBSERVE
+        )
         """Whether orders can be proven at all: stops at the broker and its what-ifs are looked at by their rules."""
         self.takes_any_type = limits.takes_any_type
-        self.is_stock = info is None or info.sec_type == "STK"
         self.currency = "" if info is None or info.currency == book.sums.base_currency else info.currency
         self.quantity_max = min(_most(limits.order_quantity_max), _HUGE)
         self.notional_max = _most(limits.order_notional_max)
@@ -130,16 +147,19 @@ class Terms:
         self.share = limits.buying_power_share
         self.cash_min = limits.cash_min
         self.turnover_max = _most(limits.turnover_day_max)
+        self.take_turnover(book.activity.turnover)
         self.trades_max = _count(limits.trades_day_max)
         self.open_max = _count(limits.open_orders_max)
         self.side_max = _count(limits.open_orders_side_max)
         self.per_fill_max = limits.orders_per_fill_max
-        self.repeats_max = inf if limits.repeats == "allow" else _count(limits.repeats_max)
+        self.repeats_max = _UNCOUNTED if limits.repeats == "allow" else _count(limits.repeats_max)
         self.duplicate_ns = 0 if limits.duplicates == "allow" else limits.duplicate_window_ns
         self.self_cross = limits.self_cross != "allow"
-        self.short_selling = limits.short_selling == "allow" or not self.is_stock
-        self.data_age_ns = limits.data_age_max_ns
-        self.rates = limits.rates
+        self.short_selling = limits.short_selling == "allow" or not (info is None or info.sec_type == "STK")
+        age_ns = limits.data_age_max_ns
+        self.data_age_ns = _UNCOUNTED if age_ns == inf else floor(age_ns)
+        self.youngest_ns = -self.data_age_ns
+        self.watches_loss = limits.strategy_loss_max is not None
         self.worth = 0
         self.power: Decimal | None = None
         self.money_max = ZERO
@@ -158,6 +178,13 @@ class Terms:
             worth = book.net_liquidation
             most = ZERO if worth is None or worth <= ZERO else (self.concentration * worth).scaleb(-2)
             self.money_max = min(self.money_max, most)
+        if book.day_trades_left == ZERO:
+            self.money_max = -_INF  # the rule about day trades is asked
+
+    def take_turnover(self, turnover: Decimal) -> None:
+        """Resolve what the day's turnover leaves for one order."""
+        self.turnover = turnover
+        self.value_max = min(self.notional_max, self.turnover_max - turnover)
 
 
 def _most(bound: Decimal | None) -> Decimal:
@@ -172,9 +199,9 @@ def float_below(bound: Decimal | None) -> float | None:
     return most if Decimal(most) <= bound else nextafter(most, -inf)
 
 
-def _count(bound: Decimal | None) -> float:
+def _count(bound: Decimal | None) -> int:
     """Return how many there may be: below a broken number its whole part."""
-    return inf if bound is None else float(floor(bound))
+    return _UNCOUNTED if bound is None else floor(bound)
 
 
 def answer_to(strategy: str, con_id: int, account: str, warned: tuple[RuleResult, ...]) -> dict[str, object]:
@@ -193,8 +220,8 @@ def proves(
     contract: ContractExposure,
     terms: Terms,
     now_ns: int,
-) -> bool:
-    """Return whether it is certain that no covered rule objects to a plain order.
+) -> bool | None:
+    """Return whether a plain order only reduces, if it is certain that no covered rule objects to it; else None.
 
     Args:
         intent: a PLACE of one leg, without a stop price and within regular hours.
@@ -205,64 +232,59 @@ def proves(
         terms: the limits that hold.
         now_ns: wall time.
     """
-    quote, incarnation = contract.quote, book.incarnation
-    mark, steps, value, point = quote.known_mark or quote.mark, contract.steps, contract.value, contract.point
+    quote, value, incarnation = contract.quote, contract.value, book.incarnation
+    mark = quote.known_mark or quote.mark
     if (
         mark is None
-        or steps is None
         or value is None
-        or point is None
-        # what a rule about trouble could object to, the limits' own state apart
+        # what a rule about trouble could object to, the limits' own state and day trades apart
         or not book.breakers.is_calm
         or quote.is_odd
         or contract.is_mismatched
         or contract.unexplained
         or book.readiness.settled_in != incarnation
-        or (book.day_trades_left is not None and book.day_trades_left == ZERO)
     ):
-        return False
+        return None
     limit, quantity, is_buy = leg["limit_price"], leg["quantity"], leg["side"] is _BUY
     money = order_value = quantity * value
-    tick, step, smallest = steps
     if limit is None:
-        if terms.slippage is not None and not _slips_little(quote, terms.slippage, is_buy):
-            return False
-    elif limit % tick or limit <= ZERO:
-        return False
-    elif limit > mark:  # a mark is below what a price may be, and so is all below it
-        if limit >= _HUGE:
-            return False
-        order_value = quantity * limit * point
-        if is_buy and not _in_collar(limit - mark, mark, terms):
-            return False
-    elif not is_buy and limit != mark and not _in_collar(mark - limit, mark, terms):
-        return False
-    rates, activity, account_bucket = terms.rates, book.activity, book.account_bucket
+        is_fair = terms.slippage is None or _slips_little(quote, terms.slippage, is_buy)
+    elif limit > mark:
+        order_value = quantity * limit * terms.point
+        is_fair = limit < _HUGE and not limit % terms.tick and (not is_buy or _in_collar(limit - mark, mark, terms))
+    else:  # a mark is below what a price may be, and so is all below it
+        is_fair = limit > ZERO and not limit % terms.tick
+        if not is_buy and limit != mark:
+            is_fair = is_fair and _in_collar(mark - limit, mark, terms)
+    activity, account_bucket = book.activity, book.account_bucket
+    if activity.turnover is not terms.turnover:
+        terms.take_turnover(activity.turnover)
+    if terms.worth != book.worth_seen:
+        terms.take_worth(book)
     if is_buy:
         same_side, other_side, repeat = contract.open_buys, contract.open_sells, terms.buy
     else:
         same_side, other_side, repeat = contract.open_sells, contract.open_buys, terms.sell
-    return (
-        asked["incarnation"] == incarnation
+    if (
+        is_fair
+        and asked["incarnation"] == incarnation
         and now_ns <= asked["valid_until_ns"]
         and asked["account"] == book.account
         and (
             terms.takes_any_type or (leg["order_type"] in terms.limits.order_types and leg["tif"] in terms.limits.tifs)
         )
-        and smallest <= quantity <= terms.quantity_max
-        and not quantity % step
-        and order_value <= terms.notional_max
-        and -terms.data_age_ns <= now_ns - quote.ts_ns <= terms.data_age_ns
+        and terms.quantity_min <= quantity <= terms.quantity_max
+        and not quantity % terms.quantity_step
+        and order_value <= terms.value_max
+        and terms.youngest_ns <= now_ns - quote.ts_ns <= terms.data_age_ns
         and not book.sums.unvalued
         and book.open_orders < terms.open_max
         and activity.trades < terms.trades_max
-        and activity.turnover + order_value <= terms.turnover_max
-        and rates[1] >= 1
-        and (rates[1] - terms.bucket.taken >= 1 or terms.bucket.left(rates[0], rates[1], now_ns) >= 1)
-        and (rates[3] - account_bucket.taken >= 1 or account_bucket.left(rates[2], rates[3], now_ns) >= 1)
+        and (terms.bucket.taken <= terms.room or _has_left(terms.bucket, terms.rates[0], terms.rates[1], now_ns))
+        and (account_bucket.taken <= terms.account_room or _has_left(account_bucket, *terms.rates[2:], now_ns))
         and same_side < terms.side_max
         and (not other_side or not terms.self_cross or _misses(contract.best_own or _best_own(contract), limit, is_buy))
-        and (terms.repeats_max == inf or activity.repeats.get(repeat, 0) < terms.repeats_max)
+        and (terms.repeats_max is _UNCOUNTED or activity.repeats.get(repeat, 0) < terms.repeats_max)
         and (
             not terms.duplicate_ns
             or activity.last_ns.get(terms.key, 0) < now_ns - terms.duplicate_ns
@@ -273,8 +295,13 @@ def proves(
             or activity.orders.get(terms.strategy, 0) < ENOUGH_ORDERS
             or activity.orders[terms.strategy] / (activity.filled.get(terms.strategy, 0) + 1) <= terms.per_fill_max
         )
-        and _fits(quantity, money, book, contract, terms, value, is_buy)
-    )
+    ):
+        return _fits(quantity, money, book, contract, terms, value, is_buy)
+    return None
+
+
+def _has_left(bucket: TokenBucket, rate_per_s: float, burst: float, now_ns: int) -> bool:
+    return bucket.left(rate_per_s, burst, now_ns) >= 1
 
 
 def _in_collar(worse: Decimal, mark: Decimal, terms: Terms) -> bool:
@@ -292,47 +319,56 @@ def _fits(
     terms: Terms,
     value: Decimal,
     is_buy: bool,  # noqa: FBT001 - on the way of every order, where a keyword costs
-) -> bool:
-    """Return whether the worst case after the order is within every limit, the strategy's own included."""
-    if terms.worth != book.worth_seen:
-        terms.take_worth(book)
-    sums, worst, worst_value = book.sums, contract.worst_quantity, contract.worst_value
-    if worst_value is None:
-        return False
-    own, (up, down) = contract.by_strategy.get(terms.strategy), terms.work
-    high, low = sums.net_high, sums.net_low
+) -> bool | None:
+    """Return whether an order only reduces, if the worst case after it is within every limit, its strategy's own too.
+
+    Without doubt about the position an order only reduces where the end it moves stays on the other side of zero.
+    """
+    sums, worst_value, own = book.sums, contract.worst_value, contract.by_strategy.get(terms.strategy)
+    up, down = terms.work
     if is_buy:
-        end, up, high = contract.top + quantity, up + quantity, high + money
+        end, up = contract.top + quantity, up + quantity
+        is_reducing = end <= ZERO
+        if sums.net_high + money > terms.net_max or sums.net_low < terms.net_min:
+            return None
     else:
-        end, down, low = quantity - contract.bottom, down + quantity, low - money
-        if end > ZERO and not (terms.short_selling and (contract.lendable is None or end <= contract.lendable)):
-            return False
-    if high > terms.net_max or low < terms.net_min:
-        return False
+        end, down = quantity - contract.bottom, down + quantity
+        is_reducing = end <= ZERO
+        if sums.net_low - money < terms.net_min or sums.net_high > terms.net_max:
+            return None
+        lendable = contract.lendable
+        if not (is_reducing or (terms.short_selling and (lendable is None or end <= lendable))):
+            return None
+    if contract.is_ahead:
+        is_reducing = quantity <= only_reduced(contract, 1 if is_buy else -1)
     if own:
-        if (own < ZERO) is is_buy and only_reduced(contract, 1 if is_buy else -1) < quantity <= abs(own):
-            return False  # it may only close what the strategy holds and the account does not
+        if (own < ZERO) is is_buy and not is_reducing and quantity <= abs(own):
+            return None  # it may only close what the strategy holds and the account does not
         up, down = up + own, down - own
     strategy_worst = up if up > down else down
-    if strategy_worst > terms.strategy_max or strategy_worst * value > terms.strategy_money:
-        return False
+    if strategy_worst > terms.strategy_max or strategy_worst * value > terms.strategy_money or worst_value is None:
+        return None
+    worst = contract.worst_quantity
     if end <= worst:  # nothing is added to the contract's worst case
-        return (
+        is_within = (
             worst <= terms.position_max
             and worst_value <= terms.money_max
             and sums.gross_worst <= terms.gross_max
             and (not terms.currency or sums.by_currency.get(terms.currency, ZERO) <= terms.currency_max)
         )
+        return is_reducing if is_within else None
     end_value = end * value
     added = end_value - worst_value
     gross = sums.gross_worst + added
-    return (
+    is_within = (
         end <= terms.position_max
         and end_value <= terms.money_max
         and gross <= terms.gross_max
-        and (not added or (terms.power is not None and gross - sums.gross_position + book.filled_since <= terms.power))
+        and terms.power is not None
+        and gross - sums.gross_position + book.filled_since <= terms.power
         and (not terms.currency or sums.by_currency.get(terms.currency, ZERO) + added <= terms.currency_max)
     )
+    return is_reducing if is_within else None
 
 
 def _misses(best: tuple[Decimal | None, Decimal | None], limit: Decimal | None, is_buy: bool) -> bool:  # noqa: FBT001
