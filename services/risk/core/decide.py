@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -40,7 +39,7 @@ class Verdict(NamedTuple):
     rates: tuple[float, float, float, float]
 
 
-_verdict = partial(tuple.__new__, Verdict)
+_new_tuple = tuple.__new__
 
 
 class RuleBook:
@@ -79,7 +78,7 @@ class RuleBook:
         The book has been brought up to `now_ns`.
         """
         asked = intent.__dict__  # a message answers for an attribute three times slower than its dict does
-        legs, strategy, contract = asked["legs"], asked["strategy"], book.contracts.get(asked["con_id"])
+        contract, legs = book.contracts.get(asked["con_id"]), asked["legs"]
         leg = legs[0].__dict__
         if (
             contract is None
@@ -91,7 +90,7 @@ class RuleBook:
             return None
         if contract.is_price_old:
             book.sums.refresh(contract)
-        terms: Terms | None = contract.terms.get(strategy)
+        terms: Terms | None = contract.terms.get(asked["strategy"])
         if (
             terms is None
             or terms.limit_book is not limits
@@ -99,8 +98,10 @@ class RuleBook:
             or terms.owner is not self
         ):
             terms = self._terms(intent, book, limits, now_ns)
-        if strategy in book.activity.rejects or (terms.watches_loss and now_ns >= book.profits_due_ns.get(strategy, 0)):
-            trip_strategy(book, strategy, terms.limits, now_ns)
+        if now_ns >= terms.due_ns or book.activity.rejects:
+            trip_strategy(book, terms.strategy, terms.limits, now_ns)
+            if terms.limits.strategy_loss_max is not None:
+                terms.due_ns = book.profits_due_ns[terms.strategy]
         if not terms.is_plain:
             return None
         is_reducing = proves(intent, asked, leg, book, contract, terms, now_ns)
@@ -232,19 +233,17 @@ def _approved(
     # compares with what the class makes. `answer` becomes the decision's own; `asked` is what is in the intent.
     answer["ts_init_ns"] = now_ns
     answer["intent_id"] = asked["intent_id"]
-    answer["is_reducing"] = is_reducing
     answer["intent_ts_ns"] = asked["ts_init_ns"]
-    values: dict[str, object] = {
-        "ts_init_ns": now_ns,
-        "intent": intent,
-        "not_after_ns": asked["valid_until_ns"],
-        "incarnation": book.incarnation,
-        "is_reducing": is_reducing,
-        "risk_epoch": book.epoch,
-        "margin_change": margin_change,
-    }
-    decision = put_together(Decision, answer, _DECISION_FIELDS)
-    return _verdict((decision, put_together(Command, values, _COMMAND_FIELDS), rates))
+    values = book.stamp.copy()
+    values["ts_init_ns"] = now_ns
+    values["intent"] = intent
+    values["not_after_ns"] = asked["valid_until_ns"]
+    if is_reducing:
+        answer["is_reducing"] = values["is_reducing"] = True
+    if margin_change is not None:
+        values["margin_change"] = margin_change
+    decision, command = put_together(Decision, answer, _DECISION_FIELDS), put_together(Command, values, _COMMAND_FIELDS)
+    return _new_tuple(Verdict, (decision, command, rates))
 
 
 def refuse_malformed(intent_id: str, error: str, account: str, now_ns: int) -> Decision:

@@ -32,6 +32,12 @@ MODIFY_CLAIMED = "GATEWAY_MODIFY"
 class Orders:
     """The orders of an account, and what they do to its contracts."""
 
+    __slots__ = (
+        "_closed", "account", "account_bucket", "activity", "contracts", "differing", "due_ns", "ended",
+        "filled_since", "groups", "margins", "modifies", "oddities", "open_orders", "profits", "profits_due_ns",
+        "seen_ns", "strategy_buckets", "sums", "unwritten",
+    )  # fmt: skip
+
     def __init__(self, account: str, day: TradingDay) -> None:
         self.account = account
         self.sums = Sums()

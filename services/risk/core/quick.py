@@ -91,12 +91,12 @@ class Terms:
 
     __slots__ = (
         "account_room", "answer", "bucket", "buy", "cash_min", "collar", "collar_ticks", "concentration", "currency",
-        "currency_max", "data_age_ns", "duplicate_ns", "from_ns", "gross_max", "is_plain", "key", "limit_book",
-        "limits", "money_max", "net_max", "net_min", "notional_max", "open_max", "owner", "per_fill_max",
+        "currency_max", "data_age_ns", "due_ns", "duplicate_ns", "from_ns", "gross_max", "is_plain", "key",
+        "limit_book", "limits", "money_max", "net_max", "net_min", "notional_max", "open_max", "owner", "per_fill_max",
         "point", "position_max", "position_money", "power", "quantity_max", "quantity_min", "quantity_step", "rates",
         "repeats_max", "room", "self_cross", "sell", "share", "short_selling", "side_max", "slippage", "strategy",
         "strategy_max", "strategy_money", "takes_any_type", "tick", "trades_max", "turnover", "turnover_max",
-        "until_ns", "value_max", "watches_loss", "work", "worth", "youngest_ns",
+        "until_ns", "value_max", "work", "worth", "youngest_ns",
     )  # fmt: skip
 
     def __init__(
@@ -159,7 +159,8 @@ class Terms:
         age_ns = limits.data_age_max_ns
         self.data_age_ns = _UNCOUNTED if age_ns == inf else floor(age_ns)
         self.youngest_ns = -self.data_age_ns
-        self.watches_loss = limits.strategy_loss_max is not None
+        self.due_ns = 0 if limits.strategy_loss_max is not None else FOREVER_NS
+        """When the strategy's profit is looked at again, or earlier."""
         self.worth = 0
         self.power: Decimal | None = None
         self.money_max = ZERO
@@ -233,7 +234,7 @@ def proves(
         now_ns: wall time.
     """
     quote, value, incarnation = contract.quote, contract.value, book.incarnation
-    mark = quote.known_mark or quote.mark
+    mark = quote.known_mark  # known since the value was brought up to date, if there is one
     if (
         mark is None
         or value is None
@@ -324,7 +325,8 @@ def _fits(
 
     Without doubt about the position an order only reduces where the end it moves stays on the other side of zero.
     """
-    sums, worst_value, own = book.sums, contract.worst_value, contract.by_strategy.get(terms.strategy)
+    sums, worst_value = book.sums, contract.worst_value
+    own = contract.by_strategy.get(terms.strategy)
     up, down = terms.work
     if is_buy:
         end, up = contract.top + quantity, up + quantity
@@ -342,7 +344,7 @@ def _fits(
     if contract.is_ahead:
         is_reducing = quantity <= only_reduced(contract, 1 if is_buy else -1)
     if own:
-        if (own < ZERO) is is_buy and not is_reducing and quantity <= abs(own):
+        if not is_reducing and (own < ZERO) is is_buy and quantity <= abs(own):
             return None  # it may only close what the strategy holds and the account does not
         up, down = up + own, down - own
     strategy_worst = up if up > down else down
