@@ -159,7 +159,7 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleB
         now_ns: wall time.
         rules: in the order in which the first failure decides.
     """
-    if book.sums.dirty or book.differing or now_ns >= book.due_ns or book.breakers.pnl_seen_for is not limits.base:
+    if book.sums.dirty or now_ns >= book.due_ns or book.breakers.pnl_seen_for is not limits.base:
         _bring_up(book, limits, now_ns)
     return rules.proven(intent, book, limits, now_ns) or _by_rules(intent, book, limits, now_ns, rules)
 
@@ -173,7 +173,7 @@ def _bring_up(book: Book, limits: Limits, now_ns: int) -> None:
         note_own_profit(book, now_ns)
     if book.breakers.pnl_seen_for is not limits.base:
         trip_account(book, limits.base)
-    book.due_ns = min(book.activity.until_ns, book.profits_due_ns[ACCOUNT])
+    book.due_ns = 0 if book.differing else min(book.activity.until_ns, book.profits_due_ns[ACCOUNT])
 
 
 def decide_by_rules(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleBook = RULE_BOOK) -> Verdict:

@@ -60,7 +60,7 @@ class Orders:
         self.profits_due_ns: dict[str, int] = {}
         """Strategy → when its profit is looked at again."""
         self.due_ns = 0
-        """When a trading day ends or the account's profit is looked at again, whichever comes first."""
+        """When a trading day ends or the account's profit is looked at again, the earlier; 0 while books differ."""
         self.oddities = Oddities()
         self.margins = Margins()
         self.account_bucket = TokenBucket()
@@ -297,6 +297,7 @@ class Orders:
     def _note_difference(self, contract: ContractExposure) -> None:
         if contract.differs_since_ns:
             self.differing[contract.con_id] = contract
+            self.due_ns = 0
         elif contract.con_id in self.differing:
             del self.differing[contract.con_id]
             self.sums.quantities_changed(contract)

@@ -90,13 +90,13 @@ class Terms:
     """
 
     __slots__ = (
-        "account_room", "answer", "bucket", "buy", "cash_min", "collar", "collar_ticks", "concentration", "currency",
-        "currency_max", "data_age_ns", "due_ns", "duplicate_ns", "from_ns", "gross_max", "is_plain", "key",
+        "account_room", "answer", "bucket", "cash_min", "collar", "collar_ticks", "concentration", "currency",
+        "currency_max", "data_age_ns", "due_ns", "duplicate_ns", "ends", "from_ns", "gross_max", "is_plain", "last_ns",
         "limit_book", "limits", "money_max", "net_max", "net_min", "notional_max", "open_max", "owner", "per_fill_max",
         "point", "position_max", "position_money", "power", "quantity_max", "quantity_min", "quantity_step", "rates",
-        "repeats_max", "room", "self_cross", "sell", "share", "short_selling", "side_max", "slippage", "strategy",
+        "repeats_max", "room", "self_cross", "share", "short_selling", "side_max", "slippage", "strategy",
         "strategy_max", "strategy_money", "takes_any_type", "tick", "trades_max", "turnover", "turnover_max",
-        "until_ns", "value_max", "work", "worth", "youngest_ns",
+        "until_ns", "value_max", "worth", "youngest_ns",
     )  # fmt: skip
 
     def __init__(
@@ -106,11 +106,10 @@ class Terms:
         limits = limit_book.for_order(strategy, contract.con_id, info)
         self.owner, self.limit_book, self.limits = owner, limit_book, limits
         self.strategy = strategy
-        self.key = (strategy, contract.con_id)
-        self.buy, self.sell = (*self.key, True), (*self.key, False)
         self.answer = answer_to(strategy, contract.con_id, book.account, ())
         self.bucket = book.strategy_buckets.setdefault(strategy, TokenBucket())
-        self.work = contract.strategy_work.setdefault(strategy, [ZERO, ZERO])
+        self.ends = contract.ends_of(strategy)
+        self.last_ns = book.activity.last_of(strategy, contract.con_id)
         self.from_ns = now_ns - now_ns % MINUTE_NS
         self.until_ns = FOREVER_NS
         self.tick, self.quantity_step, self.quantity_min = contract.steps or (ZERO, ZERO, ZERO)
@@ -263,9 +262,9 @@ def proves(
     if terms.worth != book.worth_seen:
         terms.take_worth(book)
     if is_buy:
-        same_side, other_side, repeat = contract.open_buys, contract.open_sells, terms.buy
+        same_side, other_side = contract.open_buys, contract.open_sells
     else:
-        same_side, other_side, repeat = contract.open_sells, contract.open_buys, terms.sell
+        same_side, other_side = contract.open_sells, contract.open_buys
     if (
         is_fair
         and asked["incarnation"] == incarnation
@@ -285,15 +284,18 @@ def proves(
         and (account_bucket.taken <= terms.account_room or _has_left(account_bucket, *terms.rates[2:], now_ns))
         and same_side < terms.side_max
         and (not other_side or not terms.self_cross or _misses(contract.best_own or _best_own(contract), limit, is_buy))
-        and (terms.repeats_max is _UNCOUNTED or activity.repeats.get(repeat, 0) < terms.repeats_max)
         and (
-            not terms.duplicate_ns
-            or activity.last_ns.get(terms.key, 0) < now_ns - terms.duplicate_ns
+            activity.repeats_most < terms.repeats_max
+            or activity.repeats.get((terms.strategy, contract.con_id, is_buy), 0) < terms.repeats_max
+        )
+        and (
+            terms.last_ns[0] < now_ns - terms.duplicate_ns
+            or not terms.duplicate_ns
             or not activity.seen_ns(intent, now_ns - terms.duplicate_ns)
         )
         and (
-            terms.per_fill_max is None
-            or activity.orders.get(terms.strategy, 0) < ENOUGH_ORDERS
+            activity.orders.get(terms.strategy, 0) < ENOUGH_ORDERS
+            or terms.per_fill_max is None
             or activity.orders[terms.strategy] / (activity.filled.get(terms.strategy, 0) + 1) <= terms.per_fill_max
         )
     ):
@@ -326,8 +328,7 @@ def _fits(
     Without doubt about the position an order only reduces where the end it moves stays on the other side of zero.
     """
     sums, worst_value = book.sums, contract.worst_value
-    own = contract.by_strategy.get(terms.strategy)
-    up, down = terms.work
+    up, down = terms.ends
     if is_buy:
         end, up = contract.top + quantity, up + quantity
         is_reducing = end <= ZERO
@@ -343,10 +344,10 @@ def _fits(
             return None
     if contract.is_ahead:
         is_reducing = quantity <= only_reduced(contract, 1 if is_buy else -1)
-    if own:
-        if not is_reducing and (own < ZERO) is is_buy and quantity <= abs(own):
+    if not is_reducing:
+        own = contract.by_strategy.get(terms.strategy)
+        if own and (own < ZERO) is is_buy and quantity <= abs(own):
             return None  # it may only close what the strategy holds and the account does not
-        up, down = up + own, down - own
     strategy_worst = up if up > down else down
     if strategy_worst > terms.strategy_max or strategy_worst * value > terms.strategy_money or worst_value is None:
         return None

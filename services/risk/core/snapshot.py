@@ -98,9 +98,7 @@ def _take_contract(book: Book, row: list[Any]) -> None:
     con_id, currency, by_strategy, broker, since_ns, is_mismatched, unexplained, cost, price = row
     contract = book.contract(con_id)
     contract.currency = currency
-    contract.by_strategy = {strategy: Decimal(quantity) for strategy, quantity in by_strategy.items()}
-    contract.total = sum(contract.by_strategy.values(), Decimal(0))
-    contract.totals.append(contract.total)
+    contract.take_positions({strategy: Decimal(quantity) for strategy, quantity in by_strategy.items()})
     contract.broker = None if broker is None else Decimal(broker)
     contract.differs_since_ns, contract.is_mismatched, contract.unexplained = since_ns, is_mismatched, unexplained
     if since_ns:
