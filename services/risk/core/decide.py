@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 from services.risk.core.case import Case
 from services.risk.core.exposure import Book
 from services.risk.core.limits import Limits, Stage
-from services.risk.core.quick import COVERED, MINUTE_NS, Terms, answer_to, proves
+from services.risk.core.quick import COVERED, proves
 from services.risk.core.rule import Finding, Rule
 from services.risk.core.rules import MALFORMED, RULES
+from services.risk.core.terms import MINUTE_NS, Terms, answer_to
 from services.risk.core.tripping import ACCOUNT, note_own_profit, trip_account, trip_strategy
 from shared.messages.base import put_together
 from shared.messages.orders import Command, Decision, Intent, IntentAction, RuleResult, Side

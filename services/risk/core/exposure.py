@@ -39,7 +39,7 @@ from shared.messages.account import (
 from shared.messages.base import Message
 from shared.messages.control import BrokerStatus, Control, ControlAction, HaltStatus, Reconciled, SharesToBorrow
 from shared.messages.market import ContractInfo
-from shared.messages.orders import Command, Commission, Fill, OrderEvent
+from shared.messages.orders import CancelCommand, Command, Commission, Fill, OrderEvent
 from shared.money import ZERO
 
 KEEP_MOVES = 1000
@@ -83,6 +83,7 @@ class Book(Orders):
         """Moves between owners that count already."""
         self._appliers: Mapping[type[Message], Callable[[Any, int], None]] = {
             Command: self._apply_command,
+            CancelCommand: self._apply_cancel,
             OrderEvent: self._apply_order,
             Fill: self._apply_fill,
             Commission: self._apply_commission,

@@ -30,7 +30,7 @@ class Stage(StrEnum):
 
 
 UNLIMITED = "unlimited"
-RULES_VERSION = 4
+RULES_VERSION = 5
 """The set of rules of this release; a limits file names the set it was checked against."""
 _NS_PER_S = 1_000_000_000
 Bound = Decimal | None
@@ -62,6 +62,7 @@ class LimitSet:
     strategy_rate_burst: Bound
     account_rate_per_s: Bound
     account_rate_burst: Bound
+    messages_per_s_max: Bound
     open_orders_max: Bound
     open_orders_side_max: Bound
     turnover_day_max: Bound

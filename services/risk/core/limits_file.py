@@ -2,7 +2,7 @@
 
 ```toml
 profile = "small-paper"            # sets every limit; what follows are differences only
-rules = 4                          # the set of rules this file was checked against; newer ones only warn
+rules = 5                          # the set of rules this file was checked against; newer ones only warn
 
 [limits]
 position_quantity_max = 500        # shares

@@ -78,6 +78,7 @@ from services.risk.core.rules_state import (
     DataStale,
     Halted,
     LimitsBroken,
+    MessageRate,
     MoneyUnknown,
     NotArmed,
     NotReady,
@@ -147,6 +148,7 @@ RULES: tuple[Rule, ...] = (
     RepeatsMax(),
     OrderEfficiency(),
     OrderRate(),
+    MessageRate(),
     MarginAfter(),
     MarginUnknown(),
 )

@@ -40,6 +40,7 @@ def snapshot_of(book: Book) -> dict[str, Any]:
         "readiness": book.readiness.stored(),
         "baseline": book.baseline_stored(),
         "moves": list(book.moves),
+        "messages": book.messages.stored(),
         "margins": book.margins.stored(),
         "lendable": {
             str(con_id): str(one.lendable) for con_id, one in book.contracts.items() if one.lendable is not None
@@ -75,6 +76,7 @@ def load_snapshot(book: Book, data: dict[str, Any]) -> None:
     book.readiness.restore(data["readiness"])
     book.baseline_restore(data["baseline"])
     book.moves = dict.fromkeys(data.get("moves", ()))
+    book.messages.restore(data.get("messages", ()))
     book.margins.restore(data.get("margins", {}))
     for con_id, shares in data.get("lendable", {}).items():
         book.contract(int(con_id)).lendable = None if shares is None else Decimal(shares)
