@@ -129,14 +129,16 @@ class FillsOnce(Checker):
 
     def settled(self, life: int, executions: list[SimExecution], day: int, client_ids: tuple[int, ...]) -> None:
         """Judge the end: what the broker still shows must be there."""
-        for execution in executions:
-            row = execution.row
-            if (
-                execution.day == day
-                and row.client_id in client_ids
-                and (life, exec_stem(row.exec_id)[0]) not in self._seen
-            ):
-                self.fail(f"execution {row.exec_id} of {row.order_ref} is not in fills")
+        for text in self.missing(life, executions, day, client_ids):
+            self.fail(text)
+
+    def missing(
+        self, life: int, executions: list[SimExecution], day: int, client_ids: tuple[int, ...]
+    ) -> Iterator[str]:  # fmt: skip
+        """Yield what the broker still shows and is not there."""
+        for row in (each.row for each in executions if each.day == day and each.row.client_id in client_ids):
+            if (life, exec_stem(row.exec_id)[0]) not in self._seen:
+                yield f"execution {row.exec_id} of {row.order_ref} is not in fills"
 
 
 @dataclass
@@ -257,6 +259,7 @@ class OneVoice(Checker):
         """Judge an entry."""
         if not self._role_of and self.keys is not None:
             self._role_of = {getattr(self.keys, name): role for role, names in _ROLE_STREAMS.items() for name in names}
+            self._role_of |= {self.keys.ticks(number): "gateway" for number in range(self.keys.tick_partitions)}
         role = self._role_of.get(entry.stream)
         text = entry.fields.get(b"epoch", b"0")
         epoch = int(text) if text.isdigit() else 0

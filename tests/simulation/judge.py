@@ -27,6 +27,7 @@ from tests.simulation.checkers import (
     Outcomes,
     Violation,
 )
+from tests.simulation.checkers_feed import FeedIsTheLeaders
 from tests.simulation.checkers_outside import BadInputIsHarmless, OneDeployment
 
 
@@ -57,6 +58,7 @@ class Judge:
         self.limits = LimitHolds(*common, limit=self.limit)
         self.units = OneOwner(*common)
         self.books = BooksAddUp(*common)
+        self.feed = FeedIsTheLeaders(*common)
         self.deployment = OneDeployment(
             *common, account=self.account, deployment_id=self.deployment_id, login=lambda: self.login
         )
@@ -66,6 +68,7 @@ class Judge:
             *common, vital=(keys.orders, keys.fills, keys.commands, keys.control), halting=keys.control
         )
         self.orders: list[SimOrder] = []
+        self._ticks = frozenset(keys.ticks(number) for number in range(keys.tick_partitions))
         self._read = frozenset(
             (keys.orders, keys.fills, keys.commands, keys.decisions, keys.intents, keys.control, keys.account,
              keys.broker_status)
@@ -77,6 +80,8 @@ class Judge:
         keys = self.keys
         if entry.stream == keys.dead_letter:
             self.bad_input.added(life, entry)
+        if entry.stream in self._ticks:
+            self.feed.added(life, entry)
         if entry.stream not in self._read:
             return
         try:

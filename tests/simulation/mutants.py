@@ -20,6 +20,7 @@ from services.gateway.core.pacing import Lane
 from services.gateway.core.takeover import Takeover
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.halt import HaltDesk
+from services.gateway.shell.handover import reason_of
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.leadership import Gateway
 from services.gateway.shell.trading import Trading
@@ -63,8 +64,7 @@ def options_for(name: str, seed: int) -> Options:
     if name in FOCUS:
         options.rates, options.gateways, options.has_guard = dict(FOCUS[name]), max(2, options.gateways), True
         options.broker["duplicate_on_modify"], options.orders_per_s = 0.8, 8.0
-    if name == "unit_commit_in_two_steps":
-        options.workers = max(1, options.workers)
+    options.workers = max(options.workers, name == "unit_commit_in_two_steps")
     return options
 
 
@@ -78,7 +78,7 @@ class Patches(contextlib.ExitStack):
 
     def put(self, owner: Any, name: str, value: Any) -> Any:
         """Replace an attribute; return what it was."""
-        before = owner.__dict__[name] if name in vars(owner) else _MISSING
+        before = vars(owner).get(name, _MISSING)
         if before is _MISSING:
             self.callback(delattr, owner, name)
         else:
@@ -284,7 +284,7 @@ def fence_after_tail(_: Run, patches: Patches) -> None:
         except (Fenced, TransientError, OutcomeUnknown) as e:
             return str(e)
         except BaseExceptionGroup as group:
-            return leadership_module._reason_of(group)
+            return reason_of(group)
         return self.elector.loss_reason or "the loops ended"
 
     patches.put(Gateway, "_lead", _lead)

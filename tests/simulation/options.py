@@ -16,6 +16,8 @@ class Options:
     gateways: int = 2
     risks: int = 2
     workers: int = 0
+    hot: tuple[int, ...] = ()
+    """Gateways that subscribe while they stand by (GATEWAY_STANDBY=hot); the others are warm."""
     has_guard: bool = True
     trading_ids: tuple[int, ...] = (101,)
     lease_ttl_s: float = 1.0
@@ -79,6 +81,7 @@ def drawn(seed: int) -> Options:
         gateways=rng.choice((1, 2, 2, 3)),
         risks=rng.choice((1, 2)),
         workers=rng.choice((0, 0, 0, 0, 1, 2)),
+        hot=_hot(seed),
         has_guard=rng.random() < 0.8,
         trading_ids=rng.choice(((101,), (101,), (101, 102))),
         lease_ttl_s=rng.choice((0.8, 1.0, 2.0)),
@@ -97,6 +100,12 @@ def drawn(seed: int) -> Options:
         orders_per_s=rng.choice((1.5, 3.0, 6.0)),
         rates=dict(sorted({**rates, **_intrusions(seed)}.items())),
     )
+
+
+def _hot(seed: int) -> tuple[int, ...]:
+    """Draw apart which gateways are hot, so that what else a seed has does not depend on it: none in half of all."""
+    rng = random.Random(f"standby:{seed}")
+    return tuple(sorted(rng.sample((1, 2, 3), k=rng.choice((0, 0, 0, 1, 2, 3)))))
 
 
 def _intrusions(seed: int) -> dict[str, float]:

@@ -14,9 +14,10 @@ from shared.errors import CqError, OutcomeUnknown, TransientError
 from shared.ids import IntentId, intent_id
 from shared.messages.codec import decode_fields, encode_body
 from shared.messages.control import Control, ControlAction
-from shared.messages.market import TICK_RECORD, TICKS_TYPE, DataQuality, TickKind
+from shared.messages.market import TICK_RECORD, TICKS_TYPE, DataQuality, SubscriptionRequest, TickKind
 from shared.messages.orders import CancelRequest, Decision, Group, Intent, IntentAction, OrderLeg, OrderType, Side
 from tests.simulation.kernel import NS, Process
+from tests.simulation.market import WATCHED
 from tests.simulation.system import ACCOUNT, CON_IDS, DEPLOYMENT_ID, System, info_of
 
 REPEAT_NS = 2 * NS
@@ -48,6 +49,7 @@ class People:
     """Orders of another account that somebody still wants to ask for."""
     _cursor: str = "0-0"
     _incarnation: str = ""
+    _wanted_in: str = ""
     _number: int = 0
 
     async def run(self, process: Process) -> None:
@@ -93,6 +95,9 @@ class People:
         names = {info_of(con_id).name: str(con_id) for con_id in CON_IDS}
         await bus.hash_set(keys.contract_names, names)
         await bus.hash_set(keys.contracts, {str(con_id): encode_body(info_of(con_id)) for con_id in CON_IDS})
+        if self.system.options.hot and self._wanted_in != self._incarnation:  # as marketdata would say
+            await bus.append(keys.subscriptions, SubscriptionRequest(con_ids=WATCHED), source=SOURCE)
+            self._wanted_in = self._incarnation
         node = self.system.cluster.node_of("people")
         if node.is_up and self.is_trading:  # as a leader's ticks would come
             self.quotes += 1

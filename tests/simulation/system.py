@@ -21,6 +21,7 @@ import services.gateway.shell.commands as gateway_commands
 import services.gateway.shell.halt as gateway_halt
 import services.gateway.shell.leadership as gateway_leadership
 import services.gateway.shell.trading as gateway_trading
+import services.gateway.shell.visits as gateway_visits
 import services.gateway.shell.watch as gateway_watch
 import services.guard.core.gate as guard_gate
 import services.risk.shell.feed as risk_feed
@@ -260,6 +261,7 @@ class System:
             "GATEWAY_PROBE_S": 1.0, "GATEWAY_SILENCE_LIMIT_S": 3.0, "GATEWAY_ANSWER_LIMIT_S": 3.0,
             "GATEWAY_CONNECT_LIMIT_S": 2.0, "GATEWAY_ECHO_LIMIT_S": 1.5, "GATEWAY_QUARANTINE_S": options.quarantine_s,
             "GATEWAY_ID_IN_USE_LIMIT_S": 4.0, "GATEWAY_LINK_GRACE_S": 4.0, "GATEWAY_OTHERS_S": 3.0,
+            "GATEWAY_STANDBY": "hot" if number in options.hot else "warm",
         }  # fmt: skip
         settings = _settings(tuple(values.items()))
         bus = self.bus_of(process)
@@ -367,6 +369,7 @@ def inside(world: World, system: System, seed: int | str, *, trace: list[str] | 
     put(gateway_trading, "IbSession", session)
     put(gateway_watch, "IbSession", session)
     put(gateway_adoption, "IbSession", session)
+    put(gateway_visits, "IbSession", session)
     # Fewer empty polls: a blocking read is answered as soon as something comes. Entries and frames are decoded once for
     # all who read them: what is decoded is frozen.
     put(risk_feed, "BLOCK_MS", 1000)

@@ -96,6 +96,8 @@ class Adoption:
         self._asked: dict[int, dict[str, OrderTrack]] = {}
         self._not_before_ns: dict[int, int] = {}
         self._wake = asyncio.Event()
+        self.turn = asyncio.Lock()
+        """Held while a session of another client id is open: two of them would refuse each other the id."""
 
     def want(self, tracks: Sequence[OrderTrack]) -> None:
         """Ask for orders to be cancelled; what was asked for before and has not been begun is asked for anew."""
@@ -111,8 +113,9 @@ class Adoption:
             self._wake.clear()
             asked, self._asked = self._asked, {}
             for client_id, tracks in asked.items():
-                if self._may_send() and self._clock.monotonic_ns() >= self._not_before_ns.get(client_id, 0):
-                    await self._adopt(client_id, tracks)
+                async with self.turn:
+                    if self._may_send() and self._clock.monotonic_ns() >= self._not_before_ns.get(client_id, 0):
+                        await self._adopt(client_id, tracks)
 
     def _may_send(self) -> bool:
         return self._has_lease() and self._is_halted()
@@ -121,8 +124,10 @@ class Adoption:
         settings = self._settings
         listener = AdoptedDesk(self._trading.desk, self._clock)
         session = IbSession(client_id, listener, options=self._trading.claim(), time_zone=settings.tws_time_zone)
+        is_open = False
         try:
             await session.open(*settings.endpoint, limit_s=settings.connect_limit_s)
+            is_open = True
             complaint = self._check_accounts(session.accounts)
             if complaint:
                 raise BrokerUnavailable(complaint)
@@ -134,6 +139,8 @@ class Adoption:
             get_logger().error("adoption.failed", client_id=client_id, orders=len(tracks), error=str(e))
         finally:
             await session.close()
+            if is_open and settings.guard:  # which begins anew to learn what reduces, from what sessions of ours list
+                self._trading.ask("a session of another client id has ended")
 
     async def _cancel(self, session: IbSession, shown: list[BrokerOrder], tracks: dict[str, OrderTrack]) -> int:
         sent = 0

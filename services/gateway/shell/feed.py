@@ -278,8 +278,9 @@ class FeedDesk:
             try:
                 await self._bus.publish_ticks(token, self._batches(ticks), source=self._source)
             except (TransientError, OutcomeUnknown) as e:
-                metrics.TICKS_DROPPED.inc(len(ticks))  # a tick is never sent twice: the next quote tells the truth
+                metrics.TICKS_DROPPED.inc(len(ticks))  # a tick is never sent twice: a snapshot tells how things are now
                 get_logger().warning("ticks.lost", count=len(ticks), error=str(e))
+                self.feed.lost({tick.con_id for tick in ticks}, self._clock.wall_ns())
                 await self._clock.sleep(0.05)
                 continue
             metrics.TICKS.inc(len(ticks))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
@@ -390,11 +391,20 @@ class Trading:
     def _apply(self, evidence: Evidence) -> Findings:
         findings = reconcile(
             self._book, evidence, now_ns=self._clock.wall_ns(), monotonic_ns=self._clock.monotonic_ns(),
-            quarantine_ns=int(self._settings.quarantine_s * NS_PER_S), session=self.session_number,
+            quarantine_ns=int(self._settings.quarantine_s * NS_PER_S),
+            session=0 if evidence.is_visit else self.session_number,
         )  # fmt: skip
         self.ids.seen(self._book.highest_order_id())
         self.desk.publish(findings.change)
         return findings
+
+    async def take_day_of(self, session: IbSession) -> int:
+        """Take what a session of another client id tells of its orders; return how many stay in doubt."""
+        since_ns = self._undisturbed_since_ns
+        evidence = await ask_day(
+            session, self._settings, self.link, undisturbed_since_ns=since_ns, clock=self._clock
+        )  # fmt: skip
+        return len(self._apply(replace(evidence, is_visit=True)).in_doubt)
 
     def _schedule(self, findings: Findings) -> None:
         """Come back while something is in doubt, less and less often."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 import pytest
@@ -17,9 +18,17 @@ from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
 from shared.bus.ports import Entry
 from shared.clock import ManualClock
+from shared.errors import BusUnavailable, OutcomeUnknown
 from shared.messages.codec import encode_body
 from shared.messages.control import SharesToBorrow
-from shared.messages.market import ContractInfo, DataStatus, SubscriptionRequest, TickKind
+from shared.messages.market import (
+    FLAG_SNAPSHOT,
+    ContractInfo,
+    DataStatus,
+    SubscriptionRequest,
+    TickKind,
+    unpack_ticks,
+)
 
 AAPL, IBM = 265598, 8314
 
@@ -154,3 +163,35 @@ async def test_an_entry_that_nobody_can_read_is_kept_once_by_the_leader(desk: De
     desk.feed.speak()
     await desk.feed._take_wanted(entry)
     assert await desk.bus.stream_length(desk.bus.keys.dead_letter) == 1
+
+
+async def test_ticks_that_the_bus_did_not_take_are_not_said_again_and_readers_learn_of_the_gap(desk: Desk) -> None:
+    bus, feed = desk.bus, desk.feed
+    view = await bus.lease_view("gateway")
+    token = await bus.lease_acquire("gateway", "a", view, at_least_epoch=1)
+    assert token is not None
+    await bus.raise_fence(token)
+    publish, failures = bus.publish_ticks, [OutcomeUnknown("no reply"), BusUnavailable("away")]
+
+    async def fails_twice(*args: Any, **more: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await publish(*args, **more)
+
+    cast(Any, bus).publish_ticks = fails_twice
+    await desk.knows(AAPL)
+    feed.hush()
+    await desk.wants(AAPL)
+    feed.speak()
+    desk.quote(1, 10.0)
+    running = asyncio.create_task(feed.run_ticks(token, lambda: True))
+    stream = bus.keys.ticks(bus.keys.partition(AAPL))
+    while not await bus.stream_length(stream):
+        desk.clock.advance(0.1)
+        await asyncio.sleep(0)
+        assert not running.done(), running.exception()
+    running.cancel()
+    (entry,) = await bus.read_range(stream)
+    ticks = list(unpack_ticks(entry.fields[b"body"]))
+    assert [(tick.kind, tick.flags) for tick in ticks] == [(TickKind.MARKER, 0), (TickKind.QUOTE, FLAG_SNAPSHOT)]
+    assert ticks[1].a == 10.0
