@@ -75,7 +75,8 @@ LIMITS = "\n".join(
                 "order_quantity_max", "order_notional_max", "price_collar_percent", "position_notional_max",
                 "strategy_position_quantity_max", "strategy_position_notional_max", "exposure_gross_max",
                 "buying_power_share", "strategy_rate_per_s", "strategy_rate_burst", "account_rate_per_s",
-                "account_rate_burst", "open_orders_max", "open_orders_side_max", "daily_loss_max", "data_age_max_s",
+                "account_rate_burst", "messages_per_s_max", "open_orders_max", "open_orders_side_max",
+                "daily_loss_max", "data_age_max_s",
             )
         ),
     ]
