@@ -220,8 +220,7 @@ class System:
             else:
                 self.crashes.append((process.name, first))
             process.crash()
-            name = process.name
-            self.world.after(self.world.between(0.3, 1.5), lambda: self.start(name))
+            self.world.after(self.world.between(0.3, 1.5), lambda: self.start(process.name))
 
     def start_all(self) -> None:
         """Start everything that the options ask for."""
