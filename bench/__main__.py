@@ -29,18 +29,9 @@ def bus_part(rounds: int) -> list[str]:
     """Measure the bus beside its references."""
     with BenchServer() as server:
         rows = bus.measure(server, rounds)
-    by_name = {row.name: row for row in rows}
-    publish, consume = by_name["bus: publish"], by_name["bus: consume"]
-    lines = ["## Bus: typed quotes to Redis and back", "", *table(rows), ""]
-    for name, ours in (
-        ("redis-py pipeline of 50: publish", publish),
-        ("hiredis-packed commands: publish", publish),
-        ("redis-benchmark -P 64: publish", publish),
-        ("redis-py consumer group: consume", consume),
-    ):
-        if name in by_name:
-            lines.append(f"- ours over {name}: {ratio(ours, by_name[name]):.2f}")
-    return lines
+    about = (bus.__doc__ or "").split("\n\n", 1)[1].strip()
+    lines = ["## Bus: typed quotes to Redis and back", "", about, "", *table(list(rows.by_name.values())), ""]
+    return [*lines, *bus.ratios(rows)]
 
 
 def feed_part(rounds: int) -> list[str]:
