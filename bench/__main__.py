@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import backtests, bus, feed, guard, hops, path, replay, risk, simulator, system, workers
+from bench import backtests, bus, feed, growth, guard, hops, path, replay, risk, simulator, system, workers
 from bench.measuring import Row, machine, ratio, version_of
 from bench.server import BenchServer
 from copilot_quant.local.redis_process import find_redis
@@ -117,7 +117,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the whole system runs in each round")
-    parser.add_argument("--only", choices=["bus", "feed", "guard", "risk", "simulator", "system", "workers"])
+    parser.add_argument("--only", choices=["bus", "feed", "guard", "risk", "growth", "simulator", "system", "workers"])
     options = parser.parse_args()
     started = time.monotonic()
     server = version_of([find_redis().path, "--version"])
@@ -130,6 +130,7 @@ def main() -> int:
         "simulator": lambda: simulator_part(options.rounds),
         "workers": lambda: workers_part(options.rounds),
         "system": lambda: system_part(options.rounds, options.seconds),
+        "growth": growth.report,
     }
     for name, part in parts.items():
         if options.only in (None, name):

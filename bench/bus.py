@@ -62,7 +62,8 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         runner.run(work)
 
 
-async def _lead(bus: RedisBus) -> LeaseToken:
+async def lead(bus: RedisBus) -> LeaseToken:
+    """Take the lease and raise the fence, as one who publishes has to."""
     token = await bus.lease_acquire("gateway", "bench", LeaseView(), at_least_epoch=int(time.time() * 1e6))
     assert token is not None
     await bus.raise_fence(token)
@@ -70,7 +71,7 @@ async def _lead(bus: RedisBus) -> LeaseToken:
 
 
 async def _publish(bus: RedisBus, ticks: list[Tick], batch: int) -> None:
-    token = await _lead(bus)
+    token = await lead(bus)
     async with asyncio.TaskGroup() as group:
         sent: asyncio.Task[None] | None = None
         for start in range(0, len(ticks), batch):
@@ -115,7 +116,7 @@ def lone_ticks(server: BenchServer, ticks: list[Tick]) -> list[float]:
 
     async def measure() -> None:
         bus, other = open_bus(server.url, Keys("bench")), open_bus(server.url, Keys("bench"))
-        token = await _lead(bus)
+        token = await lead(bus)
         stream = bus.keys.ticks(0)
         sent = 0.0
 
