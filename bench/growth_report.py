@@ -93,8 +93,8 @@ def _panel(one: Series, left: float, top: float) -> list[str]:
         low, high = y(min(one.costs[size])), y(max(one.costs[size]))
         parts.append(f'<line x1="{x(size):.1f}" x2="{x(size):.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="#7fb3d5"/>')
         parts.append(f'<circle cx="{x(size):.1f}" cy="{y(one.medians[size]):.1f}" r="3.5" fill="#2471a3"/>')
-        at = f'x="{x(size):.1f}" y="{top + HEIGHT - BOTTOM + 16}"'
-        parts.append(f'<text {at} text-anchor="middle" fill="#666">{_short(size)}</text>')
+        where = f'x="{x(size):.1f}" y="{top + HEIGHT - BOTTOM + 16}"'
+        parts.append(f'<text {where} text-anchor="middle" fill="#666">{_short(size)}</text>')
     points = " ".join(f"{x(size):.1f},{y(cost):.1f}" for size, cost in one.medians.items())
     parts.append(f'<polyline points="{points}" fill="none" stroke="#2471a3" stroke-width="2"/>')
     return parts

@@ -54,7 +54,7 @@ class Broker(Answers):
         self._perm = 700_000
         self._exec = 0
         self._unseen_fills: list[SimOrder] = []
-        self._acts: dict[type, Callable[[BrokerSide, int, Any], None]] = {
+        self.acts: dict[type, Callable[[BrokerSide, int, Any], None]] = {
             q.PlaceOrder: self._place,
             q.CancelOrder: lambda side, client_id, request: self._cancel_request(side, client_id, request.order_id),
             q.ReqGlobalCancel: self._global_cancel,
@@ -166,7 +166,7 @@ class Broker(Answers):
         if self.world.now < self.is_silent_until:
             self.world.at(self.is_silent_until, lambda: self.request(side, client_id, request))
             return
-        act = self._acts.get(type(request))
+        act = self.acts.get(type(request))
         if act is not None and side in self._connections:  # what a silent TWS had not read is gone with its restart
             act(side, client_id, request)
 

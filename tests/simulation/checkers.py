@@ -129,14 +129,16 @@ class FillsOnce(Checker):
 
     def settled(self, life: int, executions: list[SimExecution], day: int, client_ids: tuple[int, ...]) -> None:
         """Judge the end: what the broker still shows must be there."""
-        for execution in executions:
-            row = execution.row
-            if (
-                execution.day == day
-                and row.client_id in client_ids
-                and (life, exec_stem(row.exec_id)[0]) not in self._seen
-            ):
-                self.fail(f"execution {row.exec_id} of {row.order_ref} is not in fills")
+        for text in self.missing(life, executions, day, client_ids):
+            self.fail(text)
+
+    def missing(
+        self, life: int, executions: list[SimExecution], day: int, client_ids: tuple[int, ...]
+    ) -> Iterator[str]:  # fmt: skip
+        """Yield what the broker still shows and is not there."""
+        for row in (each.row for each in executions if each.day == day and each.row.client_id in client_ids):
+            if (life, exec_stem(row.exec_id)[0]) not in self._seen:
+                yield f"execution {row.exec_id} of {row.order_ref} is not in fills"
 
 
 @dataclass
@@ -257,6 +259,7 @@ class OneVoice(Checker):
         """Judge an entry."""
         if not self._role_of and self.keys is not None:
             self._role_of = {getattr(self.keys, name): role for role, names in _ROLE_STREAMS.items() for name in names}
+            self._role_of |= {self.keys.ticks(number): "gateway" for number in range(self.keys.tick_partitions)}
         role = self._role_of.get(entry.stream)
         text = entry.fields.get(b"epoch", b"0")
         epoch = int(text) if text.isdigit() else 0
@@ -278,34 +281,6 @@ class OneVoice(Checker):
         if epoch < self._highest.get(key, 0):
             self.fail(f"the guard let epoch {epoch} through after {self._highest[key]}")
         self._highest[key] = max(epoch, self._highest.get(key, 0))
-
-
-@dataclass
-class HaltHolds(Checker):
-    """P6: once a halt is acknowledged, nothing that adds exposure leaves until a person resumes."""
-
-    promise = "P6"
-    reducing: set[str] = field(default_factory=set)
-    _since: int = 0
-    _wanted: list[str] = field(default_factory=list)
-
-    def asked(self, action: str) -> None:
-        """Note that the bus has a halt or resume."""
-        if action == "resume":
-            self._since = 0
-            self._wanted.clear()
-        elif action == "halt":
-            self._wanted.append(action)
-
-    def acknowledged(self, stage: str) -> None:
-        """Note the stage that the operator is shown."""
-        if stage in ("holding", "clean") and self._wanted and not self._since:
-            self._since = self.now()
-
-    def left(self, ref: str, *, what_if: bool) -> None:
-        """Judge an order that leaves for the broker (past the guard, where there is one)."""
-        if self._since and not what_if and ref[:32] not in self.reducing:
-            self.fail(f"{ref} left after the halt was acknowledged at {self._since / NS - 1000:.4f}")
 
 
 @dataclass

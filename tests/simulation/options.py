@@ -16,6 +16,8 @@ class Options:
     gateways: int = 2
     risks: int = 2
     workers: int = 0
+    hot: tuple[int, ...] = ()
+    """Gateways that subscribe while they stand by (GATEWAY_STANDBY=hot); the others are warm."""
     has_guard: bool = True
     trading_ids: tuple[int, ...] = (101,)
     lease_ttl_s: float = 1.0
@@ -58,6 +60,8 @@ REDIS_FAULTS = (
 GUARD_FAULTS = ("guard_crash", "guard_pause")
 CLOCK_FAULTS = ("wall_jump", "redis_clock")
 OPERATOR = ("halt",)
+PART_HALT = "part_halt"
+"""A halt or pause of a strategy or a contract: drawn apart as intrusions are, in one run of three."""
 INTRUSIONS = ("poison", "foreign_intent", "other_login", "two_accounts", "foreign_identity")
 """Drawn apart, in one run of three, so that the other faults of a seed do not depend on them."""
 FAULTS = (*PROCESS_FAULTS, *NETWORK_FAULTS, *BROKER_FAULTS, *REDIS_FAULTS, *GUARD_FAULTS, *CLOCK_FAULTS, *OPERATOR)
@@ -79,6 +83,7 @@ def drawn(seed: int) -> Options:
         gateways=rng.choice((1, 2, 2, 3)),
         risks=rng.choice((1, 2)),
         workers=rng.choice((0, 0, 0, 0, 1, 2)),
+        hot=_hot(seed),
         has_guard=rng.random() < 0.8,
         trading_ids=rng.choice(((101,), (101,), (101, 102))),
         lease_ttl_s=rng.choice((0.8, 1.0, 2.0)),
@@ -95,8 +100,14 @@ def drawn(seed: int) -> Options:
             "slow_fill_s": rng.choice((0.5, 3.0, 8.0)),
         },
         orders_per_s=rng.choice((1.5, 3.0, 6.0)),
-        rates=dict(sorted({**rates, **_intrusions(seed)}.items())),
+        rates=dict(sorted({**rates, **_intrusions(seed), **_part_halts(seed)}.items())),
     )
+
+
+def _hot(seed: int) -> tuple[int, ...]:
+    """Draw apart which gateways are hot, so that what else a seed has does not depend on it: none in half of all."""
+    rng = random.Random(f"standby:{seed}")
+    return tuple(sorted(rng.sample((1, 2, 3), k=rng.choice((0, 0, 0, 1, 2, 3)))))
 
 
 def _intrusions(seed: int) -> dict[str, float]:
@@ -105,3 +116,8 @@ def _intrusions(seed: int) -> dict[str, float]:
     return {
         kind: rng.choice((0.17, 0.35) if kind in ("other_login", "foreign_identity") else (0.17, 0.7)) for kind in kinds
     }
+
+
+def _part_halts(seed: int) -> dict[str, float]:
+    rng = random.Random(f"part_halts:{seed}")
+    return {PART_HALT: rng.choice((0.17, 0.35, 0.7))} if rng.random() < 1 / 3 else {}

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from shared.bus.keys import Role
 from shared.bus.ports import ClaimResult, LeaseToken
-from shared.ids import order_ref
+from shared.ids import IntentId, order_ref
 from shared.messages.orders import OrderState
 from shared.tws.hello import TradingClaim
 from tests.simulation.broker_records import Sent
+from tests.simulation.bus import REPLY_LIMIT_NS
 from tests.simulation.checkers import Violation
 from tests.simulation.faults import Nemesis
 from tests.simulation.guard_model import GuardModel, order_in
 from tests.simulation.judge import Judge
 from tests.simulation.kernel import NS, World
+from tests.simulation.market import Market
 from tests.simulation.options import Options
 from tests.simulation.people import People
 from tests.simulation.redis_model import Node
@@ -29,6 +32,8 @@ AFTERWARDS_NS = 5 * NS // 2
 """How long trading goes on once everything is mended."""
 QUIET_NS = 3 * NS // 2
 """How long the last fills and commissions may take to be published."""
+LOST_NS = REPLY_LIMIT_NS + NS // 2
+"""Who lost an answer just before everything was mended waits for it this long, and only then goes on."""
 MAX_STEPS = 3_000_000
 
 
@@ -58,12 +63,14 @@ class Run:
         self.options = options
         self.world = World(options.seed)
         self.system = System(self.world, options)
+        self.market = Market(self.world, self.system.broker, options.seed)
         self.people = People(self.system)
         self.nemesis = Nemesis(self.system, self.people)
         self.judge = Judge(
             self.system.keys, DEPLOYMENT_ID, ACCOUNT, Decimal(POSITION_MAX), lambda: self.world.now,
             lambda: self.system.cluster.losses,
         )  # fmt: skip
+        self.judge.feed.has_steady_clocks = "wall_jump" not in options.rates
         self._trace: list[str] | None = [] if trace else None
         self._patch = patch
         if self._trace is not None:
@@ -82,14 +89,15 @@ class Run:
 
     def _act_done(self, node: Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Any) -> None:
         judge, keys = self.judge, self.system.keys
-        if name == "hash_set" and args[0] == keys.halt and "stage" in args[1]:
-            judge.halt.acknowledged(str(args[1]["stage"]))
+        if name == "hash_set" and args[0] == keys.halt:
+            judge.shown(args[1])
         elif name == "commit_unit" and answer:
             judge.units.committed(node.number, args[1].unit_id, args[1].commit)
         elif name == "lease_acquire" and answer is not None:
             judge.voice.acquired(answer, self._believers(answer))
             if answer.role == Role.GATEWAY:
                 judge.deployment.acquired(answer.epoch, is_foreign=self._is_foreign(node))
+                judge.feed.acquired(answer.epoch, self.system.processes[answer.owner].wall_ns())
         elif name == "raise_fence" and args[0].role == Role.GATEWAY:
             judge.deployment.fenced(args[0].epoch, is_foreign=self._is_foreign(node))
         elif name == "cancel_first":
@@ -120,7 +128,7 @@ class Run:
                 self.judge.voice.forwarded(claim.epoch)
             order = order_in(payload)
             if order is not None:
-                self.judge.halt.left(order.order.order_ref, what_if=order.order.what_if)
+                self.judge.left(order)
 
         guard.on_forward.append(forwarded)
 
@@ -152,6 +160,8 @@ class Run:
 
     def _go(self) -> None:
         world, options, system = self.world, self.options, self.system
+        if options.hot:
+            self.market.begin()
         system.start_all()
         system.declare("people", self.people.run)
         if not self._until(world.now + CALM_NS):
@@ -162,6 +172,7 @@ class Run:
         if not self._until(world.now + int(options.rage_s * NS)):
             return
         self.nemesis.heal()
+        no_answer_until = world.now + (LOST_NS if {"bus_loss", "bus_late"} & set(options.rates) else 0)
         self._until(world.now + AFTERWARDS_NS)
         self.people.is_trading = False
         give_up = world.now + int(options.settle_s * NS)
@@ -169,7 +180,7 @@ class Run:
         while world.now < give_up and self.judge.violations == []:
             if not self._until(world.now + LOOK_EVERY_NS):
                 return
-            why = self._why_unsettled()
+            why = self._why_unsettled() or ("an answer may be lost" if world.now < no_answer_until else "")
             if not why:
                 break
         if why and not self.judge.violations:
@@ -198,11 +209,11 @@ class Run:
 
     def _why_unsettled(self) -> str:
         system = self.system
-        leaders = [g for name, g in system.gateways.items() if system.processes[name].is_alive and g.elector.token]
+        leaders = [name for name, gateway in system.gateways.items() if self._says(name, gateway.elector.has_lease)]
         if len(leaders) != 1:
             return f"{len(leaders)} gateways lead"
-        trading = leaders[0].trading
-        if trading is None or not trading.can_send:
+        trading = system.gateways[leaders[0]].trading
+        if trading is None or not self._says(leaders[0], lambda: trading.can_send):
             return (
                 f"the leader is {trading.state if trading else 'not trading'}: {trading.link.reason if trading else ''}"
             )
@@ -216,7 +227,23 @@ class Run:
         for (of_life, ref), event in self.judge.outcomes.last.items():
             if of_life == life and event.state in open_states and not self._may_stay_unknown():
                 return f"{ref} is {event.state}"
-        return ""
+        return self._what_is_late(life)
+
+    def _says(self, name: str, question: Callable[[], bool]) -> bool:
+        """Return what a process answers by its own clock, which is not the world's; a dead one says no."""
+        process = self.system.processes[name]
+        return process.is_alive and bool(process.enter(question))
+
+    def _what_is_late(self, life: int) -> str:
+        """Return what is still on its way: a request that a fault made late may take all of its patience."""
+        system, judge = self.system, self.judge
+        broker = system.broker
+        for text in judge.fills.missing(life, broker.executions, broker.day, system.options.trading_ids):
+            return text
+        for intent_id in () if system.cluster.losses else judge.commands.get(life, {}):
+            if (life, order_ref(DEPLOYMENT_ID, IntentId(intent_id), 0)) not in judge.outcomes.last:
+                return f"nothing is said yet of the approved {intent_id}"
+        return "" if system.cluster.losses else judge.parts.still_working(broker.orders)
 
     def _may_stay_unknown(self) -> bool:
         """The broker cannot tell of yesterday, nor of what a restart of TWS swallowed."""

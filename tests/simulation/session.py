@@ -312,14 +312,15 @@ class SimSession:
         return []
 
     def subscribe(self, contract: ContractInfo) -> int:
-        """Begin market data: the model gives none."""
-        _ = contract
+        """Begin market data."""
         self._next_request += 1
+        self._send(q.ReqMktData(self._next_request, _contract_of(contract.con_id)))
         return self._next_request
 
     def unsubscribe(self, req_id: int) -> None:
         """End market data."""
-        _ = req_id
+        if self.is_open:
+            self._send(q.CancelMktData(req_id))
 
     def allow_delayed(self) -> None:
         """Ask for nothing."""
@@ -350,6 +351,8 @@ def _request_of(order: ClaimedOrder) -> q.PlaceOrder:
         str(order.tif), oca_group=order.oca_group, order_ref=order.order_ref, transmit=order.transmit,
         parent_id=order.parent_id, account=order.account,
     )  # fmt: skip
-    return q.PlaceOrder(
-        order.order_id, TwsContract(order.con_id, f"C{order.con_id}", "STK", exchange="SMART", currency="USD"), terms
-    )
+    return q.PlaceOrder(order.order_id, _contract_of(order.con_id), terms)
+
+
+def _contract_of(con_id: int) -> TwsContract:
+    return TwsContract(con_id, f"C{con_id}", "STK", exchange="SMART", currency="USD")

@@ -281,8 +281,8 @@ class OrderBook:
             track.limit_price, track.stop_price = order.limit_price, order.stop_price
             track.order_type, track.tif = order.order_type or track.order_type, order.tif or track.tif
             track.outside_rth = order.outside_rth
-        if order.is_completed and track.quantity == ZERO:
-            track.quantity = order.quantity or order.filled or ZERO
+        if order.is_completed:  # often the amount is in `filled` alone; a change of ours may be lost with Redis
+            track.quantity = max(track.quantity, order.quantity) or order.filled or ZERO
         track.perm_id = order.perm_id or track.perm_id
         track.order_id = order.order_id or track.order_id
         track.client_id = order.client_id or track.client_id

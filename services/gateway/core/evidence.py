@@ -140,6 +140,7 @@ class Evidence:
     1100 or 2110 was outstanding while it was asked; `asked_ns` is when the round began, on the monotonic clock, and
     `undisturbed_since_ns` since when this has been so: TWS submits what it held a while after an outage (ib-facts A.7).
     `shows_since_ns` is wall time: completed orders and executions of before it are not shown any more (ib-facts A.6).
+    `is_visit` says that it is of a session apart, under another client id than the one that is traded under.
     """
 
     client_id: int
@@ -151,6 +152,7 @@ class Evidence:
     asked_ns: int = 0
     undisturbed_since_ns: int = 0
     shows_since_ns: int = 0
+    is_visit: bool = False
 
 
 NS_PER_S = 1_000_000_000

@@ -9,7 +9,7 @@ Invariants:
 2. At most `limit` ticks wait; above it quotes are coalesced to the newest valid one per contract, and what is lost is
    counted.
 3. A silent feed knows the state of every line and says nothing; when it speaks again each line begins with a marker and
-   a snapshot, as after a subscription.
+   a snapshot, as after a subscription. So does a line of which something was lost on its way to the bus.
 
 Source: tick types, ib-facts E.3; delayed types A.12.
 """
@@ -17,6 +17,7 @@ Source: tick types, ib-facts E.3; delayed types A.12.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from shared.messages.market import FLAG_SNAPSHOT, DataQuality, Tick, TickKind, is_valid_tick, quote_tick, trade_tick
 
@@ -91,12 +92,28 @@ class Feed:
         self._is_silent = False
         for line in self._lines.values():
             self._emit(_marker(line.con_id, now_ns))
-            if line.has_quote:
-                line.flags = FLAG_SNAPSHOT
-                self._quote(line, now_ns)
-            if not math.isnan(line.last):
-                last = (line.last, line.last_size, FLAG_SNAPSHOT)
-                self._emit(trade_tick(line.con_id, now_ns, now_ns, line.quality, *last))
+            self._snapshot(line, now_ns)
+
+    def lost(self, con_ids: Collection[int], now_ns: int) -> None:
+        """Note that ticks of these contracts were taken and are lost: who reads must know, and what the price is now.
+
+        The marker comes before what came meanwhile, which is later than what was lost; the snapshot after it.
+        """
+        lines = [line for line in self._lines.values() if line.con_id in con_ids]
+        later, self._out = self._out, []
+        for line in lines:
+            self._emit(_marker(line.con_id, now_ns))
+        self._out += later
+        for line in lines:
+            self._snapshot(line, now_ns)
+
+    def _snapshot(self, line: Line, now_ns: int) -> None:
+        if line.has_quote:
+            line.flags = FLAG_SNAPSHOT
+            self._quote(line, now_ns)
+        if not math.isnan(line.last):
+            last = (line.last, line.last_size, FLAG_SNAPSHOT)
+            self._emit(trade_tick(line.con_id, now_ns, now_ns, line.quality, *last))
 
     def con_id_of(self, req_id: int) -> int:
         """Return the contract of a subscription, 0 for an unknown request."""

@@ -8,6 +8,8 @@ Invariants:
    the broker once showed (it has a permId) never becomes `not_sent`, nor one of before the broker's midnight: what
    became of it may not be shown any more.
 3. Running it twice on the same evidence changes nothing the second time.
+4. A session shows the orders of its own client id only: what another id of ours has is judged by a visit under that id,
+   and doubted where neither a visit nor the list of everybody's orders has told of it for a while.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from services.gateway.core.book import Change, OrderBook
 from services.gateway.core.evidence import BrokerOrder, Evidence
 from services.gateway.core.order_machine import OrderFact, OrderTrack
 from shared.messages.orders import OrderState
+
+APART_COUNTS_NS = 20_000_000_000
+"""How long it counts what another session than the trading one told of an order under another id of ours."""
 
 
 @dataclass(slots=True)
@@ -40,7 +45,7 @@ def reconcile(
         now_ns: wall time for the events.
         monotonic_ns: the time that quarantines are measured on.
         quarantine_ns: how long an order must have been in doubt, and unseen, before it counts as not sent.
-        session: number of the trading session that was asked.
+        session: number of the trading session that was asked, 0 if it was another.
     """
     findings = Findings()
     shown: dict[str, bool] = {}
@@ -57,6 +62,8 @@ def reconcile(
         shown[execution.order_ref[:32]] = True
         shown[str(execution.perm_id)] = True
     for track in book.open_tracks():
+        if evidence.is_visit and track.client_id == evidence.client_id:
+            track.seen_apart_ns = monotonic_ns
         if track.key in shown or (track.perm_id and str(track.perm_id) in shown):
             track.doubted_ns = 0
             continue
@@ -101,6 +108,8 @@ def _doubt(
     if track.is_external and track.client_id != evidence.client_id:
         # Other clients' orders are not part of these answers; the watch session follows them.
         return
+    if track.client_id != evidence.client_id and (evidence.is_visit or _is_told_apart(track, monotonic_ns)):
+        return
     if not track.doubted_ns:
         track.doubted_ns = monotonic_ns
     may_decide = (
@@ -134,6 +143,10 @@ def _doubt(
         )
     )
     findings.in_doubt.append(track)
+
+
+def _is_told_apart(track: OrderTrack, monotonic_ns: int) -> bool:
+    return bool(track.seen_apart_ns) and monotonic_ns - track.seen_apart_ns < APART_COUNTS_NS
 
 
 def missing_external(book: OrderBook, shown_perms: set[int], own_client_id: int) -> list[OrderTrack]:

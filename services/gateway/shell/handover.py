@@ -23,7 +23,7 @@ from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.standbys import Standbys
 from services.gateway.shell.trading import Trading
 from shared.clock import NS_PER_MS, SYSTEM_CLOCK, Clock
-from shared.errors import Fenced
+from shared.errors import ConfigError, Fenced, OutcomeUnknown, TransientError
 from shared.logs import get_logger
 from shared.messages.control import Control, ControlAction
 from shared.messages.orders import OrderState
@@ -119,3 +119,20 @@ def take_control(control: Control, books: BooksDesk, handover: Handover, trading
     }
     if control.action in takers:
         takers[control.action](control)
+
+
+def reason_of(group: BaseExceptionGroup[BaseException]) -> str:
+    """Return why a leader's loops ended; a mistake of ours or of the settings goes on to the runtime."""
+    flat: list[BaseException] = []
+    todo: list[BaseException] = [group]
+    while todo:
+        each = todo.pop(0)
+        if isinstance(each, BaseExceptionGroup):
+            todo += each.exceptions
+        else:
+            flat.append(each)
+    for each in flat:
+        if not isinstance(each, Fenced | TransientError | OutcomeUnknown) or isinstance(each, ConfigError):
+            raise each
+    fenced = [each for each in flat if isinstance(each, Fenced)]
+    return str((fenced or flat)[0])

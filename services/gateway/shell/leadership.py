@@ -28,7 +28,7 @@ from services.gateway.shell.follower import Follower
 from services.gateway.shell.guard import GuardControl
 from services.gateway.shell.halt import HaltDesk, hash_memory
 from services.gateway.shell.halt_file import HaltFile
-from services.gateway.shell.handover import HandedOver, Handover, take_control
+from services.gateway.shell.handover import HandedOver, Handover, reason_of, take_control
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.journal import JournalDesk
 from services.gateway.shell.outbox import Outbox, tidy_open_orders
@@ -36,6 +36,7 @@ from services.gateway.shell.pace import Pace
 from services.gateway.shell.requests import Requests
 from services.gateway.shell.standbys import Standbys
 from services.gateway.shell.trading import Trading
+from services.gateway.shell.visits import Visits
 from services.gateway.shell.watch import Others, Watch
 from services.gateway.shell.what_if import WhatIf
 from services.gateway.shell.windows import WindowDesk
@@ -43,7 +44,7 @@ from shared.bus.keys import Role
 from shared.bus.ports import LeaseToken
 from shared.bus.redis_client import RedisBus
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
-from shared.errors import ConfigError, Fenced, OutcomeUnknown, TransientError
+from shared.errors import Fenced, OutcomeUnknown, TransientError
 from shared.leases.core import LeaseTiming
 from shared.leases.elector import Elector
 from shared.logs import get_logger
@@ -93,6 +94,7 @@ class Gateway:
         self._is_over = asyncio.Event()
         self._was_handed_over = False
         self._handover: Handover | None = None
+        metrics.show_state(LinkState.STANDBY)
 
     def _open_feed(self) -> tuple[FeedDesk, Pace]:
         """Return subscriptions, of a leader or a hot standby, and the budget of the session that they are on."""
@@ -262,7 +264,7 @@ class Gateway:
             return str(e)
         except BaseExceptionGroup as group:
             self._was_handed_over = group.subgroup(HandedOver) is not None
-            return _reason_of(group)
+            return reason_of(group)
         return self.elector.loss_reason or "the loops ended"
 
     async def _epoch_on_redis(self) -> int:
@@ -308,8 +310,12 @@ class Gateway:
             limit_s=settings.answer_limit_s, clock=clock,
         )  # fmt: skip
         adoption = Adoption(
-            settings, trading, has_lease=has_lease, is_halted=lambda: halt.stage is not HaltStage.NONE,
+            settings, trading, has_lease=has_lease, is_wanted_gone=halt.is_wanted_gone,
             check_accounts=self.accounts.check, clock=clock,
+        )  # fmt: skip
+        visits = Visits(
+            settings, trading, self.book, is_halted=lambda: halt.stage is not HaltStage.NONE,
+            check_accounts=self.accounts.check, turn=adoption.turn, clock=clock,
         )  # fmt: skip
         halt.on_foreign, halt.ask_list, halt.listed_ns = adoption.want, others.ask, lambda: others.listed_ns
         halt.positions = account.reported
@@ -336,6 +342,7 @@ class Gateway:
             "requests": requests.run,
             "others": others.run,
             "adoption": adoption.run,
+            "visits": visits.run,
             "grace": self._resign_without_link,
             "gauges": self._gauges,
             "windows": self.windows.show,
@@ -379,22 +386,6 @@ class Gateway:
         self.watch.desk.feed, self.watch.desk.account = self._hot[0] if self._hot is not None else None, None
         if trading is not None and trading.session is not None:
             trading.session.abort()
+        metrics.show_state(LinkState.STANDBY)
         self._begin_anew()
         bind_epoch(0)
-
-
-def _reason_of(group: BaseExceptionGroup[BaseException]) -> str:
-    """Return why a leader's loops ended; a mistake of ours or of the settings goes on to the runtime."""
-    flat: list[BaseException] = []
-    todo: list[BaseException] = [group]
-    while todo:
-        each = todo.pop(0)
-        if isinstance(each, BaseExceptionGroup):
-            todo += each.exceptions
-        else:
-            flat.append(each)
-    for each in flat:
-        if not isinstance(each, Fenced | TransientError | OutcomeUnknown) or isinstance(each, ConfigError):
-            raise each
-    fenced = [each for each in flat if isinstance(each, Fenced)]
-    return str((fenced or flat)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 
 from shared.bus.keys import Keys
 from shared.bus.redis_client import open_bus
-from shared.messages.orders import Decision, Intent
-from tests.integration.gateway.conftest import ACCOUNT, Broker, Desk, broker, start_gateway
+from shared.messages.orders import Decision, Intent, OrderState, Side
+from tests.integration.gateway.conftest import ACCOUNT, Broker, Desk, broker, market, start_gateway
 from tests.support import RedisServer, SpawnedProcess, Spawner, eventually
 
 __all__ = ["broker", "start_gateway"]
@@ -39,6 +40,23 @@ async def answer(desk: Any, intent: Intent) -> Decision:
 
     decision: Decision = await eventually(found, 10.0)
     return decision
+
+
+def logged(process: SpawnedProcess, event: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in process.output.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
+async def traded(desk: Any) -> Intent:
+    """Order a share until risk approves it, and wait until it is bought."""
+
+    async def approved() -> Intent | None:
+        intent: Intent = await desk.intent(market(Side.BUY, 1), strategy="manual")
+        return intent if (await answer(desk, intent)).approved else None
+
+    intent: Intent = await eventually(approved, 20.0, every_s=0.3)
+    await desk.until(intent, OrderState.FILLED)
+    return intent
 
 
 @pytest.fixture

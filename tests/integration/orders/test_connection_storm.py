@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import random
 import socket
 import struct
@@ -15,9 +14,9 @@ import pytest
 import redis
 
 from shared.bus.keys import Role
-from shared.messages.orders import Decision, Intent, OrderState, Side
+from shared.messages.orders import Decision, OrderState, Side
 from tests.integration.gateway.conftest import limit, market
-from tests.integration.orders.conftest import answer
+from tests.integration.orders.conftest import answer, logged, traded
 from tests.support import RedisServer, SpawnedProcess, eventually
 
 pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.long, pytest.mark.timeout(120)]
@@ -87,23 +86,6 @@ def ours(admin: redis.Redis) -> list[dict[str, Any]]:
 
 def rejected(admin: redis.Redis) -> int:
     return int(admin.info("stats")["rejected_connections"])
-
-
-def logged(process: SpawnedProcess, event: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in process.output.splitlines() if line.startswith("{")]
-    return [line for line in lines if line["event"] == event]
-
-
-async def traded(desk: Any) -> Intent:
-    """Order a share until risk approves it, and wait until it is bought."""
-
-    async def approved() -> Intent | None:
-        intent: Intent = await desk.intent(market(Side.BUY, 1), strategy="manual")
-        return intent if (await answer(desk, intent)).approved else None
-
-    intent: Intent = await eventually(approved, 20.0, every_s=0.3)
-    await desk.until(intent, OrderState.FILLED)
-    return intent
 
 
 async def test_a_storm_of_connections_stops_trading_for_as_long_as_nobody_gets_in_and_no_longer(

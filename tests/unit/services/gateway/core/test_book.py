@@ -136,6 +136,17 @@ def test_our_order_without_a_memory_of_it_is_adopted() -> None:
     assert (told.order_ref, told.intent_id, told.strategy) == (REF, IID, UNASSIGNED)
 
 
+def test_a_completed_order_knows_of_a_change_that_redis_lost(book: OrderBook) -> None:
+    # Simulation, seed 2448: made larger, filled to the old size, cancelled; then Redis went back to before the change.
+    book.executed(execution(shares=4), 4, is_late=False)
+    larger = shown("Cancelled", order_id=0, client_id=0, quantity=Decimal(20), filled=Decimal(10), is_completed=True)
+    (told,) = book.shown(larger, 5, session=1).events
+    assert (told.state, told.quantity) == (OrderState.CANCELLED, 20)
+    book.executed(execution("b.01.01", shares=6), 6, is_late=True)
+    track = book.get(REF)
+    assert track is not None and (track.state, track.filled) == (OrderState.CANCELLED, 10)
+
+
 def test_a_completed_order_without_quantity_keeps_ours(book: OrderBook) -> None:
     completed = shown("Filled", order_id=0, client_id=0, quantity=Decimal(0), filled=Decimal(10), is_completed=True)
     (told,) = book.shown(completed, 5, session=1).events

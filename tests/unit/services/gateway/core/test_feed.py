@@ -138,3 +138,23 @@ def test_a_silent_feed_says_what_each_line_is_when_it_speaks_and_goes_on_from_th
     feed.price(1, 1, 10.4, 3, 12)
     feed.hush()
     assert feed.waiting == 0
+
+
+def test_what_was_lost_is_told_with_a_marker_before_what_came_meanwhile_and_a_snapshot_after_it() -> None:
+    feed = feed_with()
+    feed.subscribe(2, 8314, 5)
+    feed.price(1, 1, 10.0, 3, 7)
+    feed.price(2, 1, 20.0, 3, 7)
+    feed.read_ended(7)
+    feed.take()  # and the bus did not take it
+    feed.price(1, 1, 10.1, 3, 8)
+    feed.price(1, 4, 10.2, 5, 8)
+    feed.lost({265598}, 9)
+    ticks = feed.take()
+    assert [(tick.con_id, tick.kind, tick.a, tick.flags) for tick in ticks] == [
+        (265598, TickKind.MARKER, 0.0, 0),
+        (265598, TickKind.QUOTE, 10.1, 0),
+        (265598, TickKind.TRADE, 10.2, FLAG_SNAPSHOT),
+        (265598, TickKind.QUOTE, 10.1, FLAG_SNAPSHOT),
+        (265598, TickKind.TRADE, 10.2, FLAG_SNAPSHOT),
+    ]

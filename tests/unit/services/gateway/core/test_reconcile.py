@@ -149,3 +149,24 @@ def test_orders_of_others_are_left_to_the_watch_session(book: OrderBook) -> None
     track = book.get("5")
     assert track is not None and track.state is OrderState.WORKING
     assert missing_external(book, {5}, 101) == [] and missing_external(book, set(), 101) == [track]
+
+
+def test_a_visit_judges_the_orders_of_its_own_id_and_no_others(book: OrderBook) -> None:
+    other = order_ref(DEP, IntentId("b" * 20), 0)
+    book.restore(claimed(order_ref=other, intent_id="b" * 20, client_id=102, order_id=8))
+    visit = replace(EMPTY, is_visit=True)
+    assert [track.client_id for track in run(book, visit, 101).in_doubt] == [101]
+    last = run(book, replace(visit, asked_ns=104 * S), 105)
+    assert states(last) == [OrderState.NOT_SENT] and not last.in_doubt
+    assert [track.state for track in book.open_tracks()] == [OrderState.CLAIMED]
+
+
+def test_an_order_of_another_id_is_doubted_unless_it_was_visited_lately(book: OrderBook) -> None:
+    traded = replace(EMPTY, client_id=102)
+    book.get(REF).seen_apart_ns = 95 * S  # type: ignore[union-attr]
+    assert not run(book, traded, 101).in_doubt
+    late = run(book, replace(traded, asked_ns=120 * S), 121)
+    assert states(late) == [OrderState.UNKNOWN] and len(late.in_doubt) == 1
+    assert not run(book, replace(EMPTY, asked_ns=122 * S, open_orders=(shown(),), is_visit=True), 123).in_doubt
+    assert not run(book, replace(traded, asked_ns=124 * S), 125).in_doubt
+    assert book.get(REF).state is OrderState.WORKING  # type: ignore[union-attr]

@@ -35,16 +35,19 @@ class World:
         self.book = OrderBook("sim", "DU1")
         self.desk = self.trading = self
         self.is_halted, self.refusal = True, False
+        self.resumed: set[str] = set()
         self.lists: list[BrokerOrder] = []
         self.opened: list[tuple[int, str]] = []
         self.cancelled: list[int] = []
         self.closed = 0
+        self.asked_again: list[str] = []
         world: Any = self
         monkeypatch.setattr(adoption, "IbSession", lambda *args, **more: Session(world, *args, **more))
         monkeypatch.setattr(adoption, "APART_S", 0.0)
         monkeypatch.setattr(adoption, "SETTLE_S", 0.1)
         self.adoption = Adoption(
-            world, world, has_lease=lambda: True, is_halted=lambda: self.is_halted, check_accounts=lambda _: "",
+            world, world, has_lease=lambda: True, check_accounts=lambda _: "",
+            is_wanted_gone=lambda track: self.is_halted and track.strategy not in self.resumed,
         )  # fmt: skip
 
     endpoint, connect_limit_s, answer_limit_s, tws_time_zone = ("127.0.0.1", 1), 1.0, 1.0, ""
@@ -52,10 +55,15 @@ class World:
     def claim(self) -> str:
         return "claim"
 
+    guard = ""
+
+    def ask(self, reason: str) -> None:
+        self.asked_again.append(reason)
+
     def publish(self, _change: Change) -> None:
         """Publish nothing: the book is what is looked at."""
 
-    async def ask(self, *numbers: int) -> None:
+    async def want(self, *numbers: int) -> None:
         """Ask for orders to be cancelled, and wait until the session is over."""
         known = [self.book.get(REFS[number]) for number in numbers]
         before = self.closed
@@ -102,7 +110,7 @@ async def test_what_is_asked_for_and_shown_is_cancelled(monkeypatch: pytest.Monk
     world = World(monkeypatch)
     first, second, third = world.know(0, 1, 2)
     world.lists = [shown(0), shown(1), shown(2, client_id=102)]
-    await world.ask(0, 2)
+    await world.want(0, 2)
     assert world.opened == [(101, "claim")] and world.cancelled == [10], "of another id, or not asked for: left"
     assert first.state is OrderState.CANCELLED and second.is_open and third.is_open
 
@@ -111,18 +119,55 @@ async def test_nothing_is_begun_once_the_halt_is_over(monkeypatch: pytest.Monkey
     world = World(monkeypatch)
     world.know(0)
     world.lists, world.is_halted = [shown(0)], False
-    await world.ask(0)
+    await world.want(0)
     assert not world.opened and not world.cancelled
+
+
+async def test_what_a_resume_of_its_strategy_spared_meanwhile_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    first, second = world.know(0, 1)
+    second.strategy = "spared"
+    world.lists, world.resumed = [shown(1), shown(0)], {"spared"}
+    await world.want(0, 1)
+    assert world.cancelled == [10] and second.is_open and first.cancel_sent_ns
+
+
+async def test_two_halts_ask_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    first, _ = world.know(0, 1)
+    world.lists = [shown(0), shown(1)]
+    world.adoption.want([first])
+    await world.want(1)
+    assert world.cancelled == [10, 11]
 
 
 async def test_an_id_in_use_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(monkeypatch)
     world.know(0)
     world.lists, world.refusal = [shown(0)], True
-    await world.ask(0)
-    await world.ask(0)
+    await world.want(0)
+    await world.want(0)
     assert world.opened == [(101, "claim")] and not world.cancelled
     world.adoption._not_before_ns.clear()
     world.refusal = False
-    await world.ask(0)
+    await world.want(0)
     assert world.cancelled == [10]
+
+
+async def test_behind_a_guard_the_trading_session_lists_anew_what_a_session_apart_made_it_forget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch)
+    world.know(0)
+    world.lists = [shown(0)]
+    await world.want(0)
+    assert not world.asked_again
+    world.guard, world.refusal = "guard:1", True
+    world.know(1)
+    world.lists = [shown(1)]
+    await world.want(1)
+    assert not world.asked_again, "the guard saw no session"
+    world.adoption._not_before_ns.clear()
+    world.refusal = False
+    await world.want(1)
+    assert len(world.asked_again) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any, cast
 
@@ -19,9 +20,17 @@ from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
 from shared.bus.ports import Entry
 from shared.clock import ManualClock
+from shared.errors import BusUnavailable, OutcomeUnknown
 from shared.messages.codec import encode_body
 from shared.messages.control import SharesToBorrow
-from shared.messages.market import ContractInfo, DataStatus, SubscriptionRequest, TickKind, unpack_ticks
+from shared.messages.market import (
+    FLAG_SNAPSHOT,
+    ContractInfo,
+    DataStatus,
+    SubscriptionRequest,
+    TickKind,
+    unpack_ticks,
+)
 
 AAPL, IBM = 265598, 8314
 
@@ -174,3 +183,48 @@ async def test_what_is_no_price_is_counted_and_not_published(desk: Desk) -> None
     assert rejected() == before + 1
     desk.feed.feed.price(1, 4, math.nan, 1.0, 7)
     assert desk.feed._batches(desk.feed.feed.take()) == ([], 0)
+
+
+async def test_ticks_that_the_bus_did_not_take_are_not_said_again_and_readers_learn_of_the_gap(desk: Desk) -> None:
+    bus, feed = desk.bus, desk.feed
+    view = await bus.lease_view("gateway")
+    token = await bus.lease_acquire("gateway", "a", view, at_least_epoch=1)
+    assert token is not None
+    await bus.raise_fence(token)
+    publish, failures = bus.publish_ticks, [OutcomeUnknown("no reply"), BusUnavailable("away")]
+
+    async def fails_twice(*args: Any, **more: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await publish(*args, **more)
+
+    cast(Any, bus).publish_ticks = fails_twice
+    await desk.knows(AAPL)
+    feed.hush()
+    await desk.wants(AAPL)
+    feed.speak()
+    desk.quote(1, 10.0)
+    running = asyncio.create_task(feed.run_ticks(token, lambda: True))
+    stream = bus.keys.ticks(bus.keys.partition(AAPL))
+    while not await bus.stream_length(stream):
+        desk.clock.advance(0.1)
+        await asyncio.sleep(0)
+        assert not running.done(), running.exception()
+    running.cancel()
+    (entry,) = await bus.read_range(stream)
+    ticks = list(unpack_ticks(entry.fields[b"body"]))
+    assert [(tick.kind, tick.flags) for tick in ticks] == [(TickKind.MARKER, 0), (TickKind.QUOTE, FLAG_SNAPSHOT)]
+    assert ticks[1].a == 10.0
+
+
+async def test_what_is_to_be_renewed_is_ended_and_subscribed_with_a_new_request(desk: Desk) -> None:
+    for con_id in (AAPL, IBM):
+        await desk.knows(con_id)
+    desk.feed.hush()
+    await desk.wants(AAPL, IBM)
+    request = SubscriptionRequest(con_ids=(AAPL, IBM), renew=(IBM, 999))
+    await desk.bus.append(desk.bus.keys.subscriptions, request, source="test")
+    await desk.feed._take_wanted((await desk.bus.read_last(desk.bus.keys.subscriptions, 1))[0])
+    await desk.feed._follow()
+    assert desk.session.ended == [2] and desk.session.subscribed == [AAPL, IBM, IBM]
+    assert desk.feed.feed.subscribed == {1: AAPL, 3: IBM}
