@@ -1,4 +1,4 @@
-"""Say how a process is: the answers to `/healthz`, `/readyz` and `/metrics`, and the beat of its heart.
+"""Answer `/healthz`, `/readyz` and `/metrics`, and beat the heart.
 
 `/healthz`: the process turns; 503 means restart it. `/readyz`: it does its work now; 503 with the reasons otherwise.
 The heartbeat key `heartbeat:<service>:<instance>` expires after a few missed beats and says where metrics listen.
@@ -10,13 +10,13 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
 
 import prometheus_client
+from aiohttp import web
 
 from shared.bus.ports import Bus
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
-from shared.errors import OutcomeUnknown, TransientError
+from shared.errors import ConfigError, OutcomeUnknown, TransientError
 from shared.logs import get_logger
 from shared.metrics import LOOP_STALL
 
@@ -57,20 +57,76 @@ class Health:
         return self._failed({**self.live, **self.ready})
 
 
-def answer_to(path: str, health: Health) -> tuple[HTTPStatus, str, bytes]:
-    """Return what an HTTP request for a path is answered: status, content type, body."""
-    if path == "/metrics":
-        return HTTPStatus.OK, prometheus_client.CONTENT_TYPE_LATEST, prometheus_client.generate_latest()
-    if path == "/healthz":
-        return _said(health.failed_live())
-    if path == "/readyz":
-        return _said(health.failed_ready())
-    return HTTPStatus.NOT_FOUND, "text/plain", b"ask /healthz, /readyz or /metrics\n"
+class HttpServer:
+    """An aiohttp application that listens on one address; `port` is known after `start`.
+
+    Args:
+        app: what to serve.
+        host: where.
+        port: 0 for any free one.
+        setting: the variable that says the port, for the sentence when it is in use.
+        close_limit_s: how long a stop waits for open answers.
+    """
+
+    def __init__(
+        self, app: web.Application, *, host: str, port: int, setting: str, close_limit_s: float = 60.0
+    ) -> None:
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=close_limit_s)
+        self._host = host
+        self._setting = setting
+        self.port = port
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            ConfigError: the port cannot be used.
+        """
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self.port).start()
+        except OSError as e:
+            raise ConfigError(
+                f"{self._setting}: port {self.port} on {self._host} cannot be used ({e.strerror or e}): "
+                "stop what uses it or choose another"
+            ) from e
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening and close what is open."""
+        await self._runner.cleanup()
 
 
-def _said(failed: Mapping[str, str]) -> tuple[HTTPStatus, str, bytes]:
-    status = HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK
-    return status, "application/json; charset=utf-8", json.dumps({"ok": not failed, "failed": failed}).encode()
+def add_health(app: web.Application, health: Health) -> None:
+    """Let an application answer `/healthz`, `/readyz` and `/metrics`."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return _answer(health.failed_live())
+
+    async def readyz(_: web.Request) -> web.Response:
+        return _answer(health.failed_ready())
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+
+
+def _answer(failed: Mapping[str, str]) -> web.Response:
+    return web.json_response({"ok": not failed, "failed": failed}, status=503 if failed else 200)
+
+
+async def metrics(_: web.Request) -> web.Response:
+    """Answer with every metric of this process."""
+    return web.Response(
+        body=prometheus_client.generate_latest(), headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
+    )
+
+
+def health_server(health: Health, *, host: str, port: int) -> HttpServer:
+    """Return the small server of one process."""
+    app = web.Application()
+    add_health(app, health)
+    return HttpServer(app, host=host, port=port, setting="CQ_HTTP_PORT")
 
 
 async def beat(
