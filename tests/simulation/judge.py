@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.bus.keys import Keys
 from shared.bus.latches import ACCOUNT, latch_of
-from shared.bus.ports import Entry
+from shared.bus.ports import Entry, entry_order
 from shared.errors import BadInput
 from shared.ids import order_ref
 from shared.messages.base import Message
@@ -71,6 +71,8 @@ class Judge:
             *common, vital=(keys.orders, keys.fills, keys.commands, keys.control), halting=keys.control
         )
         self.orders: list[SimOrder] = []
+        self._opened: dict[str, tuple[int, int]] = {}
+        """Latch → the entry that opened it last, on whatever server."""
         self._ticks = frozenset(keys.ticks(number) for number in range(keys.tick_partitions))
         self._read = frozenset(
             (keys.orders, keys.fills, keys.commands, keys.decisions, keys.intents, keys.control, keys.account,
@@ -92,6 +94,8 @@ class Judge:
         except BadInput:
             return
         self._message(life, message)
+        if isinstance(message, Control):
+            self._control(message, entry_order(entry.entry_id))
 
     def _message(self, life: int, message: Message) -> None:
         self.deployment.message(message)
@@ -110,11 +114,13 @@ class Judge:
             self.intents[message.intent_id] = message
             if message.unit:
                 self.units.effect(life, message.unit, message.reason, message.intent_id)
-        elif isinstance(message, Control):
-            self._control(message)
 
-    def _control(self, control: Control) -> None:
+    def _control(self, control: Control, when: tuple[int, int]) -> None:
         latch, is_set = latch_of(control) or ("", False)
+        if is_set and when < self._opened.get(latch, when):
+            return  # of a promoted server, again: a person has ended it since, and the old server has that word
+        if not is_set:
+            self._opened[latch] = max(when, self._opened.get(latch, when))
         if latch == ACCOUNT:
             self.halt.asked("halt" if is_set else "resume")
         elif latch:

@@ -177,24 +177,39 @@ def test_p6_an_order_of_a_part_that_is_said_to_be_held(
     parts, name = judge.parts, f"{kind}:{scope}"
     judge._message(1, command())
     judge.shown({"stage": "none", name: "holding x: never asked for"})
-    judge._message(1, control(sets, scope))
+    judge._control(control(sets, scope), (1, 0))
     judge.shown({"stage": "none", name: "requested x: news", f"{kind}:{other}": "holding x: news"})
     parts.left(REF, 1, what_if=False)
     judge.shown({"stage": "none", name: "holding x: news"})
     parts.left(REF, 1, what_if=True)
-    judge._message(1, control(ControlAction.RESUME, "account"))
+    judge._control(control(ControlAction.RESUME, "account"), (1, 0))
     assert promises(judge) == []
     parts.left(REF, 1, what_if=False)
     assert promises(judge) == ["P6"]
     assert bool(parts.still_working([order()])) is (kind == "halt"), "a pause cancels nothing"
-    judge._message(1, control(opens, scope))
+    judge._control(control(opens, scope), (1, 0))
     parts.left(REF, 1, what_if=False)
     assert promises(judge) == ["P6"] and not parts.still_working([order()])
 
 
+def test_p6_a_promoted_server_that_tells_again_of_a_halt_that_was_ended_halts_nothing(judge: Judge) -> None:
+    # Seed 5360: the old server alone had the resume.
+    judge._control(control(ControlAction.HALT, "account"), (5, 0))
+    judge._control(control(ControlAction.RESUME, "account"), (6, 0))
+    judge._control(control(ControlAction.RESUME, "account"), (4, 0))
+    judge._control(control(ControlAction.HALT, "account"), (5, 0))
+    judge.shown({"stage": "holding"})
+    judge.halt.left(REF, what_if=False)
+    assert promises(judge) == []
+    judge._control(control(ControlAction.HALT, "account"), (7, 0))
+    judge.shown({"stage": "holding"})
+    judge.halt.left(REF, what_if=False)
+    assert promises(judge) == ["P6"]
+
+
 def test_p6_what_reduces_leaves_a_halted_part_and_stays(judge: Judge) -> None:
     judge._message(1, command(is_reducing=True))
-    judge._message(1, control(ControlAction.HALT, "contract:1"))
+    judge._control(control(ControlAction.HALT, "contract:1"), (1, 0))
     judge.shown({"stage": "none", "halt:contract:1": "holding x: news"})
     judge.parts.left(REF, 1, what_if=False)
     judge.parts.left("by hand", 1, what_if=False)
