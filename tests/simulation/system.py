@@ -75,7 +75,8 @@ LIMITS = "\n".join(
                 "order_quantity_max", "order_notional_max", "price_collar_percent", "position_notional_max",
                 "strategy_position_quantity_max", "strategy_position_notional_max", "exposure_gross_max",
                 "buying_power_share", "strategy_rate_per_s", "strategy_rate_burst", "account_rate_per_s",
-                "account_rate_burst", "open_orders_max", "open_orders_side_max", "daily_loss_max", "data_age_max_s",
+                "account_rate_burst", "messages_per_s_max", "open_orders_max", "open_orders_side_max",
+                "daily_loss_max", "data_age_max_s",
             )
         ),
     ]
@@ -219,8 +220,7 @@ class System:
             else:
                 self.crashes.append((process.name, first))
             process.crash()
-            name = process.name
-            self.world.after(self.world.between(0.3, 1.5), lambda: self.start(name))
+            self.world.after(self.world.between(0.3, 1.5), lambda: self.start(process.name))
 
     def start_all(self) -> None:
         """Start everything that the options ask for."""

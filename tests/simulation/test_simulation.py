@@ -31,7 +31,7 @@ CAUGHT_WITHIN = {
     "no_incarnation_check": 40,
     "part_halt_cancels_nothing": 10,
     "part_halt_said_at_once": 30,
-    "part_halt_unknown_to_claims": 10,
+    "part_halt_unknown_to_claims": 60,
     "resend_on_unknown": 20,
     "unreadable_entries_forgotten": 10,
     "unit_commit_in_two_steps": 20,

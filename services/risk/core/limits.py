@@ -63,6 +63,7 @@ class LimitSet:
     strategy_rate_burst: Bound
     account_rate_per_s: Bound
     account_rate_burst: Bound
+    messages_per_s_max: Bound
     open_orders_max: Bound
     open_orders_side_max: Bound
     turnover_day_max: Bound

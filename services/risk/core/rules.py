@@ -79,6 +79,7 @@ from services.risk.core.rules_state import (
     DataStale,
     Halted,
     LimitsBroken,
+    MessageRate,
     MoneyUnknown,
     NotArmed,
     NotReady,
@@ -149,6 +150,7 @@ RULES: tuple[Rule, ...] = (
     RepeatsMax(),
     OrderEfficiency(),
     OrderRate(),
+    MessageRate(),
     MarginAfter(),
     MarginUnknown(),
 )

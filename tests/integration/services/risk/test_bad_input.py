@@ -183,6 +183,7 @@ async def desk(market: Market, redis_server: RedisServer, deployment: str, spawn
     limits = tmp_path / "limits.toml"
     limits.write_text(
         'rules = 5\n[limits]\nstrategies = ["s"]\nstrategy_rate_burst = "unlimited"\naccount_rate_burst = "unlimited"\n'
+        'messages_per_s_max = "unlimited"\n'
         'open_orders_side_max = "unlimited"\nduplicates = "allow"\n'
     )
     process = start(
