@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from shared.bus.ports import Bus, Entry
+from shared.bus.ports import Bus, Entry, entry_order
 from shared.clock import NS_PER_S, Clock
 from shared.errors import BadInput, Refused, TransientError
 from shared.logs import get_logger
@@ -40,6 +40,8 @@ class Overtaking:
         self._place = place
         self._clock = clock
         self._done: dict[str, None] = {}
+        self._looked = "0-0"
+        """The last entry that was looked at: in a burst many orders wait, one after another."""
 
     def took(self, entry_id: str) -> bool:
         """Return whether an entry was carried out before its turn; asked once, when its turn has come."""
@@ -59,23 +61,23 @@ class Overtaking:
                 slot.cancel()
                 raise TimeoutError
             if after:
-                after = await self._look(after)
+                await self._look(after)
             await asyncio.wait([slot], timeout=min(left_s, LOOK_EVERY_S) if after else left_s)
         await slot
 
-    async def _look(self, after: str) -> str:
-        """Carry out what reduces behind an entry; return the last entry that was looked at."""
+    async def _look(self, after: str) -> None:
+        """Carry out what reduces behind an entry, and was not looked at yet."""
         stream = self._bus.keys.commands
+        cursor = max(after, self._looked, key=entry_order)
         try:
-            entries = (await self._bus.read({stream: after}, count=LOOK_AT)).get(stream, [])
+            entries = (await self._bus.read({stream: cursor}, count=LOOK_AT)).get(stream, [])
         except TransientError:
-            return after
+            return
         for entry in entries:
-            after = entry.entry_id
+            self._looked = entry.entry_id
             command = _reducing(entry)
-            if command is not None and after not in self._done:
+            if command is not None:
                 await self._pass(command, entry)
-        return after
 
     async def _pass(self, command: Command, entry: Entry) -> None:
         try:

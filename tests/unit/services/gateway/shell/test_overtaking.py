@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -74,16 +75,26 @@ async def test_what_reduces_behind_the_waiting_order_goes_first_and_is_done_when
     assert not world.overtaking.took(first), "asked once"
 
 
-async def test_the_next_order_that_waits_passes_nothing_twice() -> None:
+async def test_the_next_order_that_waits_passes_nothing_twice_and_looks_at_nothing_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World()
     waiting = await world.give("a", is_reducing=False)
     next_one = await world.give("b", is_reducing=False)
-    await world.give("c", is_reducing=True)
+    last = await world.give("c", is_reducing=True)
+    reads: list[str] = []
+    read = world.bus.read
+
+    async def counted(cursors: Any, **more: Any) -> Any:
+        reads.extend(cursors.values())
+        return await read(cursors, **more)
+
+    monkeypatch.setattr(world.bus, "read", counted)
     for after in (waiting, next_one):
         world.slot = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(0.05, world.slot.set_result, None)
         await world.overtaking.wait(world.slot, 5.0, after)
-    assert world.letters == ["c"]
+    assert world.letters == ["c"] and reads[0] == waiting and set(reads[1:]) == {last}
 
 
 async def test_without_an_entry_or_with_a_slot_at_hand_nothing_is_looked_at() -> None:
