@@ -168,13 +168,12 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleB
 def _bring_up(book: Book, limits: Limits, now_ns: int) -> None:
     if book.sums.dirty or book.differing:
         book.advance(now_ns)
-    if now_ns >= book.activity.until_ns:
+    if now_ns >= book.due_ns:
         book.activity.advance(now_ns)
-    if now_ns >= book.profits_due_ns.get(ACCOUNT, 0):
         note_own_profit(book, now_ns)
+        book.due_ns = 0 if book.differing else min(book.activity.until_ns, book.profits_due_ns[ACCOUNT])
     if book.breakers.pnl_seen_for is not limits.base:
         trip_account(book, limits.base)
-    book.due_ns = 0 if book.differing else min(book.activity.until_ns, book.profits_due_ns[ACCOUNT])
 
 
 def decide_by_rules(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleBook = RULE_BOOK) -> Verdict:
