@@ -22,6 +22,7 @@ from services.monitoring.core.protection import protected_quantity
 from shared.clock import SYSTEM_CLOCK, iso_utc, parse_iso_utc
 from shared.errors import BadInput
 from shared.messages import decode_fields
+from shared.messages.control import LinkState
 from shared.messages.market import ContractInfo
 from shared.messages.orders import OrderState
 from shared.settings import BrokerSettings
@@ -63,6 +64,8 @@ async def read_status(desk: Desk, settings: BrokerSettings) -> dict[str, Any]:
         "leader": leader["instance"] if leader else None,
         "epoch": leader.get("epoch") if leader else None,
         "link": leader.get("link") if leader else None,
+        "link_reason": leader.get("link_reason", "") if leader else "",
+        "window": leader.get("window", "") if leader else "",
         "halt": halt.get("stage", "missing"),
         "halt_reason": halt.get("reason", ""),
         "orders_working": len(open_orders),
@@ -96,8 +99,7 @@ def print_status(content: Mapping[str, Any]) -> None:
     guard = "" if content["broker"] == content["reached_at"] else f" (through the guard at {content['reached_at']})"
     head = f"{content['mode'].upper()}  account {content['account']}  broker {content['broker']}"
     console.print(f"{head}{guard}", style="bold")
-    leads = f"{content['leader']} leads (epoch {content['epoch']}), link {content['link']}"
-    console.print(leads if content["leader"] else "no gateway leads: no order can go out", highlight=False)
+    console.print(_leader(content), highlight=False)
     console.print(
         f"{_trading(content)}; {content['orders_working']} working orders, {content['orders_unknown']} unknown"
     )
@@ -109,12 +111,30 @@ def print_status(content: Mapping[str, Any]) -> None:
             row["service"],
             row["instance"],
             row["pid"],
-            "ready" if row["ready"] else "; ".join(row["failed"].values()),
+            _state(row),
             f"{(now_ns - row['started_ns']) / 1e9:,.0f} s",
         ]
         for row in content["processes"]
     ]
     print_table("processes", ["service", "instance", "pid", "state", "up"], processes, empty="no process is alive")
+
+
+def _leader(content: Mapping[str, Any]) -> str:
+    if not content["leader"]:
+        return "no gateway leads: no order can go out"
+    reason = f": {content['link_reason']}" if content["link_reason"] and content["link"] != LinkState.READY else ""
+    window = f"; broker's window: {content['window']}" if content["window"] else ""
+    return f"{content['leader']} leads (epoch {content['epoch']}), link {content['link']}{reason}{window}"
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """Return how a process does; of a gateway that stands by, how its session with the broker does."""
+    if not row["ready"]:
+        return "; ".join(row["failed"].values())
+    if row.get("role") != "standby" or not row.get("data_link"):
+        return "ready"
+    reason = f": {row['data_link_reason']}" if row.get("data_link_reason") else ""
+    return f"{row.get('link', LinkState.STANDBY)}, data session {row['data_link']}{reason}"
 
 
 def _trading(content: Mapping[str, Any]) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from shared.messages.control import LinkState
 from shared.metrics import counter, gauge, histogram
 
 LINK_UP = gauge("cq_gateway_link_up", "1 while the session is READY", ["session"])
+LINK_STATE = gauge("cq_gateway_link_info", "1 for the state this gateway is in now, else 0", ["state"])
 LINK_CHANGES = counter("cq_gateway_link_changes_total", "state changes of the trading link", ["state"])
 CLAIMS = counter("cq_gateway_claims_total", "claims by result", ["result"])
 ORDERS_SENT = counter("cq_gateway_orders_sent_total", "orders written to the broker", ["kind"])
@@ -25,3 +27,9 @@ ACK_SECONDS = histogram("cq_gateway_ack_seconds", "from writing an order to the 
 BOOKS_UNEXPLAINED = gauge("cq_gateway_unexplained_entries", "contracts whose position our books cannot account for")
 QUERIES = counter("cq_gateway_queries_total", "queries answered, by result", ["result"])
 TAKEOVER_SECONDS = histogram("cq_gateway_takeover_seconds", "from winning the lease to consuming commands")
+
+
+def show_state(now: LinkState) -> None:
+    """Show the one state that a gateway is in."""
+    for state in LinkState:
+        LINK_STATE.labels(str(state)).set(state is now)

@@ -239,12 +239,16 @@ class Bar(Message):
 
 @register
 class SubscriptionRequest(Message):
-    """What the leader should stream: the whole wanted set, written by marketdata whenever it changes."""
+    """What the leader should stream: the whole wanted set, written by marketdata whenever it changes.
+
+    `renew` are those of them to end and begin anew once: nothing came of them although their market is open.
+    """
 
     TYPE: ClassVar[str] = "subscriptions"
 
     con_ids: tuple[int, ...] = ()
     revision: int = 0
+    renew: tuple[int, ...] = ()
 
 
 @register

@@ -125,7 +125,8 @@ class OrderTrack:
     `shown_in` is the number of the trading session that showed it open: only that session may change it (architecture
     §4). `sent_ns` is on the monotonic clock of the process that sent it, 0 if another process did or nobody. `is_odd`
     says that it should not be at the broker (a double, or declared absent before): it is cancelled until it has ended.
-    `visited_ns` is when a session of its own client id was asked last while we trade under another one; monotonic.
+    `seen_apart_ns` is when another session than the trading one told of it last, where we trade under another client id
+    than its own; monotonic.
     """
 
     order_ref: str
@@ -163,7 +164,7 @@ class OrderTrack:
     sent_ns: int = 0
     is_echoed: bool = False
     doubted_ns: int = 0
-    visited_ns: int = 0
+    seen_apart_ns: int = 0
     cancel_sent_ns: int = 0
     is_odd: bool = False
 

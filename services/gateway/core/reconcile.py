@@ -9,7 +9,7 @@ Invariants:
    became of it may not be shown any more.
 3. Running it twice on the same evidence changes nothing the second time.
 4. A session shows the orders of its own client id only: what another id of ours has is judged by a visit under that id,
-   and doubted where no visit came through for a while.
+   and doubted where neither a visit nor the list of everybody's orders has told of it for a while.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from services.gateway.core.evidence import BrokerOrder, Evidence
 from services.gateway.core.order_machine import OrderFact, OrderTrack
 from shared.messages.orders import OrderState
 
-VISIT_COUNTS_NS = 20_000_000_000
-"""How long the last visit under another client id speaks for the orders of that id."""
+APART_COUNTS_NS = 20_000_000_000
+"""How long it counts what another session than the trading one told of an order under another id of ours."""
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ def reconcile(
         shown[str(execution.perm_id)] = True
     for track in book.open_tracks():
         if evidence.is_visit and track.client_id == evidence.client_id:
-            track.visited_ns = monotonic_ns
+            track.seen_apart_ns = monotonic_ns
         if track.key in shown or (track.perm_id and str(track.perm_id) in shown):
             track.doubted_ns = 0
             continue
@@ -108,7 +108,7 @@ def _doubt(
     if track.is_external and track.client_id != evidence.client_id:
         # Other clients' orders are not part of these answers; the watch session follows them.
         return
-    if track.client_id != evidence.client_id and (evidence.is_visit or _is_visited(track, monotonic_ns)):
+    if track.client_id != evidence.client_id and (evidence.is_visit or _is_told_apart(track, monotonic_ns)):
         return
     if not track.doubted_ns:
         track.doubted_ns = monotonic_ns
@@ -145,8 +145,8 @@ def _doubt(
     findings.in_doubt.append(track)
 
 
-def _is_visited(track: OrderTrack, monotonic_ns: int) -> bool:
-    return bool(track.visited_ns) and monotonic_ns - track.visited_ns < VISIT_COUNTS_NS
+def _is_told_apart(track: OrderTrack, monotonic_ns: int) -> bool:
+    return bool(track.seen_apart_ns) and monotonic_ns - track.seen_apart_ns < APART_COUNTS_NS
 
 
 def missing_external(book: OrderBook, shown_perms: set[int], own_client_id: int) -> list[OrderTrack]:

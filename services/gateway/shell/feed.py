@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from services.gateway import metrics
@@ -59,7 +59,6 @@ class FeedDesk:
         self._retry_ns: dict[int, int] = {}
         self._lendable: dict[int, float] = {}
         self._more = asyncio.Event()
-        self._renew = asyncio.Event()
         self._pace = pace
         self._now_ns = 0
         self._counted = [0, 0]
@@ -161,21 +160,20 @@ class FeedDesk:
 
     def renew(self) -> None:
         """Subscribe everything anew, with new request ids (after 1101, or on a new session)."""
-        session = self._session()
-        for con_id, req_id in list(self._req_of.items()):
-            if session is not None and session is self._subscribed_on:
-                session.unsubscribe(req_id)
-            self._drop(con_id)
+        self._end(self._req_of)
         self._retry_ns.clear()
-        self._renew.set()
+
+    def _end(self, con_ids: Iterable[int]) -> None:
+        """End subscriptions; what of them is wanted is subscribed with the next look."""
+        session = self._session()
+        for con_id in [con_id for con_id in con_ids if con_id in self._req_of]:
+            if session is not None and session is self._subscribed_on:
+                session.unsubscribe(self._req_of[con_id])
+            self._drop(con_id)
 
     def stop(self) -> None:
         """End everything: the leadership is over."""
-        session = self._session()
-        for con_id, req_id in list(self._req_of.items()):
-            if session is not None and session is self._subscribed_on:
-                session.unsubscribe(req_id)
-            self._drop(con_id)
+        self._end(self._req_of)
         self.feed.clear()
         self._wanted = ()
 
@@ -210,6 +208,7 @@ class FeedDesk:
             return
         if envelope is not None and isinstance(envelope.message, SubscriptionRequest):
             self._wanted = tuple(dict.fromkeys(envelope.message.con_ids))
+            self._end(envelope.message.renew)
 
     async def _follow(self) -> None:
         session = self._session()

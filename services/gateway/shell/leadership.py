@@ -94,6 +94,7 @@ class Gateway:
         self._is_over = asyncio.Event()
         self._was_handed_over = False
         self._handover: Handover | None = None
+        metrics.show_state(LinkState.STANDBY)
 
     def _open_feed(self) -> tuple[FeedDesk, Pace]:
         """Return subscriptions, of a leader or a hot standby, and the budget of the session that they are on."""
@@ -309,7 +310,7 @@ class Gateway:
             limit_s=settings.answer_limit_s, clock=clock,
         )  # fmt: skip
         adoption = Adoption(
-            settings, trading, has_lease=has_lease, is_halted=lambda: halt.stage is not HaltStage.NONE,
+            settings, trading, has_lease=has_lease, is_wanted_gone=halt.is_wanted_gone,
             check_accounts=self.accounts.check, clock=clock,
         )  # fmt: skip
         visits = Visits(
@@ -385,5 +386,6 @@ class Gateway:
         self.watch.desk.feed, self.watch.desk.account = self._hot[0] if self._hot is not None else None, None
         if trading is not None and trading.session is not None:
             trading.session.abort()
+        metrics.show_state(LinkState.STANDBY)
         self._begin_anew()
         bind_epoch(0)

@@ -262,6 +262,9 @@ class Others:
         foreign = [order for order in orders if order.client_id != self._client_id()]
         for order in foreign:
             self._take(order)
+            track = self._book.get(order.order_ref[:32])
+            if track is not None:  # of ours, under an earlier trading id
+                track.seen_apart_ns = asked_ns
             if order.perm_id in statuses:  # an order by hand is filled in part without an execution of ours
                 self._outbox.put_orders(self._book.status(statuses[order.perm_id], self._clock.wall_ns()).events)
         gone = missing_external(self._book, {order.perm_id for order in orders}, self._client_id())

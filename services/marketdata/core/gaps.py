@@ -2,6 +2,9 @@
 
 A contract is silent once no tick of it came for `limit_ns` while the market was open all that time. What came counts by
 our receipt, so that delayed data that flows is not silent.
+
+TWS may let a subscription die without a word, after a reset even when it says that data were kept (1102; ib-facts D.4):
+only a new request brings it back. A contract that simply does not trade looks the same, so that renewals become rarer.
 """
 
 from __future__ import annotations
@@ -27,6 +30,19 @@ class CameBack:
     silent_ns: int
 
 
+RARER = 2
+LONGEST_PAUSE = 64
+"""A pause between renewals is at most so many times the limit."""
+SOUND = 10
+"""A contract that was not silent for so many times the limit has its first pause again."""
+
+
+@dataclass(slots=True)
+class _Renewal:
+    due_ns: int
+    pause_ns: int
+
+
 class StaleWatch:
     """Watches the wanted contracts; `check` is called about once a second."""
 
@@ -34,6 +50,7 @@ class StaleWatch:
         self._limit_ns = limit_ns
         self._silent: dict[int, int] = {}
         self._watched: dict[int, int] = {}
+        self._renewals: dict[int, _Renewal] = {}
 
     @property
     def silent(self) -> dict[int, int]:
@@ -44,6 +61,7 @@ class StaleWatch:
         """Watch exactly these contracts; a new one has `limit_ns` from now to send its first tick."""
         self._watched = {con_id: self._watched.get(con_id, now_ns) for con_id in con_ids}
         self._silent = {con_id: since for con_id, since in self._silent.items() if con_id in self._watched}
+        self._renewals = {con_id: renewal for con_id, renewal in self._renewals.items() if con_id in self._watched}
 
     def check(
         self, last_tick_ns: dict[int, int], calendars: dict[int, SessionCalendar], now_ns: int
@@ -65,3 +83,20 @@ class StaleWatch:
                 self._silent[con_id] = since_ns
                 changes.append(WentSilent(con_id, since_ns))
         return changes
+
+    def renewals(self, now_ns: int) -> tuple[int, ...]:
+        """Return the silent contracts to subscribe anew now: at once, and then after longer and longer pauses."""
+        found = []
+        for con_id in self._watched:
+            renewal = self._renewals.get(con_id)
+            if con_id not in self._silent:
+                if renewal is not None and now_ns - renewal.due_ns > SOUND * self._limit_ns:
+                    del self._renewals[con_id]
+                continue
+            if renewal is None:
+                renewal = self._renewals[con_id] = _Renewal(now_ns, self._limit_ns)
+            if now_ns >= renewal.due_ns:
+                found.append(con_id)
+                renewal.pause_ns = min(renewal.pause_ns * RARER, LONGEST_PAUSE * self._limit_ns)
+                renewal.due_ns = now_ns + renewal.pause_ns
+        return tuple(found)

@@ -50,14 +50,14 @@ class Wants:
         """Return the wanted contracts, sorted."""
         return tuple(sorted({con_id for wanted in self._by_source.values() for con_id in wanted}))
 
-    def changed(self, now_ns: int) -> SubscriptionRequest | None:
-        """Return the whole set if it differs from what was said last, else None."""
+    def changed(self, now_ns: int, *, renew: tuple[int, ...] = ()) -> SubscriptionRequest | None:
+        """Return the whole set if it differs from what was said last or some of it is to be renewed, else None."""
         wanted = self.con_ids
-        if wanted == self._said:
+        if wanted == self._said and not renew:
             return None
         self._revision += 1
         self._said = wanted
-        return SubscriptionRequest(con_ids=wanted, revision=self._revision, ts_init_ns=now_ns)
+        return SubscriptionRequest(con_ids=wanted, revision=self._revision, renew=renew, ts_init_ns=now_ns)
 
 
 def wanted_by_units(rows: Mapping[str, bytes]) -> tuple[dict[str, tuple[int, ...]], list[str]]:

@@ -70,8 +70,7 @@ class Demand:
         while may_act():
             try:
                 await self._look()
-                await self._say(token, may_act)
-                self._watch()
+                await self._say(token, may_act, renew=self._watch())
                 now_ns = self._clock.monotonic_ns()
                 if len(self._fixed) < len(self._settings.contracts) and now_ns - asked_ns > 5 * NS_PER_S:
                     await self._resolve_fixed()
@@ -112,14 +111,17 @@ class Demand:
         over = [name for name, until in watches.items() if not until.isdigit() or int(until) < now_ns]
         self.wants.set_source("watches", [int(name) for name in watches if name not in over and name.isdigit()])
 
-    async def _say(self, token: LeaseToken, may_act: Callable[[], bool]) -> None:
-        request = self.wants.changed(self._clock.wall_ns())
+    async def _say(self, token: LeaseToken, may_act: Callable[[], bool], *, renew: tuple[int, ...]) -> None:
+        request = self.wants.changed(self._clock.wall_ns(), renew=renew)
         if request is None or not may_act():
             return
         await self._bus.publish(token, [(self._bus.keys.subscriptions, request)], source=self._source)
-        get_logger().info("subscriptions.changed", con_ids=list(request.con_ids), revision=request.revision)
+        get_logger().info(
+            "subscriptions.changed", con_ids=list(request.con_ids), renewed=list(renew), revision=request.revision
+        )  # fmt: skip
 
-    def _watch(self) -> None:
+    def _watch(self) -> tuple[int, ...]:
+        """Notice what is silent; return what should be subscribed anew."""
         now_ns = self._clock.wall_ns()
         self._stale.want(self.wants.con_ids, now_ns)
         last_ns = {**self._feed.intake.last.last_tick_ns, **self._feed.intake.last.dirty}
@@ -130,6 +132,7 @@ class Demand:
             else:
                 get_logger().info("ticks.came_back", contract=name, silent_s=change.silent_ns / NS_PER_S)
         SILENT.set(len(self._stale.silent))
+        return self._stale.renewals(now_ns)
 
     async def _resolve_fixed(self) -> None:
         known = await self._bus.hash_get_all(self._bus.keys.contract_names)

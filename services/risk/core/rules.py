@@ -41,6 +41,7 @@ from services.risk.core.rules_loss import (
     Liquidated,
     ProtectionMissing,
     RejectsMax,
+    StrategyDrawdownMax,
     StrategyLossMax,
 )
 from services.risk.core.rules_margin import MarginAfter, MarginUnknown
@@ -110,6 +111,7 @@ RULES: tuple[Rule, ...] = (
     BrokerWindow(),
     StrategyPaused(),
     StrategyLossMax(),
+    StrategyDrawdownMax(),
     RejectsMax(),
     ErrorsMax(),
     ExecutionAnomaly(),

@@ -90,6 +90,7 @@ class DataDesk:
         if request.contract.delta_neutral is not None:
             under = request.contract.delta_neutral
             floor.send(line.session, rs.DeltaNeutralValidation(line.req_id, under.con_id, under.delta, under.price))
+        floor.faults.asked_anew(instrument.con_id)
         floor.watch(instrument)
         send_first(floor, line, has_quote=shows_frozen or not is_closed)
         if line.is_snapshot:

@@ -105,8 +105,8 @@ class FaultDesk:
         faults.silent_sessions = None if client_id is None else frozenset({by_client.get(client_id, -1)})
         faults.silent_until_ns = self._floor.now_ns + _ns(seconds)
 
-    def data_stall(self, *, seconds: float = 10.0, symbol: str = "") -> None:
-        """Send no market data for some seconds, of one symbol or at all; everything else goes on."""
+    def data_stall(self, *, seconds: float = 10.0, symbol: str = "", until_asked: bool = False) -> None:
+        """Send no market data for some seconds, of one symbol (until it is subscribed anew, if so) or at all."""
         until_ns = self._floor.now_ns + _ns(seconds)
         if not symbol:
             self._floor.faults.data_silent_until_ns = until_ns
@@ -116,6 +116,8 @@ class FaultDesk:
             raise ValueError(f"{symbol!r} is not listed here")
         for instrument in found:
             self._floor.faults.stalled[instrument.con_id] = until_ns
+            if until_asked:
+                self._floor.faults.stalled_until_asked.add(instrument.con_id)
 
     def slow(self, *, seconds: float = 10.0, delay_ms: float = 500.0) -> None:
         """Answer everything but market data late."""

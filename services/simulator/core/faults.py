@@ -97,6 +97,8 @@ class Faults:
     data_silent_until_ns: int = 0
     stalled: dict[int, int] = field(default_factory=dict)
     """Contracts whose feed is silent, by conId, with the end."""
+    stalled_until_asked: set[int] = field(default_factory=set)
+    """Those of them that a new subscription wakes."""
     slow_until_ns: int = 0
     slow_ns: int = 0
     rules: list[MessageRule] = field(default_factory=list)
@@ -158,6 +160,12 @@ class Faults:
             del self.stalled[con_id]
             return False
         return bool(until_ns)
+
+    def asked_anew(self, con_id: int) -> None:
+        """Let a new subscription wake the feed of a contract that slept until then."""
+        if con_id in self.stalled_until_asked:
+            self.stalled_until_asked.discard(con_id)
+            self.stalled.pop(con_id, None)
 
     def take_alarms(self) -> tuple[int, ...]:
         """Return the false alarms for one more order."""

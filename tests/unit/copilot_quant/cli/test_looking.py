@@ -44,6 +44,19 @@ def test_status_opens_with_mode_account_port_leader_positions_protection_and_unk
     assert "it catches up" in done.out
 
 
+def test_status_says_why_the_link_is_not_ready_which_window_it_is_and_how_a_standby_does(world: World, cq: Cq) -> None:
+    world.beat("gateway", role="leader", epoch=17, link="DEGRADED", link_reason="code 1100", window="within reset")
+    standby = {"link": "STANDBY", "data_link": "READY", "data_link_reason": ""}
+    world.beat("gateway", instance="gateway-2", role="standby", **standby)
+    done = cq("status")
+    assert done.out.splitlines()[1] == (
+        "gateway-1 leads (epoch 17), link DEGRADED: code 1100; broker's window: within reset"
+    )
+    assert "STANDBY, data session READY" in done.out
+    found = cq("status", "--json").json
+    assert (found["link_reason"], found["window"]) == ("code 1100", "within reset")
+
+
 def test_status_of_a_deployment_nobody_leads_says_what_that_means(world: World, cq: Cq) -> None:
     done = cq("status")
     assert "no gateway leads: no order can go out" in done.out

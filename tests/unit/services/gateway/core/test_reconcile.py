@@ -163,7 +163,7 @@ def test_a_visit_judges_the_orders_of_its_own_id_and_no_others(book: OrderBook) 
 
 def test_an_order_of_another_id_is_doubted_unless_it_was_visited_lately(book: OrderBook) -> None:
     traded = replace(EMPTY, client_id=102)
-    book.get(REF).visited_ns = 95 * S  # type: ignore[union-attr]
+    book.get(REF).seen_apart_ns = 95 * S  # type: ignore[union-attr]
     assert not run(book, traded, 101).in_doubt
     late = run(book, replace(traded, asked_ns=120 * S), 121)
     assert states(late) == [OrderState.UNKNOWN] and len(late.in_doubt) == 1

@@ -195,3 +195,16 @@ async def test_ticks_that_the_bus_did_not_take_are_not_said_again_and_readers_le
     ticks = list(unpack_ticks(entry.fields[b"body"]))
     assert [(tick.kind, tick.flags) for tick in ticks] == [(TickKind.MARKER, 0), (TickKind.QUOTE, FLAG_SNAPSHOT)]
     assert ticks[1].a == 10.0
+
+
+async def test_what_is_to_be_renewed_is_ended_and_subscribed_with_a_new_request(desk: Desk) -> None:
+    for con_id in (AAPL, IBM):
+        await desk.knows(con_id)
+    desk.feed.hush()
+    await desk.wants(AAPL, IBM)
+    request = SubscriptionRequest(con_ids=(AAPL, IBM), renew=(IBM, 999))
+    await desk.bus.append(desk.bus.keys.subscriptions, request, source="test")
+    await desk.feed._take_wanted((await desk.bus.read_last(desk.bus.keys.subscriptions, 1))[0])
+    await desk.feed._follow()
+    assert desk.session.ended == [2] and desk.session.subscribed == [AAPL, IBM, IBM]
+    assert desk.feed.feed.subscribed == {1: AAPL, 3: IBM}

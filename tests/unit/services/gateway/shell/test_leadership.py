@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from services.gateway.core.tws_codes import CodeTable
+from services.gateway.metrics import LINK_STATE
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.leadership import RESIGN_EVERY_S, Gateway
 from shared.bus.keys import Keys
@@ -83,5 +84,7 @@ async def test_only_a_hot_standby_holds_subscriptions_and_says_nothing_of_them(
     assert gateway.facts()["data_lines"] == 0
     gateway._step_down()
     assert gateway.watch.desk.feed is feed, "its prices go on to be known"
+    shown = {state: LINK_STATE.labels(str(state))._value.get() for state in LinkState}
+    assert [state for state, value in shown.items() if value] == [LinkState.STANDBY]
     standing_by.cancel()
     await asyncio.wait([standing_by])

@@ -40,3 +40,34 @@ def test_the_first_moments_after_the_opening_count_from_the_opening() -> None:
     watch.want((1,), T0)
     assert watch.check({}, {1: opens}, T0 + 65 * S) == []
     assert watch.check({}, {1: opens}, T0 + 71 * S) == [WentSilent(1, T0)]
+
+
+def test_what_is_silent_is_subscribed_anew_at_once_and_then_less_and_less_often() -> None:
+    watch = StaleWatch(10 * S)
+    watch.want((1, 2), T0)
+
+    def renewed(until_s: int) -> list[tuple[int, tuple[int, ...]]]:
+        found = []
+        for second in range(until_s):
+            now_ns = T0 + second * S
+            watch.check({2: now_ns}, {}, now_ns)
+            if renewals := watch.renewals(now_ns):
+                found.append((second, renewals))
+        return found
+
+    assert renewed(160) == [(11, (1,)), (31, (1,)), (71, (1,)), (151, (1,))]
+
+
+def test_one_that_was_sound_for_long_begins_with_its_first_pause_again() -> None:
+    watch = StaleWatch(10 * S)
+    watch.want((1,), T0)
+    watch.check({}, {}, T0 + 11 * S)
+    assert watch.renewals(T0 + 11 * S) == (1,)
+    for second in range(12, 200):  # it ticks again
+        watch.check({1: T0 + second * S}, {}, T0 + second * S)
+        assert watch.renewals(T0 + second * S) == ()
+    watch.check({1: T0 + 199 * S}, {}, T0 + 210 * S)
+    assert watch.renewals(T0 + 210 * S) == (1,)
+    watch.check({1: T0 + 211 * S}, {}, T0 + 212 * S)
+    watch.check({1: T0 + 211 * S}, {}, T0 + 222 * S)
+    assert watch.renewals(T0 + 222 * S) == (), "it was silent a moment ago: not so soon again"

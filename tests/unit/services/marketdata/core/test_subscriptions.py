@@ -44,3 +44,12 @@ def test_rows_that_cannot_be_read_are_named_and_the_others_count() -> None:
     units, unreadable = wanted_by_units(rows)
     assert units == {"a": (1, 2), "d": ()}
     assert unreadable == ["b", "c", "e"]
+
+
+def test_a_renewal_is_said_although_the_set_is_the_same() -> None:
+    wants = Wants()
+    wants.set_source("fixed", [2, 1])
+    assert wants.changed(5) is not None and wants.changed(6) is None
+    request = wants.changed(7, renew=(2,))
+    assert request is not None and (request.con_ids, request.renew, request.revision) == ((1, 2), (2,), 2)
+    assert wants.changed(8) is None

@@ -48,3 +48,11 @@ def test_alarms_are_for_a_number_of_orders() -> None:
 
 def test_every_message_has_a_name() -> None:
     assert {"orderStatus", "openOrder", "execDetails", "commissionReport", "historicalData"} <= set(KINDS)
+
+
+def test_a_feed_that_sleeps_until_it_is_asked_for_wakes_with_a_new_subscription() -> None:
+    faults = Faults(stalled={7: 100, 8: 100}, stalled_until_asked={7})
+    faults.asked_anew(8)
+    assert faults.is_stalled(7, 1) and faults.is_stalled(8, 1)
+    faults.asked_anew(7)
+    assert not faults.is_stalled(7, 1) and not faults.stalled_until_asked
