@@ -77,6 +77,7 @@ limit_sets = st.builds(
     open_orders_side_max=_one_of(2, 2.5), turnover_day_max=_one_of(9000), trades_day_max=_one_of(2),
     orders_per_fill_max=_one_of(1), repeats=choices, repeats_max=_one_of(3), duplicates=choices,
     duplicate_window_s=_one_of(1), self_cross=choices, strategy_loss_max=_one_of(50), rejects_max=_one_of(1),
+    strategy_drawdown_max=_one_of(40),
     data_age_max_s=_one_of(30), frozen_data=choices, crossed_quotes=choices, market_closed=choices,
     expiry_days_min=_one_of(3), short_selling=choices, short_unavailable=choices,
     protection=st.sampled_from(["allow", "allow", "refuse"]),
