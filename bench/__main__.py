@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import backtests, bus, feed, guard, hops, path, replay, risk, simulator, system, workers
+from bench import backtests, bus, feed, growth, guard, hops, path, replay, risk, simulator, system, workers
 from bench.measuring import Row, machine, ratio, version_of
 from bench.server import BenchServer
 from copilot_quant.local.redis_process import find_redis
@@ -29,18 +29,9 @@ def bus_part(rounds: int) -> list[str]:
     """Measure the bus beside its references."""
     with BenchServer() as server:
         rows = bus.measure(server, rounds)
-    by_name = {row.name: row for row in rows}
-    publish, consume = by_name["bus: publish"], by_name["bus: consume"]
-    lines = ["## Bus: typed quotes to Redis and back", "", *table(rows), ""]
-    for name, ours in (
-        ("redis-py pipeline of 50: publish", publish),
-        ("hiredis-packed commands: publish", publish),
-        ("redis-benchmark -P 64: publish", publish),
-        ("redis-py consumer group: consume", consume),
-    ):
-        if name in by_name:
-            lines.append(f"- ours over {name}: {ratio(ours, by_name[name]):.2f}")
-    return lines
+    about = (bus.__doc__ or "").split("\n\n", 1)[1].strip()
+    lines = ["## Bus: typed quotes to Redis and back", "", about, "", *table(list(rows.by_name.values())), ""]
+    return [*lines, *bus.ratios(rows)]
 
 
 def feed_part(rounds: int) -> list[str]:
@@ -127,7 +118,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=30.0, help="how long the whole system runs in each round")
-    parser.add_argument("--only", choices=["bus", "feed", "guard", "risk", "simulator", "system", "workers"])
+    parser.add_argument("--only", choices=["bus", "feed", "guard", "risk", "growth", "simulator", "system", "workers"])
     options = parser.parse_args()
     started = time.monotonic()
     server = version_of([find_redis().path, "--version"])
@@ -140,6 +131,7 @@ def main() -> int:
         "simulator": lambda: simulator_part(options.rounds),
         "workers": lambda: workers_part(options.rounds),
         "system": lambda: system_part(options.rounds, options.seconds),
+        "growth": growth.report,
     }
     for name, part in parts.items():
         if options.only in (None, name):

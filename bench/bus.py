@@ -1,8 +1,17 @@
-"""Typed quotes to a real Redis and back: our bus beside redis-py, hiredis-packed commands and redis-benchmark.
+"""Typed quotes to a real Redis and back: our bus beside what else there is, in the same run.
 
-Ours validates and packs every tick, publishes under lease and fence, and unpacks every tick into a typed record. The
-references do less: redis-py appends one entry with a msgpack body per tick in pipelines of 50; the hiredis reference
-sends the same commands packed by hiredis on a raw socket; redis-benchmark repeats one command with 64 in flight.
+Ours validates and packs every tick, publishes under lease and fence to a stream of bounded length, and hands typed
+records to one of a consumer group, which acknowledges them. What arrives together travels in one entry: 500 ticks in
+the figures that are compared (in a burst the gateway's entries hold more), 50 in those beside. While an entry is on its
+way the next one is packed, as the gateway goes on reading.
+
+The references start from the same quotes and end with typed ones: redis-py appends one entry with a msgpack body per
+tick in pipelines of 50, to a stream of bounded length, and reads 1,000 at a time; the hiredis reference sends such
+commands packed by hiredis on a raw socket; redis-benchmark repeats one command with 64 in flight. FastStream and
+nautilus_trader run as their documentation has it (`peer_bus_*.py`). CPU is the client's, not Redis'.
+
+A lone tick is published a millisecond after the one before; the time is from the call to the hands of a reader that
+waited for it.
 """
 
 from __future__ import annotations
@@ -13,22 +22,29 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 import hiredis
 import msgpack
 import redis
+import uvloop
 
-from bench.measuring import Row, Spent, spend
+from bench import bus_peers
+from bench.measuring import Row, Spent, percentile, ratio, spend
 from bench.server import BenchServer
+from shared.bus.consumer import GroupReader
 from shared.bus.keys import Keys
-from shared.bus.ports import LeaseView
+from shared.bus.ports import LeaseToken, LeaseView
 from shared.bus.redis_client import RedisBus, open_bus
-from shared.messages.market import Tick, is_valid_tick, pack_ticks, quote_tick, unpack_ticks
+from shared.bus.writer import TICK_STREAM_ENTRIES
+from shared.messages.market import Tick, pack_valid, quote_tick, unpack_ticks
 
 TICKS = 200_000
-BATCH = 200
+BATCH, SMALL_BATCH = 500, 50
 PIPELINE = 50
+LONE = 300
+SOURCE = "gateway:bench"
 
 
 def quotes(count: int) -> list[Tick]:
@@ -40,41 +56,91 @@ def quotes(count: int) -> list[Tick]:
     ]
 
 
-async def _publish_ours(bus: RedisBus, ticks: list[Tick]) -> None:
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run on the loop that the services run on."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
+async def lead(bus: RedisBus) -> LeaseToken:
+    """Take the lease and raise the fence, as one who publishes has to."""
     token = await bus.lease_acquire("gateway", "bench", LeaseView(), at_least_epoch=int(time.time() * 1e6))
     assert token is not None
     await bus.raise_fence(token)
-    for start in range(0, len(ticks), BATCH):
-        valid = [tick for tick in ticks[start : start + BATCH] if is_valid_tick(tick)]
-        await bus.publish_ticks(token, [(0, pack_ticks(valid))], source="gateway:bench")
+    return token
 
 
-async def _consume_ours(bus: RedisBus, expected: int) -> None:
-    cursors = {bus.keys.ticks(0): "0-0"}
+async def _publish(bus: RedisBus, ticks: list[Tick], batch: int) -> None:
+    token = await lead(bus)
+    async with asyncio.TaskGroup() as group:
+        sent: asyncio.Task[None] | None = None
+        for start in range(0, len(ticks), batch):
+            body, _ = pack_valid(ticks[start : start + batch])
+            if sent is not None:
+                await sent
+            sent = group.create_task(bus.publish_ticks(token, [(0, body)], source=SOURCE))
+            await asyncio.sleep(0)  # it is on its way while the next batch is packed
+
+
+async def _consume(bus: RedisBus, expected: int) -> None:
+    reader = GroupReader(bus, bus.keys.ticks(0), "bench", "one")
     seen = 0
     while seen < expected:
-        for stream, entries in (await bus.read(cursors, count=200)).items():
-            for entry in entries:
-                for _ in unpack_ticks(entry.fields[b"body"]):
-                    seen += 1
-            cursors[stream] = entries[-1].entry_id
+        batch = await reader.read(block_ms=None)
+        for entry in batch.entries:
+            for _ in unpack_ticks(entry.fields[b"body"]):
+                seen += 1
+        await reader.ack(batch.entries)
 
 
-def ours(server: BenchServer, ticks: list[Tick]) -> tuple[Spent, Spent]:
+def ours(server: BenchServer, ticks: list[Tick], batch: int) -> tuple[Spent, Spent]:
     """Return what publishing and consuming took."""
 
     async def publish() -> None:
         bus = open_bus(server.url, Keys("bench"))
-        await _publish_ours(bus, ticks)
+        await _publish(bus, ticks, batch)
         await bus.close()
 
     async def consume() -> None:
         bus = open_bus(server.url, Keys("bench"))
-        await _consume_ours(bus, len(ticks))
+        await _consume(bus, len(ticks))
         await bus.close()
 
     server.flush()
-    return spend(lambda: asyncio.run(publish())), spend(lambda: asyncio.run(consume()))
+    return spend(lambda: run(publish())), spend(lambda: run(consume()))
+
+
+def lone_ticks(server: BenchServer, ticks: list[Tick]) -> list[float]:
+    """Return how long each of some lone ticks took to a reader that waits, in ms."""
+    took_ms: list[float] = []
+
+    async def measure() -> None:
+        bus, other = open_bus(server.url, Keys("bench")), open_bus(server.url, Keys("bench"))
+        token = await lead(bus)
+        stream = bus.keys.ticks(0)
+        sent = 0.0
+
+        async def read() -> None:
+            cursor = "0-0"
+            while len(took_ms) < LONE:
+                for entry in (await other.read({stream: cursor}, block_ms=200)).get(stream, ()):
+                    cursor = entry.entry_id
+                    took_ms.extend((time.perf_counter() - sent) * 1e3 for _ in unpack_ticks(entry.fields[b"body"]))
+
+        reading = asyncio.create_task(read())
+        for tick in ticks[:LONE]:
+            await asyncio.sleep(0.001)
+            sent, known = time.perf_counter(), len(took_ms)
+            await bus.publish_ticks(token, [(0, pack_valid([tick])[0])], source=SOURCE)
+            while len(took_ms) == known:
+                await asyncio.sleep(0)
+        await reading
+        await bus.close()
+        await other.close()
+
+    server.flush()
+    run(measure())
+    return took_ms
 
 
 def with_redis_py(server: BenchServer, ticks: list[Tick]) -> tuple[Spent, Spent]:
@@ -87,7 +153,7 @@ def with_redis_py(server: BenchServer, ticks: list[Tick]) -> tuple[Spent, Spent]
         for start in range(0, len(ticks), PIPELINE):
             pipe = client.pipeline(transaction=False)
             for tick in ticks[start : start + PIPELINE]:
-                pipe.xadd("t", {"body": msgpack.packb(tuple(tick))})
+                pipe.xadd("t", {"body": msgpack.packb(tuple(tick))}, maxlen=TICK_STREAM_ENTRIES * BATCH)
             pipe.execute()
 
     def consume() -> None:
@@ -95,7 +161,7 @@ def with_redis_py(server: BenchServer, ticks: list[Tick]) -> tuple[Spent, Spent]
         while seen < len(ticks):
             for _, entries in client.xreadgroup("g", "c", {"t": ">"}, count=1000):
                 for _, fields in entries:
-                    msgpack.unpackb(fields[b"body"])
+                    Tick(*msgpack.unpackb(fields[b"body"]))
                     seen += 1
                 client.xack("t", "g", *[entry_id for entry_id, _ in entries])
 
@@ -137,30 +203,54 @@ def with_redis_benchmark(server: BenchServer, ticks: list[Tick]) -> float | None
     return float(next(csv.DictReader(printed.stdout.splitlines()))["rps"])
 
 
-def measure(server: BenchServer, rounds: int) -> list[Row]:
+class Rows:
+    """The rows of the report, made as they are measured."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Row] = {}
+
+    def add(self, name: str, unit: str, value: float) -> None:
+        """Take one round's value."""
+        self.by_name.setdefault(name, Row(name, unit)).values.append(value)
+
+    def spent(self, who: str, way: str, spent: Spent, count: int) -> None:
+        """Take what one way took."""
+        self.add(f"{who}: {way}", "ticks/s", count / spent.wall_s)
+        self.add(f"{who}: {way}, CPU", "us/tick", spent.cpu_s / count * 1e6)
+
+
+def measure(server: BenchServer, rounds: int) -> Rows:
     """Return the rows of the report."""
     ticks = quotes(TICKS)
-    rows = {
-        "publish": Row("bus: publish", "ticks/s"),
-        "publish_cpu": Row("bus: publish, CPU", "us/tick"),
-        "consume": Row("bus: consume", "ticks/s"),
-        "consume_cpu": Row("bus: consume, CPU", "us/tick"),
-        "py_publish": Row("redis-py pipeline of 50: publish", "ticks/s"),
-        "py_consume": Row("redis-py consumer group: consume", "ticks/s"),
-        "hiredis": Row("hiredis-packed commands: publish", "ticks/s"),
-        "benchmark": Row("redis-benchmark -P 64: publish", "ticks/s"),
-    }
+    rows = Rows()
+    peers = bus_peers.installed()
     for _ in range(rounds):
-        out, back = ours(server, ticks)
-        rows["publish"].values.append(TICKS / out.wall_s)
-        rows["publish_cpu"].values.append(out.cpu_s / TICKS * 1e6)
-        rows["consume"].values.append(TICKS / back.wall_s)
-        rows["consume_cpu"].values.append(back.cpu_s / TICKS * 1e6)
+        for who, batch in (("ours", BATCH), (f"ours, {SMALL_BATCH} in an entry", SMALL_BATCH)):
+            out, back = ours(server, ticks, batch)
+            rows.spent(who, "publish", out, TICKS)
+            rows.spent(who, "consume", back, TICKS)
+        lone_ms = lone_ticks(server, ticks)
+        for share, name in ((0.5, "p50"), (0.99, "p99")):
+            rows.add(f"ours: a lone tick, {name}", "ms", percentile(lone_ms, share))
         out, back = with_redis_py(server, ticks)
-        rows["py_publish"].values.append(TICKS / out.wall_s)
-        rows["py_consume"].values.append(TICKS / back.wall_s)
-        rows["hiredis"].values.append(TICKS / with_hiredis(server, ticks).wall_s)
+        rows.spent("redis-py", "publish", out, TICKS)
+        rows.spent("redis-py", "consume", back, TICKS)
+        rows.spent("hiredis-packed commands", "publish", with_hiredis(server, ticks), TICKS)
         fast = with_redis_benchmark(server, ticks)
         if fast is not None:
-            rows["benchmark"].values.append(fast)
-    return [row for row in rows.values() if row.values]
+            rows.add("redis-benchmark -P 64: publish", "ticks/s", fast)
+        for name in peers:
+            out, back, version = bus_peers.run(name, server)
+            rows.spent(f"{name} {version}", "publish", out, bus_peers.TICKS)
+            rows.spent(f"{name} {version}", "consume", back, bus_peers.TICKS)
+    return rows
+
+
+def ratios(rows: Rows) -> list[str]:
+    """Return ours over each reference, a line each."""
+    lines = []
+    for way in ("publish", "consume"):
+        mine = rows.by_name[f"ours: {way}"]
+        others = [row for name, row in rows.by_name.items() if name.endswith(f": {way}") and "ours" not in name]
+        lines += [f"- ours over {row.name}: {ratio(mine, row):.2f}" for row in others]
+    return lines

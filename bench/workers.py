@@ -28,7 +28,7 @@ from shared.bus.keys import Keys
 from shared.bus.ports import LeaseToken, LeaseView
 from shared.bus.redis_client import RedisBus, open_bus
 from shared.messages.codec import encode_body
-from shared.messages.market import ContractInfo, pack_ticks, quote_tick
+from shared.messages.market import ContractInfo, Tick, pack_ticks, quote_tick
 
 CONTRACTS = 100
 QUOTES = 600
@@ -39,12 +39,25 @@ LIMIT_S = 180.0
 
 
 class Desk:
-    """A deployment of nothing but workers."""
+    """A deployment of nothing but workers.
 
-    def __init__(self, server: BenchServer, name: str) -> None:
+    Args:
+        server: its Redis.
+        name: of the deployment.
+        contracts: how many there are; every strategy has a unit on each.
+        strategies: how many there are, all of the same class.
+        batch: how many quotes of each contract are published together.
+    """
+
+    def __init__(
+        self, server: BenchServer, name: str, *, contracts: int = CONTRACTS, strategies: int = 1, batch: int = BATCH
+    ) -> None:
         self.url = server.url
         self.bus: RedisBus = open_bus(server.url, Keys(name))
         self.name = name
+        self.con_ids = range(1, contracts + 1)
+        self.units = [f"{strategy}/C{con_id}" for strategy in _names(strategies) for con_id in self.con_ids]
+        self._strategies, self._batch = strategies, batch
         self.folder = Path(tempfile.mkdtemp(prefix="cq-bench-"))
         self.sent = 0
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
@@ -54,7 +67,7 @@ class Desk:
         """Put contracts on the bus, start the workers, and wait until every unit runs."""
         bus = self.bus
         await bus.hash_set(bus.keys.identity, {"id": self.name, "account": "DUSIM0001", "mode": "sim"})
-        for con_id in range(1, CONTRACTS + 1):
+        for con_id in self.con_ids:
             name = f"C{con_id}"
             info = ContractInfo(con_id=con_id, name=name, symbol=name, sec_type="STK", exchange="SMART", currency="USD")
             await bus.hash_set(bus.keys.contract_names, {name: str(con_id)})
@@ -62,10 +75,10 @@ class Desk:
         self._token = await bus.lease_acquire("gateway", "bench", LeaseView(), at_least_epoch=1)
         assert self._token is not None
         await bus.raise_fence(self._token)
-        names = ", ".join(f'"C{con_id}"' for con_id in range(1, CONTRACTS + 1))
-        source = Path(__file__).parent / "counting.py"
+        names = ", ".join(f'"C{con_id}"' for con_id in self.con_ids)
+        body = f'file = "{Path(__file__).parent / "counting.py"}"\nclass = "Counting"\ncontracts = [{names}]\n'
         file = self.folder / "strategies.toml"
-        file.write_text(f'[strategy.counting]\nfile = "{source}"\nclass = "Counting"\ncontracts = [{names}]\n')
+        file.write_text("".join(f"[strategy.{name}]\n{body}" for name in _names(self._strategies)))
         for number in range(1, workers + 1):
             self._start(f"w{number}", file)
         await until(self._all_run)
@@ -85,38 +98,45 @@ class Desk:
     async def _all_run(self) -> bool:
         rows = [json.loads(row) for row in (await self.bus.hash_get_all(self.bus.keys.strategies)).values()]
         owners = {row["owner"] for row in rows if row["state"] == "running"}
-        return sum(row["state"] == "running" for row in rows) == CONTRACTS and owners == set(self.workers)
+        return sum(row["state"] == "running" for row in rows) == len(self.units) and owners == set(self.workers)
 
-    async def publish(self) -> None:
-        """Publish every contract's next quotes, in batches as a gateway would."""
+    async def publish(self, quotes: int = QUOTES, *, at_once: int | None = None, per_s: float = 0.0) -> None:
+        """Publish every contract's next quotes, in batches as a gateway would.
+
+        Args:
+            quotes: how many of each contract.
+            at_once: how many contracts are published together, all by default.
+            per_s: quotes of each contract a second; 0 publishes as fast as it goes.
+        """
         assert self._token is not None
-        partitions: dict[int, list[int]] = {}
-        for con_id in range(1, CONTRACTS + 1):
-            partitions.setdefault(self.bus.keys.partition(con_id), []).append(con_id)
-        for first in range(self.sent + 1, self.sent + QUOTES + 1, BATCH):
-            now_ns = time.time_ns()
-            packed = [
-                (
-                    partition,
-                    pack_ticks(
-                        [
-                            quote_tick(con_id, now_ns, now_ns, 1, float(number), 1.0, number + 1.0, 1.0)
-                            for number in range(first, first + BATCH)
-                            for con_id in con_ids
-                        ]
-                    ),
-                )
-                for partition, con_ids in partitions.items()
-            ]
-            await self.bus.publish_ticks(self._token, packed, source="bench")
-        self.sent += QUOTES
+        step = at_once or len(self.con_ids)
+        groups = [self.con_ids[start : start + step] for start in range(0, len(self.con_ids), step)]
+        begun = time.perf_counter()
+        for turn, first in enumerate(range(self.sent + 1, self.sent + quotes + 1, self._batch)):
+            for number, con_ids in enumerate(groups):
+                if per_s:
+                    due = begun + (turn + number / len(groups)) * self._batch / per_s
+                    await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                packed = self._packed(con_ids, range(first, first + self._batch))
+                await self.bus.publish_ticks(self._token, packed, source="bench")
+        self.sent += quotes
+
+    def _packed(self, con_ids: range, numbers: range) -> list[tuple[int, bytes]]:
+        now_ns = time.time_ns()
+        partitions: dict[int, list[Tick]] = {}
+        for number in numbers:
+            for con_id in con_ids:
+                quote = quote_tick(con_id, now_ns, now_ns, 1, float(number), 1.0, number + 1.0, 1.0)
+                partitions.setdefault(self.bus.keys.partition(con_id), []).append(quote)
+        return [(partition, pack_ticks(found)) for partition, found in partitions.items()]
 
     async def states(self) -> list[dict[str, int]]:
         """Return what the units have saved."""
-        records = [await self.bus.load_unit(f"counting/C{con_id}") for con_id in range(1, CONTRACTS + 1)]
+        records = [await self.bus.load_unit(unit) for unit in self.units]
         return [json.loads(record.state).get("user", {}) for record in records]
 
-    async def _all_saved(self) -> bool:
+    async def all_saved(self) -> bool:
+        """Return whether every unit has saved the last quote."""
         return all(state.get("seen", 0) >= self.sent for state in await self.states())
 
     async def round(self) -> float:
@@ -124,14 +144,14 @@ class Desk:
         begun = time.perf_counter()
         publishing = asyncio.create_task(self.publish())
         await until(publishing_done(publishing), every_s=0.02)
-        await until(self._all_saved, every_s=0.05)
-        return CONTRACTS * QUOTES / (time.perf_counter() - begun)
+        await until(self.all_saved, every_s=0.05)
+        return len(self.units) * QUOTES / (time.perf_counter() - begun)
 
     async def hand_over(self, name: str, number: signal.Signals) -> float:
         """Signal a worker and return how long it takes until others own all of its units."""
 
         async def moved() -> bool:
-            records = [await self.bus.load_unit(f"counting/C{con_id}") for con_id in range(1, CONTRACTS + 1)]
+            records = [await self.bus.load_unit(unit) for unit in self.units]
             return all(record.owner not in ("", name) for record in records)
 
         begun = time.perf_counter()
@@ -145,6 +165,10 @@ class Desk:
             process.kill()
             process.wait(10)
         await self.bus.close()
+
+
+def _names(strategies: int) -> list[str]:
+    return ["counting", *[f"counting-{number}" for number in range(2, strategies + 1)]]
 
 
 def publishing_done(task: asyncio.Task[None]) -> Callable[[], Awaitable[bool]]:

@@ -28,6 +28,7 @@ WANTED = {
 }
 MEASURED = {
     "backtrader": "backtrader==1.9.78.123",
+    "faststream": "faststream[redis]==0.7.8",
     "nautilus_trader": "nautilus_trader==1.221.0",
 }
 """Programs that `bench/` measures ours beside; no test needs them."""

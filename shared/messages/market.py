@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from enum import IntEnum
-from typing import ClassVar, NamedTuple
+from itertools import repeat, starmap
+from operator import itemgetter
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -36,6 +38,11 @@ TICK_DTYPE = [
     ("d", "<f8"),
 ]
 """numpy dtype of one record; a..d are bid, bid size, ask, ask size of a quote, and price, size, 0, 0 of a trade."""
+_SIZE = TICK_RECORD.size
+_KINDS, _NOT_NEGATIVE, _POSITIVE = bytes(range(2)), bytes(range(0x7F)), bytes(range(1, 0x7F))
+"""Kinds that carry prices; the highest bytes of float64s that are neither negative nor NaN nor infinite, without and
+with zero left out."""
+_con_id = itemgetter(0)
 
 
 class TickKind(IntEnum):
@@ -94,6 +101,11 @@ class Tick(NamedTuple):
         return (self.a + self.c) / 2
 
 
+_QUOTE, _TRADE = int(TickKind.QUOTE), int(TickKind.TRADE)
+_made = tuple.__new__
+"""Makes a Tick of eleven values that are there already, in half the time of `Tick(...)`."""
+
+
 def quote_tick(
     con_id: int,
     ts_event_ns: int,
@@ -106,14 +118,15 @@ def quote_tick(
     flags: int = 0,
 ) -> Tick:
     """Return a quote; pass NaN and 0 for a side without a quote."""
-    return Tick(con_id, ts_event_ns, ts_init_ns, TickKind.QUOTE, quality, flags, 0, bid, bid_size, ask, ask_size)
+    values = (con_id, ts_event_ns, ts_init_ns, _QUOTE, quality, flags, 0, bid, bid_size, ask, ask_size)
+    return _made(Tick, values)
 
 
 def trade_tick(
     con_id: int, ts_event_ns: int, ts_init_ns: int, quality: int, price: float, size: float, flags: int = 0
 ) -> Tick:
     """Return a trade."""
-    return Tick(con_id, ts_event_ns, ts_init_ns, TickKind.TRADE, quality, flags, 0, price, size, 0.0, 0.0)
+    return _made(Tick, (con_id, ts_event_ns, ts_init_ns, _TRADE, quality, flags, 0, price, size, 0.0, 0.0))
 
 
 def is_valid_tick(tick: Tick) -> bool:
@@ -128,10 +141,46 @@ def is_valid_tick(tick: Tick) -> bool:
     return tick.kind == TickKind.MARKER
 
 
-def pack_ticks(ticks: Iterable[Tick]) -> bytes:
+def pack_ticks(ticks: Sequence[Tick]) -> bytes:
     """Return the body of a tick batch: 64 bytes a tick, in order."""
-    pack = TICK_RECORD.pack
-    return b"".join([pack(*tick) for tick in ticks])
+    return b"".join(starmap(TICK_RECORD.pack, ticks))
+
+
+def pack_valid(ticks: Sequence[Tick]) -> tuple[bytes, int]:
+    """Return the body of those ticks that may enter the system (`is_valid_tick`), and how many may not.
+
+    Where ticks come by the hundred thousand, asking each costs thrice what packing does. So they are packed first, and
+    what the bytes of all of them together show to be in order is not asked.
+    """
+    body = pack_ticks(ticks)
+    if _shows_valid(body) and all(map(_con_id, ticks)):
+        return body, 0
+    valid = [tick for tick in ticks if is_valid_tick(tick)]
+    return pack_ticks(valid), len(ticks) - len(valid)
+
+
+def _shows_valid(body: bytes) -> bool:
+    """Return whether the highest byte of each number shows that every record, if its conId is not 0, is valid.
+
+    That byte has the sign and most of the exponent: by it alone a number is known to be neither negative nor NaN nor
+    infinite. What it does not show may still be valid: markers, quotes with one side, astronomical prices.
+    """
+    if not (body[7::_SIZE].isascii() and body[15::_SIZE].isascii()):  # conId, time: no sign bit
+        return False
+    if body[24::_SIZE].strip(_KINDS) or body[39::_SIZE].strip(_POSITIVE):  # kind, bid or price of a trade
+        return False
+    return not any(body[at::_SIZE].strip(_NOT_NEGATIVE) for at in (47, 55, 63))
+
+
+def tick_rows(body: bytes) -> Iterator[tuple[Any, ...]]:
+    """Yield the ticks of a batch body as plain tuples, fields as in `Tick`: for loops that take each apart.
+
+    Raises:
+        DecodeError: the length is no multiple of the record size.
+    """
+    if len(body) % _SIZE:
+        raise DecodeError(f"a tick batch of {len(body)} bytes is no whole number of {_SIZE}-byte records")
+    return TICK_RECORD.iter_unpack(body)
 
 
 def unpack_ticks(body: bytes) -> Iterator[Tick]:
@@ -140,9 +189,7 @@ def unpack_ticks(body: bytes) -> Iterator[Tick]:
     Raises:
         DecodeError: the length is no multiple of the record size.
     """
-    if len(body) % TICK_RECORD.size:
-        raise DecodeError(f"a tick batch of {len(body)} bytes is no whole number of {TICK_RECORD.size}-byte records")
-    return map(Tick._make, TICK_RECORD.iter_unpack(body))
+    return map(_made, repeat(Tick), tick_rows(body))
 
 
 class PriceIncrement(Part):

@@ -1,12 +1,13 @@
-"""Merge TWS' separate price and size messages into quotes and trades, validated, ready to pack.
+"""Merge TWS' separate price and size messages into quotes and trades.
 
 A quote is emitted when a network read ends, or earlier when a side changes twice within it, so that no state of the
 market is lost and no half-updated one is shown. A trade is a lastPrice with its size; TWS repeats the size alone.
 The first state after a subscription is a snapshot: flagged, since it is no change of the market.
 
 Invariants:
-1. Every tick that leaves is valid (`is_valid_tick`); what is not is counted in `rejected` and dropped.
-2. At most `limit` ticks wait; above it quotes are coalesced to the newest per contract, and what is lost is counted.
+1. What TWS sends is taken as it is: whoever packs the ticks leaves out those that are none (`pack_valid`).
+2. At most `limit` ticks wait; above it quotes are coalesced to the newest valid one per contract, and what is lost is
+   counted.
 3. A silent feed knows the state of every line and says nothing; when it speaks again each line begins with a marker and
    a snapshot, as after a subscription. So does a line of which something was lost on its way to the bus.
 
@@ -61,7 +62,6 @@ class Feed:
         self._touched: dict[int, Line] = {}
         self._out: list[Tick] = []
         self._is_silent = False
-        self.rejected = 0
         self.dropped = 0
 
     def subscribe(self, req_id: int, con_id: int, now_ns: int) -> None:
@@ -208,9 +208,6 @@ class Feed:
     def _emit(self, tick: Tick) -> None:
         if self._is_silent:
             return
-        if not is_valid_tick(tick):
-            self.rejected += 1
-            return
         self._out.append(tick)
         if len(self._out) > self._limit:
             self._coalesce()
@@ -218,10 +215,12 @@ class Feed:
     def _coalesce(self) -> None:
         newest: dict[int, int] = {}
         for index, tick in enumerate(self._out):
-            if tick.kind == TickKind.QUOTE:
+            if tick.kind == TickKind.QUOTE and is_valid_tick(tick):
                 newest[tick.con_id] = index
         kept = [
-            tick for index, tick in enumerate(self._out) if tick.kind != TickKind.QUOTE or newest[tick.con_id] == index
+            tick
+            for index, tick in enumerate(self._out)
+            if tick.kind != TickKind.QUOTE or newest.get(tick.con_id) == index
         ]
         if len(kept) > self._limit // 2:
             kept = kept[len(kept) - self._limit // 2 :]

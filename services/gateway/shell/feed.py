@@ -28,7 +28,7 @@ from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.errors import BrokerUnavailable, CqError, Fenced, OutcomeUnknown, TransientError
 from shared.logs import get_logger
 from shared.messages.control import SharesToBorrow
-from shared.messages.market import DataStatus, SubscriptionRequest, Tick, pack_ticks
+from shared.messages.market import DataStatus, SubscriptionRequest, Tick, pack_valid
 
 SHARES_TO_BORROW = 89
 """The tickSize type of shares to borrow, which generic tick 236 brings (ib-facts E.3)."""
@@ -61,7 +61,7 @@ class FeedDesk:
         self._more = asyncio.Event()
         self._pace = pace
         self._now_ns = 0
-        self._counted = [0, 0]
+        self._dropped = 0
         self._subscribed_on: IbSession | None = None
         self._is_cold = False
 
@@ -274,26 +274,34 @@ class FeedDesk:
                 continue
             if not has_lease():
                 raise Fenced("the lease ran out")
+            batches, count = self._batches(ticks)
             try:
-                await self._bus.publish_ticks(token, self._batches(ticks), source=self._source)
+                await self._bus.publish_ticks(token, batches, source=self._source)
             except (TransientError, OutcomeUnknown) as e:
-                metrics.TICKS_DROPPED.inc(len(ticks))  # a tick is never sent twice: a snapshot tells how things are now
-                get_logger().warning("ticks.lost", count=len(ticks), error=str(e))
+                metrics.TICKS_DROPPED.inc(count)  # a tick is never sent twice: a snapshot tells how things are now
+                get_logger().warning("ticks.lost", count=count, error=str(e))
                 self.feed.lost({tick.con_id for tick in ticks}, self._clock.wall_ns())
                 await self._clock.sleep(0.05)
                 continue
-            metrics.TICKS.inc(len(ticks))
+            metrics.TICKS.inc(count)
             self._count_losses()
 
-    def _batches(self, ticks: list[Tick]) -> list[tuple[int, bytes]]:
+    def _batches(self, ticks: list[Tick]) -> tuple[list[tuple[int, bytes]], int]:
+        """Return the packed batch of each partition, and how many ticks there are in all of them."""
         partition = self._bus.keys.partition
         parts: dict[int, list[Tick]] = {}
         for tick in ticks:
             parts.setdefault(partition(tick.con_id), []).append(tick)
-        return [(number, pack_ticks(part)) for number, part in parts.items()]
+        batches, count = [], len(ticks)
+        for number, part in parts.items():
+            body, rejected = pack_valid(part)
+            if body:
+                batches.append((number, body))
+            if rejected:
+                metrics.TICKS_REJECTED.inc(rejected)
+                count -= rejected
+        return batches, count
 
     def _count_losses(self) -> None:
-        feed = self.feed
-        metrics.TICKS_DROPPED.inc(feed.dropped - self._counted[0])
-        metrics.TICKS_REJECTED.inc(feed.rejected - self._counted[1])
-        self._counted = [feed.dropped, feed.rejected]
+        metrics.TICKS_DROPPED.inc(self.feed.dropped - self._dropped)
+        self._dropped = self.feed.dropped

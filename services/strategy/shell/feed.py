@@ -21,7 +21,7 @@ from shared.messages.account import BookMove
 from shared.messages.base import Message
 from shared.messages.codec import decode_fields
 from shared.messages.control import Control, ControlAction
-from shared.messages.market import FLAG_LATE, FLAG_SNAPSHOT, TickKind, unpack_ticks
+from shared.messages.market import FLAG_LATE, FLAG_SNAPSHOT, TickKind, tick_rows
 from shared.messages.market import Bar as BarMessage
 from shared.messages.orders import Decision, Fill, OrderEvent
 
@@ -136,27 +136,23 @@ class Dispatcher:
         by_con = self._by_con
         cause = entry.entry_id
         count = 0
-        for tick in unpack_ticks(body):
+        for con_id, ts_event_ns, _, kind, quality, flags, _, a, b, c, d in tick_rows(body):
             count += 1
-            kind = tick.kind
             if kind == MARKER:
                 gap = Gap(entry.stream, entry.entry_id, entry.entry_id, blocks=False)
                 for running in self._units:
                     if entry.stream in running.streams:
                         running.unit.gap(gap, now_ns, wall_ns)
                 continue
-            for running in by_con.get(tick.con_id, ()):
+            for running in by_con.get(con_id, ()):
                 unit = running.unit
-                contract = unit.contracts[tick.con_id]
+                contract = unit.contracts[con_id]
                 if kind == QUOTE:
                     if running.wants_quotes:
-                        is_snapshot = bool(tick.flags & FLAG_SNAPSHOT)
-                        quote = Quote(
-                            contract, tick.a, tick.b, tick.c, tick.d, tick.ts_event_ns, tick.quality, is_snapshot
-                        )
+                        quote = Quote(contract, a, b, c, d, ts_event_ns, quality, bool(flags & FLAG_SNAPSHOT))
                         unit.quote(quote, now_ns, wall_ns, cause)
-                elif kind == TRADE and running.wants_trades and not tick.flags & FLAG_LATE:
-                    unit.trade(Trade(contract, tick.a, tick.b, tick.ts_event_ns, tick.quality), now_ns, wall_ns, cause)
+                elif kind == TRADE and running.wants_trades and not flags & FLAG_LATE:
+                    unit.trade(Trade(contract, a, b, ts_event_ns, quality), now_ns, wall_ns, cause)
         self._count += count
 
     def _bar(self, entry: Entry, now_ns: int, wall_ns: int) -> None:

@@ -45,6 +45,8 @@ GAP_CHECK_AFTER_NS = NS_PER_S
 HOUSEKEEPING_NS = 10 * NS_PER_MS
 """How often, while ticks flow, a worker looks at what they do not change: whose the units are, what is shown."""
 SLOW_COMMITS_PER_TURN = 2
+LOOKED_AT_PER_TURN = 64
+"""Units that are asked, in turn, whether they have something to save that can wait; hundreds would slow every read."""
 
 
 class Worker:
@@ -86,7 +88,9 @@ class Worker:
         """Units that nobody runs, with the reason."""
         self._misfits: dict[str, str] = {}
         """Units whose saved state does not fit, and for whose `flat_by` a caretaker runs."""
-        self._dispatcher = Dispatcher(bus.keys, [])
+        self._dispatcher: Dispatcher | None = None
+        """None when other units joined or left: made anew by whoever needs it, once for all of them."""
+        self._looked_at = 0
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
         self._read_ns = 0
@@ -179,7 +183,7 @@ class Worker:
         await self._save(token)
         if is_house_kept:
             metrics.LAG.set(self._lag_s)
-            metrics.TICKS.inc(self._dispatcher.take_count())
+            self._count_ticks()
             await self._status.publish(self._units, {**self._taken, **self._refused}, self._lag_s)
             await self._registration.tell(self._cursors, [running.unit for running in self._units.values()])
 
@@ -350,9 +354,18 @@ class Worker:
         self._rebuild()
 
     def _rebuild(self) -> None:
-        metrics.TICKS.inc(self._dispatcher.take_count())
-        self._dispatcher = Dispatcher(self._bus.keys, [one for one in self._units.values() if one.is_joined])
+        self._count_ticks()
+        self._dispatcher = None
         metrics.UNITS.set(len(self._units))
+
+    def _count_ticks(self) -> None:
+        if self._dispatcher is not None:
+            metrics.TICKS.inc(self._dispatcher.take_count())
+
+    def _handle(self, entry: Entry, wall_ns: int) -> str | None:
+        if self._dispatcher is None:
+            self._dispatcher = Dispatcher(self._bus.keys, [one for one in self._units.values() if one.is_joined])
+        return self._dispatcher.handle(entry, wall_ns)
 
     async def _catch_up(self, token: LeaseToken) -> None:
         """Bring units that joined later to where this worker reads, a slice a turn; then they read along."""
@@ -433,7 +446,7 @@ class Worker:
         wall_ns = self._clock.wall_ns()
         self._lag_s = max(0.0, (wall_ns - entry_order(entries[-1].entry_id)[0] * NS_PER_MS) / NS_PER_S)
         for entry in entries:
-            error = self._dispatcher.handle(entry, wall_ns)
+            error = self._handle(entry, wall_ns)
             self._cursors[entry.stream] = entry.entry_id
             if error is not None:
                 await self._bus.dead_letter(entry, consumer=self._source, error=error)
@@ -446,19 +459,27 @@ class Worker:
     # -- saving
 
     async def _save(self, token: LeaseToken) -> None:
-        slow, now_ns = 0, self._clock.wall_ns()
         # Orders first: a unit that only saves where it is does not keep one waiting for its round trip.
-        for running in sorted(self._units.values(), key=lambda one: not one.unit.is_urgent):
-            if running.is_joined:
-                for stream in running.streams:
-                    if running.unit.cursors[stream] != self._cursors[stream]:
-                        running.unit.advance(stream, self._cursors[stream])
-            if not (running.unit.may_commit(now_ns) or running.has_new_error):
-                continue
-            is_urgent, before = running.unit.is_urgent, running.unit.last_commit
-            if is_urgent or slow < SLOW_COMMITS_PER_TURN:
+        for running in [one for one in self._units.values() if one.unit.is_urgent or one.has_new_error]:
+            await self._save_one(running, token)
+        slow, now_ns, units = 0, self._clock.wall_ns(), list(self._units.values())
+        for _ in range(min(LOOKED_AT_PER_TURN, len(units))):
+            running = units[self._looked_at % len(units)]
+            self._advance(running)
+            if running.unit.may_commit(now_ns):
+                if slow == SLOW_COMMITS_PER_TURN:
+                    return
+                before = running.unit.last_commit
                 await self._save_one(running, token)
-                slow += not is_urgent and running.unit.last_commit != before
+                slow += running.unit.last_commit != before
+            self._looked_at += 1
+
+    def _advance(self, running: RunningUnit) -> None:
+        """Note in a unit that reads along how far this worker is: all of that was handed to it."""
+        if running.is_joined:
+            for stream in running.streams:
+                if running.unit.cursors[stream] != self._cursors[stream]:
+                    running.unit.advance(stream, self._cursors[stream])
 
     async def _save_one(self, running: RunningUnit, token: LeaseToken, *, force: bool = False) -> bool:
         """Save a unit's commit if one is due, again and again until the server's answer is known.
@@ -469,6 +490,7 @@ class Worker:
             Fenced: this worker does not lead any more.
         """
         unit = running.unit
+        self._advance(running)
         await self._failures.keep_new(running)
         commit = unit.commit(self._clock.wall_ns(), force=force)
         if commit is None:

@@ -16,6 +16,7 @@ from shared.messages.market import (
     Tick,
     is_valid_tick,
     pack_ticks,
+    pack_valid,
     quote_tick,
     trade_tick,
     unpack_ticks,
@@ -175,6 +176,21 @@ NAN, INF = float("nan"), float("inf")
 )
 def test_which_ticks_may_enter(tick: Tick, is_valid: bool) -> None:
     assert is_valid_tick(tick) is is_valid
+    assert pack_valid([tick]) == (pack_ticks([tick] * is_valid), not is_valid)
+
+
+STRANGE = st.one_of(st.floats(0.01, 1e6), st.sampled_from([0.0, -0.0, -1.0, NAN, INF, -INF, 5e-324, 1.7e308]))
+NEARLY_VALID = st.builds(
+    Tick, st.sampled_from([265598, 256, 1, 0, -1]), st.sampled_from([7, 0, -1]), st.just(7),
+    st.sampled_from([0, 1, 2, 3]), st.just(1), st.just(0), st.just(0), STRANGE, STRANGE, STRANGE, STRANGE,
+)  # fmt: skip
+
+
+@given(st.lists(NEARLY_VALID, max_size=5), st.integers(0, 20))
+def test_what_may_not_enter_is_left_out_and_counted(ticks: list[Tick], sound: int) -> None:
+    batch = [*ticks, *[quote_tick(265598, 1, 1, 1, 10.0, 1, 10.01, 1)] * sound]
+    valid = [tick for tick in batch if is_valid_tick(tick)]
+    assert pack_valid(batch) == (pack_ticks(valid), len(batch) - len(valid))
 
 
 def sample(annotation: Any) -> Any:

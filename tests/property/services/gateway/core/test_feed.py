@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.gateway.core.feed import Feed
-from shared.messages.market import TickKind, is_valid_tick
+from shared.messages.market import TickKind, is_valid_tick, pack_valid, unpack_ticks
 
 prices = st.one_of(st.floats(0.01, 1e6), st.sampled_from([-1.0, 0.0, math.inf, math.nan]))
 sizes = st.floats(0, 1e6)
@@ -35,10 +35,12 @@ def test_only_valid_ticks_leave_and_the_last_quote_is_the_state(given_acts: list
             feed.read_ended(7)
         assert feed.waiting <= 51
     feed.read_ended(8)
-    ticks = feed.take()
-    assert all(is_valid_tick(tick) for tick in ticks)
+    taken = feed.take()
+    body, rejected = pack_valid(taken)
+    ticks = list(unpack_ticks(body))
+    assert all(is_valid_tick(tick) for tick in ticks) and len(ticks) + rejected == len(taken)
     quotes = [tick for tick in ticks if tick.kind == TickKind.QUOTE]
     if quotes:
         line = feed._lines[1]
         for seen, kept in zip((quotes[-1].a, quotes[-1].c), (line.bid, line.ask), strict=True):
-            assert seen == kept or (math.isnan(seen) and math.isnan(kept)) or feed.rejected
+            assert seen == kept or (math.isnan(seen) and math.isnan(kept)) or rejected

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 from services.gateway.core.feed import Feed
-from shared.messages.market import FLAG_SNAPSHOT, Tick, TickKind
+from shared.messages.market import FLAG_SNAPSHOT, Tick, TickKind, is_valid_tick
 
 
 def feed_with(req_id: int = 1, con_id: int = 265598) -> Feed:
@@ -62,15 +62,13 @@ def test_delayed_types_mean_the_same_and_carry_their_quality() -> None:
     assert tick.quality == 3 and (tick.a, tick.c) == (10.0, 10.1)
 
 
-def test_no_quote_is_nan_and_nonsense_is_counted() -> None:
+def test_no_quote_is_nan() -> None:
     feed = feed_with()
     feed.price(1, 1, 10.0, 3, 7)
     feed.price(1, 2, -1.0, 0, 7)
     feed.read_ended(7)
     (tick,) = feed.take()
     assert math.isnan(tick.c) and tick.d == 0
-    feed.price(1, 4, math.inf, 1, 7)
-    assert feed.take() == [] and feed.rejected == 1
 
 
 def test_a_slow_reader_gets_the_newest_quote_and_a_count() -> None:
@@ -83,6 +81,17 @@ def test_a_slow_reader_gets_the_newest_quote_and_a_count() -> None:
     assert feed.waiting <= 101 and feed.dropped > 0
     last = {tick.con_id: tick.a for tick in feed.take() if tick.kind == TickKind.QUOTE}
     assert last == {1: 1008.0, 2: 1009.0}
+
+
+def test_nonsense_pushes_no_quote_out_when_the_reader_is_slow() -> None:
+    feed = Feed(limit=3)
+    feed.subscribe(1, 1, 0)
+    feed.price(1, 1, 10.0, 1, 7)
+    feed.read_ended(7)
+    for number in range(5):
+        feed.price(1, 1, math.inf, number, 8)
+        feed.read_ended(8)
+    assert [tick.a for tick in feed.take() if is_valid_tick(tick) and tick.kind == TickKind.QUOTE] == [10.0]
 
 
 def test_unknown_requests_and_types_are_ignored() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any, cast
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.gateway.core.evidence import BrokerError
 from services.gateway.core.tws_codes import CodeTable
@@ -163,6 +165,24 @@ async def test_an_entry_that_nobody_can_read_is_kept_once_by_the_leader(desk: De
     desk.feed.speak()
     await desk.feed._take_wanted(entry)
     assert await desk.bus.stream_length(desk.bus.keys.dead_letter) == 1
+
+
+def rejected() -> float:
+    return REGISTRY.get_sample_value("cq_gateway_ticks_rejected_total") or 0.0
+
+
+async def test_what_is_no_price_is_counted_and_not_published(desk: Desk) -> None:
+    await desk.wants(AAPL)
+    desk.feed.speak()
+    desk.feed.feed.take()
+    before = rejected()
+    desk.feed.feed.price(1, 4, math.inf, 1.0, 7)
+    desk.quote(1, 10.0)
+    batches, count = desk.feed._batches(desk.feed.feed.take())
+    assert [tick.a for _, body in batches for tick in unpack_ticks(body)] == [10.0] and count == 1
+    assert rejected() == before + 1
+    desk.feed.feed.price(1, 4, math.nan, 1.0, 7)
+    assert desk.feed._batches(desk.feed.feed.take()) == ([], 0)
 
 
 async def test_ticks_that_the_bus_did_not_take_are_not_said_again_and_readers_learn_of_the_gap(desk: Desk) -> None:
