@@ -18,7 +18,7 @@ from services.risk.core.case import Case
 from services.risk.core.exposure import Book
 from services.risk.core.limits import Limits, Stage
 from services.risk.core.quick import COVERED, proves
-from services.risk.core.rule import Finding, Rule
+from services.risk.core.rule import FOREVER_NS, Finding, Rule
 from services.risk.core.rules import MALFORMED, RULES
 from services.risk.core.terms import MINUTE_NS, Terms, answer_to
 from services.risk.core.tripping import ACCOUNT, note_own_profit, trip_account, trip_strategy
@@ -101,7 +101,7 @@ class RuleBook:
             terms = self._terms(intent, book, limits, now_ns)
         if now_ns >= terms.due_ns or book.activity.rejects:
             trip_strategy(book, terms.strategy, terms.limits, now_ns)
-            if terms.limits.strategy_loss_max is not None:
+            if terms.due_ns != FOREVER_NS:
                 terms.due_ns = book.profits_due_ns[terms.strategy]
         if not terms.is_plain:
             return None
@@ -168,13 +168,12 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleB
 def _bring_up(book: Book, limits: Limits, now_ns: int) -> None:
     if book.sums.dirty or book.differing:
         book.advance(now_ns)
-    if now_ns >= book.activity.until_ns:
+    if now_ns >= book.due_ns:
         book.activity.advance(now_ns)
-    if now_ns >= book.profits_due_ns.get(ACCOUNT, 0):
         note_own_profit(book, now_ns)
+        book.due_ns = 0 if book.differing else min(book.activity.until_ns, book.profits_due_ns[ACCOUNT])
     if book.breakers.pnl_seen_for is not limits.base:
         trip_account(book, limits.base)
-    book.due_ns = 0 if book.differing else min(book.activity.until_ns, book.profits_due_ns[ACCOUNT])
 
 
 def decide_by_rules(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleBook = RULE_BOOK) -> Verdict:

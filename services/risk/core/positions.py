@@ -181,7 +181,7 @@ class ContractExposure:
         work = self.strategy_work.get(strategy)
         if work is None:
             work = self.strategy_work[strategy] = [ZERO, ZERO]
-        ends = self.ends_of(strategy)
+        ends = self.strategy_ends.get(strategy) or self.ends_of(strategy)
         if buys:
             self.buys += buys
             work[0] += buys

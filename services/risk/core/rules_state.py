@@ -252,7 +252,10 @@ class MessageRate(Rule):
         limit = case.limits.messages_per_s_max
         if limit is None:
             return None
-        legs, sent = len(case.intent.legs), case.book.messages.within(case.now_ns)
+        legs, messages = len(case.intent.legs), case.book.messages
+        if messages.kept + legs <= limit:
+            return None  # the usual case: not even all that are kept would be too many
+        sent = messages.within(case.now_ns)
         if sent + legs <= limit:
             return None
         more = f"{legs} more" if legs > 1 else "one more"

@@ -103,7 +103,8 @@ class Terms:
         age_ns = limits.data_age_max_ns
         self.data_age_ns = _UNCOUNTED if age_ns == inf else floor(age_ns)
         self.youngest_ns = -self.data_age_ns
-        self.due_ns = 0 if limits.strategy_loss_max is not None else FOREVER_NS
+        is_watched = limits.strategy_loss_max is not None or limits.strategy_drawdown_max is not None
+        self.due_ns = 0 if is_watched else FOREVER_NS
         """When the strategy's profit is looked at again, or earlier."""
         self.worth = 0
         self.power: Decimal | None = None

@@ -10,8 +10,9 @@ from services.risk.core.decide import RULE_BOOK, decide
 from services.risk.core.exposure import Book
 from services.risk.core.limits import Limits
 from services.risk.core.terms import Terms, float_below
+from services.risk.core.tripping import ASK_NS
 from shared.messages.account import AccountSnapshot, AccountTag
-from tests.risk_desk import ACCOUNT, NOW, D, decided, fill_of, info, intent_of, limits_with, ready_book
+from tests.risk_desk import ACCOUNT, NOW, D, decided, fill_of, hold, info, intent_of, limits_with, ready_book, set_price
 
 
 def terms_of(limits: Limits, book: Book | None = None) -> Terms:
@@ -54,6 +55,18 @@ def test_shares_of_the_account_follow_its_figures() -> None:
     book.apply(AccountSnapshot(account=ACCOUNT, currency="USD", values=(tag,)), NOW)
     terms.take_worth(book)
     assert terms.money_max < 0, "without a day trade left no order is proven"
+
+
+def test_a_strategys_profit_is_looked_at_where_a_limit_is_set() -> None:
+    assert terms_of(limits_with()).due_ns > NOW * 2
+    for name in ("strategy_loss_max", "strategy_drawdown_max"):
+        book, limits = ready_book(), limits_with(**{name: 50})
+        hold(book, 1, 100)
+        assert decide(intent_of(1, con_id=2), book, limits, NOW).decision.approved
+        assert book.contract(2).terms["s"].due_ns == NOW + ASK_NS
+        set_price(book, 1, 99.0, ts_ns=NOW + ASK_NS)
+        answer = decide(intent_of(2, con_id=2), book, limits, NOW + ASK_NS).decision
+        assert answer.code == f"RISK_{name.upper()}", name
 
 
 def test_they_are_made_anew_for_other_limits_and_another_definition() -> None:
