@@ -112,7 +112,8 @@ def system_part(rounds: int, seconds: float) -> list[str]:
         lines.append(f"| {share} | {' | '.join(row)} |")
     lines += ["", f"Orders measured: {sum(one['orders'] for one in ours)}.", ""]
     lines += ["### Hop by hop", "", (path.__doc__ or "").strip(), ""]
-    lines += [*path.table([row for one in ours for row in one["times"]]), ""]
+    times = [row for one in ours for row in one["times"]]
+    lines += [*path.table(times), "", path.of_risk(times), ""]
     lines += [*path.spent_table([one["spent"] for one in ours]), "", "## Memory and start", ""]
     lines += ["| process | memory (MB) | ready to beat after (s) |", "|---|---:|---:|"]
     for name, values in sorted(memory.items()):

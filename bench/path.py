@@ -3,7 +3,8 @@
 Every entry of the order path says when it was made and when it was written, so the hops are read off the bus and the
 simulator's books after a run; nothing is measured inside the services. A hop from one process to the next ends where
 the next one begins to work: it holds Redis, the wake-up and the wait for a processor. Percentiles are of each hop by
-itself, so a column of them adds up to about the whole only at the median.
+itself, so a column of them adds up to about the whole only at the median. Shares are of the means, which do add up;
+below the hops stand those of several together, from an author's intent to its command among them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ HOPS = (
     ("gateway: claim → sent to Redis", "claim_sent"),
     ("claimed in Redis, sent, through the guard → the simulator has it", "received"),
 )
+SPANS = (
+    ("**intent to command over the bus**: intent sent → its decision and command sent", "commit", "decision"),
+    ("intent sent → its command read by the gateway", "commit", "claim"),
+    ("all of it", "cause", "received"),
+)
+"""Several hops together: what, from where, to where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +94,29 @@ def _messages(entries: Iterable[Entry]) -> Iterable[tuple[Message, int]]:
 
 def table(times: list[dict[str, int]]) -> list[str]:
     """Return what each hop took, as Markdown."""
-    lines = ["| hop | p50 (ms) | p95 (ms) | mean (ms) |", "|---|---:|---:|---:|"]
+    lines = ["| hop | p50 (ms) | p95 (ms) | mean (ms) | share of the whole |", "|---|---:|---:|---:|---:|"]
     names = ("cause", *(name for _, name in HOPS))
-    for (what, name), before in zip((*HOPS, ("all of it", "received")), (*names[:-1], "cause"), strict=True):
+    hops = [(what, before, name) for (what, name), before in zip(HOPS, names, strict=False)]
+    whole = statistics.mean((row["received"] - row["cause"]) / 1e6 for row in times)
+    for what, before, name in (*hops, *SPANS):
         took = [(row[name] - row[before]) / 1e6 for row in times]
-        shares = f"{percentile(took, 0.5):.2f} | {percentile(took, 0.95):.2f} | {statistics.mean(took):.2f}"
-        lines.append(f"| {what} | {shares} |")
+        mean = statistics.mean(took)
+        shown = (f"{percentile(took, 0.5):.2f}", f"{percentile(took, 0.95):.2f}", f"{mean:.2f}", f"{mean / whole:.0%}")
+        lines.append(f"| {what} | {' | '.join(shown)} |")
     return lines
+
+
+def of_risk(times: list[dict[str, int]]) -> str:
+    """Return in a sentence what an intent waits for its command, and how much of the whole that is, order by order."""
+    took = [(row["decision"] - row["commit"]) / 1e6 for row in times]
+    shares = [(row["decision"] - row["commit"]) / (row["received"] - row["cause"]) for row in times]
+    over_the_bus = f"p50 {percentile(took, 0.5):.2f} ms, p95 {percentile(took, 0.95):.2f} ms"
+    of_the_whole = f"p50 {percentile(shares, 0.5):.0%}, p95 {percentile(shares, 0.95):.0%}"
+    return (
+        f"Intent to command over the bus: {over_the_bus}; of each order's own way {of_the_whole}. In it: Redis waking"
+        " risk, risk's wait for a processor, its decision with every rule, and the script that writes decision, command"
+        " and cursor, up to when it is sent."
+    )
 
 
 def share(before: Spent, after: Spent, seconds: float) -> tuple[float, float, float]:

@@ -95,7 +95,7 @@ def wide_limits() -> Limits:
         "open_orders_max": Decimal(10) ** 6,
         "open_orders_side_max": Decimal(10) ** 6, "strategy_rate_per_s": Decimal(10) ** 6,
         "strategy_rate_burst": Decimal(10) ** 6, "account_rate_per_s": Decimal(10) ** 6,
-        "account_rate_burst": Decimal(10) ** 6,
+        "account_rate_burst": Decimal(10) ** 6, "messages_per_s_max": Decimal(10) ** 6,
     }  # fmt: skip
     return replace(limits, base=replace(limits.base, **changes))  # type: ignore[arg-type]
 

@@ -18,6 +18,8 @@ from shared.messages.codec import encode_fields
 from shared.messages.control import BrokerStatus, LinkState, Reconciled
 from shared.messages.market import ContractInfo, TickKind
 from shared.messages.orders import (
+    CancelCommand,
+    CancelRequest,
     Command,
     Fill,
     Group,
@@ -52,6 +54,12 @@ def limits_with(**values: Any) -> Limits:
         name: D(value) if isinstance(value, int | float) else value for name, value in values.items()
     }
     return Limits(base=replace(base, **numbers), profile="test")
+
+
+def cancel_of(number: int, leg: int | None = None) -> CancelCommand:
+    """The cancel of an intent, as risk passes it on."""
+    request = CancelRequest(cancel_id=f"c{number}", intent_id=number_id(number), leg=leg, account=ACCOUNT)
+    return CancelCommand(cancel=request)
 
 
 def info(con_id: int = 1, **values: Any) -> ContractInfo:

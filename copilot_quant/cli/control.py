@@ -53,6 +53,7 @@ def halt(
     Confirmed means `holding`: nothing more can go out. With Redis down, the guard is told directly. --flatten needs
     risk: it replaces each stop together with its close; what people traded by hand and what nobody owns stays.
     --strategy or --contract halt only that, confirmed by the gateway: what adds exposure is refused there from then on.
+    --everything holds first, then lists what still works, then has the broker cancel all of it.
     """
     if strategy or contract:
         if everything or flatten:
@@ -62,8 +63,10 @@ def halt(
 
     async def act(desk: Desk, _: BrokerSettings) -> dict[str, str]:
         try:
-            await desk.control(ControlAction.HALT, who=getpass.getuser(), reason=reason, everything=everything)
-            status = await desk.wait_halt_stage(frozenset({HaltStage.HOLDING.value, HaltStage.CLEAN.value}))
+            status = await _held(desk, reason)
+            if everything:
+                await _list_what_dies(desk, as_json=as_json)
+                status = await _held(desk, reason, everything=True)
             if flatten:
                 await desk.control(ControlAction.FLATTEN, who=getpass.getuser(), reason=reason)
                 status |= await _flattened(desk)
@@ -80,6 +83,23 @@ def halt(
         console.print(f"HALTED ({status.get('stage')}): {reason}", style="bold red")
         if flatten and "left" in status:
             console.print(f"closed; left of strategies: {status['left'] or 'nothing'}")
+
+
+async def _held(desk: Desk, reason: str, *, everything: bool = False) -> dict[str, str]:
+    await desk.control(ControlAction.HALT, who=getpass.getuser(), reason=reason, everything=everything)
+    return await desk.wait_halt_stage(frozenset({HaltStage.HOLDING.value, HaltStage.CLEAN.value}))
+
+
+async def _list_what_dies(desk: Desk, *, as_json: bool) -> None:
+    """Name every working order, also stops and what is not ours: where JSON is asked for, on standard error."""
+    orders = [order for order in await desk.open_orders() if not order.state.is_final]
+    for order in orders:
+        price = order.limit_price if order.limit_price is not None else order.stop_price
+        what = [order.side, order.remaining or order.quantity, order.contract or f"#{order.con_id}", order.order_type]
+        terms = " ".join(str(one) for one in (*what, price) if one is not None)
+        typer.echo(f"cancelling: {terms} ({'not ours' if order.is_external else order.strategy})", err=as_json)
+    if not orders:
+        typer.echo("no order works", err=as_json)
 
 
 async def _flattened(desk: Desk) -> dict[str, str]:
@@ -120,6 +140,8 @@ def resume(
     as_json: JsonOption = False,
 ) -> None:
     """Trade again after a halt; a reason is asked for, in live the account too."""
+    if not reason.strip():
+        raise typer.BadParameter("say why it may trade again: --reason")
     if strategy or contract:
         _of_scope(ControlAction.RESUME, strategy, contract, reason, as_json=as_json, is_asked=not yes)
         return

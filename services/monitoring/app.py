@@ -56,7 +56,7 @@ async def build(settings: MonitoringSettings, resources: AsyncExitStack) -> App:
         view,
         health,
         clock=clock,
-        controls=Controls(bus, source=source, clock=clock),
+        controls=Controls(bus, source=source, clock=clock, resume_word=view.resume_word),
         token=token,
         allowed_hosts=tuple(settings.allowed_hosts),
         trouble=collector.not_ready,

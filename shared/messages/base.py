@@ -22,9 +22,9 @@ M = TypeVar("M", bound="type[Message]")
 
 
 P = TypeVar("P", bound="Part")
-_slots = vars(BaseModel)
+_new, _slots = object.__new__, vars(BaseModel)
 _put_values, _put_fields = _slots["__dict__"].__set__, _slots["__pydantic_fields_set__"].__set__
-_put_extra, _put_private = _slots["__pydantic_extra__"].__set__, _slots["__pydantic_private__"].__set__
+_put_extra = _slots["__pydantic_extra__"].__set__
 
 
 class Part(BaseModel):
@@ -53,16 +53,17 @@ class Message(Part):
 def put_together(cls: type[P], values: dict[str, Any], names: set[str]) -> P:
     """Return a message of values that need no check, by hand: they came out of a validated message.
 
+    Private attributes, of which messages have none, stay unset: pydantic compares, copies and dumps such a model alike.
+
     Args:
         cls: its class.
         values: becomes the message's own; it has every field, defaults too.
         names: the names of all fields; the messages of a class may share it.
     """
-    message = object.__new__(cls)
+    message = _new(cls)
     _put_values(message, values)
     _put_fields(message, names)
     _put_extra(message, None)
-    _put_private(message, None)
     return message
 
 

@@ -56,6 +56,7 @@ strategy_rate_per_s = 1000
 strategy_rate_burst = 1000
 account_rate_per_s = 1000
 account_rate_burst = 1000
+messages_per_s_max = "unlimited"
 open_orders_max = 1000
 open_orders_side_max = 100
 exposure_gross_max = 100000000

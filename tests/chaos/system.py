@@ -50,6 +50,7 @@ strategy_rate_per_s = 200
 strategy_rate_burst = 400
 account_rate_per_s = 200
 account_rate_burst = 400
+messages_per_s_max = "unlimited"
 open_orders_max = 5000
 open_orders_side_max = 5000
 turnover_day_max = "unlimited"

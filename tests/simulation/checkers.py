@@ -284,34 +284,6 @@ class OneVoice(Checker):
 
 
 @dataclass
-class HaltHolds(Checker):
-    """P6: once a halt is acknowledged, nothing that adds exposure leaves until a person resumes."""
-
-    promise = "P6"
-    reducing: set[str] = field(default_factory=set)
-    _since: int = 0
-    _wanted: list[str] = field(default_factory=list)
-
-    def asked(self, action: str) -> None:
-        """Note that the bus has a halt or resume."""
-        if action == "resume":
-            self._since = 0
-            self._wanted.clear()
-        elif action == "halt":
-            self._wanted.append(action)
-
-    def acknowledged(self, stage: str) -> None:
-        """Note the stage that the operator is shown."""
-        if stage in ("holding", "clean") and self._wanted and not self._since:
-            self._since = self.now()
-
-    def left(self, ref: str, *, what_if: bool) -> None:
-        """Judge an order that leaves for the broker (past the guard, where there is one)."""
-        if self._since and not what_if and ref[:32] not in self.reducing:
-            self.fail(f"{ref} left after the halt was acknowledged at {self._since / NS - 1000:.4f}")
-
-
-@dataclass
 class LimitHolds(Checker):
     """P7: the worst case of what we sent stays within the position limit."""
 

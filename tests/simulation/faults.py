@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shared.clock import parse_iso_utc
+from shared.ids import MANUAL
 from shared.messages.control import ControlAction
 from shared.messages.orders import Side
 from tests.simulation.intrusions import Intrusions
 from tests.simulation.kernel import MS, NS
-from tests.simulation.people import People
+from tests.simulation.options import PART_HALT
+from tests.simulation.people import HAND, People
+from tests.simulation.strategies import NAME
 from tests.simulation.system import CON_IDS, System
 from tests.simulation.wire import Cut
 
 MIDNIGHT_WALL_NS = parse_iso_utc("2026-11-26T05:00:00Z")
 """Midnight in New York, the broker's zone."""
+_PAUSED = (f"strategy:{MANUAL}", f"strategy:{HAND}")
+"""What may be paused too: the workers' strategy heeds a pause by itself, and takes no quotes meanwhile."""
 
 
 class Nemesis(Intrusions):
@@ -28,6 +33,13 @@ class Nemesis(Intrusions):
         self.planted = lambda _server, _stream, _entry_id: None
         self.given_back = lambda: None
         self.done: list[tuple[int, str]] = []
+        strategies = (MANUAL, HAND, *([NAME] if system.options.workers else []))
+        self._parts = (
+            *(f"strategy:{name}" for name in strategies), *(f"contract:{con_id}" for con_id in CON_IDS)
+        )  # fmt: skip
+        self._halted: dict[str, None] = {}
+        self._kept: tuple[str, ...] = ()
+        """The part that stays halted to the end."""
         # With a midnight the run lies around one; else it is noon.
         at_ns = self._world.between(4.0, 14.0) if "midnight" in system.options.rates else 12 * 3600 * NS
         sign = -1 if "midnight" in system.options.rates else 1
@@ -319,6 +331,35 @@ class Nemesis(Intrusions):
         self._people.control(ControlAction.HALT)
         self._world.after(self._world.between(1.0, 6.0), self._resume)
 
+    def part_halt(self) -> None:
+        """Halt or pause a strategy or a contract, and resume it later."""
+        if self._people.wanted_controls:
+            return
+        rng = self._world.rng
+        scope = rng.choice(self._parts)
+        is_pause = scope in _PAUSED and rng.random() < 0.3
+        self._note(f"{'pause' if is_pause else 'halt'} {scope}")
+        self._people.control(ControlAction.PAUSE_STRATEGY if is_pause else ControlAction.HALT, scope)
+        if not is_pause:
+            self._halted[scope] = None
+        resume = ControlAction.RESUME_STRATEGY if is_pause else ControlAction.RESUME
+        self._world.after(self._world.between(1.0, 6.0), lambda: self._resume_part(resume, scope))
+
+    def _resume_part(self, act: ControlAction, scope: str) -> None:
+        if scope not in self._kept:
+            self._people.control(act, scope)
+
+    def _end_part_halts(self) -> None:
+        """Resume every part; in half of the runs one stays halted, so that its orders must have gone in the end."""
+        if self._halted and self._world.rng.random() < 0.5:
+            self._kept = (self._world.rng.choice(list(self._halted)),)
+            self._note(f"stays halted: {self._kept[0]}")
+            self._people.control(ControlAction.HALT, self._kept[0])
+        for scope in self._parts:
+            self._resume_part(ControlAction.RESUME, scope)
+            if scope in _PAUSED:
+                self._people.control(ControlAction.RESUME_STRATEGY, scope)
+
     # -- the end
 
     def heal(self) -> None:
@@ -339,6 +380,8 @@ class Nemesis(Intrusions):
         for wire in system.wires:
             wire.heal()
         self._end_intrusions()
+        if PART_HALT in system.options.rates:
+            self._end_part_halts()
         if {"halt", "poison"} & set(system.options.rates):
             self._people.control(ControlAction.RESUME)
         world.after(6 * NS, self._start_all)

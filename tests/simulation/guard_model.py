@@ -19,16 +19,9 @@ from shared.tws.requests import PlaceOrder
 from shared.tws.responses import ErrorMessage, decode_response
 from tests.simulation.broker_model import Broker
 from tests.simulation.broker_records import VERSION, seen_request
+from tests.simulation.disk import Disk
 from tests.simulation.kernel import US, Process, World
 from tests.simulation.wire import End, Wire
-
-
-@dataclass
-class Disk:
-    """What a guard keeps."""
-
-    claim: TradingClaim | None = None
-    halt: str | None = None
 
 
 @dataclass

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from shared.bus.keys import Keys
+from shared.bus.latches import ACCOUNT, latch_of
 from shared.bus.ports import Entry
 from shared.errors import BadInput
 from shared.ids import order_ref
@@ -14,12 +15,12 @@ from shared.messages.base import Message
 from shared.messages.codec import decode_fields
 from shared.messages.control import Control
 from shared.messages.orders import Command, Decision, Fill, Intent, OrderEvent, OrderState
+from shared.tws.requests import PlaceOrder
 from tests.simulation.broker_records import Sent, SimOrder
 from tests.simulation.checkers import (
     Approval,
     BooksAddUp,
     FillsOnce,
-    HaltHolds,
     LimitHolds,
     OneOrder,
     OneOwner,
@@ -28,6 +29,7 @@ from tests.simulation.checkers import (
     Violation,
 )
 from tests.simulation.checkers_feed import FeedIsTheLeaders
+from tests.simulation.checkers_halts import HaltHolds, PartsHold
 from tests.simulation.checkers_outside import BadInputIsHarmless, OneDeployment
 
 
@@ -55,6 +57,7 @@ class Judge:
         self.outcomes = Outcomes(*common, is_lossy=lambda: self.losses() > 0)
         self.voice = OneVoice(*common, keys=self.keys)
         self.halt = HaltHolds(*common)
+        self.parts = PartsHold(*common)
         self.limits = LimitHolds(*common, limit=self.limit)
         self.units = OneOwner(*common)
         self.books = BooksAddUp(*common)
@@ -108,7 +111,26 @@ class Judge:
             if message.unit:
                 self.units.effect(life, message.unit, message.reason, message.intent_id)
         elif isinstance(message, Control):
-            self.halt.asked(str(message.action))
+            self._control(message)
+
+    def _control(self, control: Control) -> None:
+        latch, is_set = latch_of(control) or ("", False)
+        if latch == ACCOUNT:
+            self.halt.asked("halt" if is_set else "resume")
+        elif latch:
+            self.parts.asked(latch, is_set=is_set)
+
+    def shown(self, fields: dict[str, Any]) -> None:
+        """Take what the `halt` hash shows from now on."""
+        if "stage" in fields:
+            self.halt.acknowledged(str(fields["stage"]))
+            self.parts.acknowledged(fields)
+
+    def left(self, order: PlaceOrder) -> None:
+        """Take an order that leaves the guard for the broker."""
+        terms = order.order
+        self.halt.left(terms.order_ref, what_if=terms.what_if)
+        self.parts.left(terms.order_ref, order.contract.con_id, what_if=terms.what_if)
 
     def _order_event(self, life: int, event: OrderEvent) -> None:
         self.outcomes.event(life, event)
@@ -118,6 +140,7 @@ class Judge:
     def _command(self, life: int, command: Command) -> None:
         self.commands.setdefault(life, {})[command.intent.intent_id] = command
         self.approval.command(command)
+        self.parts.command(command)
         if command.is_reducing:
             for leg in command.intent.legs:
                 self.halt.reducing.add(order_ref(self.deployment_id, command.intent.intent_id, leg.leg))  # type: ignore[arg-type]

@@ -7,7 +7,6 @@ nothing of them. `make mutants` runs seeds until each is caught and prints how m
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +18,6 @@ from services.gateway.core.ledger import ClaimedOrder, claim_request, claimed, w
 from services.gateway.core.pacing import Lane
 from services.gateway.core.takeover import Takeover
 from services.gateway.shell.commands import Commands
-from services.gateway.shell.halt import HaltDesk
 from services.gateway.shell.handover import reason_of
 from services.gateway.shell.identity import Accounts, check_identity
 from services.gateway.shell.leadership import Gateway
@@ -31,15 +29,19 @@ from shared.bus.ports import ClaimResult, LeaseToken, LeaseView, LedgerRow
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import BrokerUnavailable, ConfigError, Fenced, OutcomeUnknown, TransientError
 from shared.leases.core import Holder
-from shared.messages.control import HaltStage
 from shared.messages.orders import OrderEvent, OrderState
+from tests.simulation.breaking import MUTANTS, Patches, mutant
 from tests.simulation.bus import SimBus
 from tests.simulation.kernel import NS
+from tests.simulation.mutants_halts import FOCUS_OF_HALTS
 from tests.simulation.options import Options, drawn
 from tests.simulation.redis_model import NodeBus
 from tests.simulation.run import Run
 
+__all__ = ["FOCUS", "MUTANTS", "options_for"]
+
 FOCUS: dict[str, dict[str, float]] = {
+    **FOCUS_OF_HALTS,
     "lease_on_the_servers_ttl": {"redis_clock": 0.6, "pause": 0.3},
     "dedupe_by_order_id": {"cut_off": 1.2},
     "fence_after_tail": {"handover_late": 0.225},
@@ -47,7 +49,6 @@ FOCUS: dict[str, dict[str, float]] = {
     "unit_commit_in_two_steps": {"worker_crash": 0.45},
     "lease_dated_from_the_reply": {"bus_fading": 0.45},
     "guard_that_polls_redis": {"redis_split": 0.3, "pause": 0.3},
-    "halt_acknowledged_at_redis": {"halt": 0.45, "guard_pause": 0.6},
     "resend_on_unknown": {"cut_off": 0.75, "broker_silent": 0.45},
     "login_not_checked": {"other_login": 0.45},
     "identity_not_checked": {"foreign_identity": 0.45},
@@ -66,40 +67,6 @@ def options_for(name: str, seed: int) -> Options:
         options.broker["duplicate_on_modify"], options.orders_per_s = 0.8, 8.0
     options.workers = max(options.workers, name == "unit_commit_in_two_steps")
     return options
-
-
-Undo = Callable[[], None]
-Mutant = Callable[[Run], Undo]
-MUTANTS: dict[str, Mutant] = {}
-
-
-class Patches(contextlib.ExitStack):
-    """Replacements that are taken back together."""
-
-    def put(self, owner: Any, name: str, value: Any) -> Any:
-        """Replace an attribute; return what it was."""
-        before = vars(owner).get(name, _MISSING)
-        if before is _MISSING:
-            self.callback(delattr, owner, name)
-        else:
-            self.callback(setattr, owner, name, before)
-        setattr(owner, name, value)
-        return getattr(owner, name) if before is _MISSING else before
-
-
-_MISSING = object()
-
-
-def mutant(act: Callable[[Run, Patches], None]) -> Callable[[Run, Patches], None]:
-    """Register a mutant under its function's name."""
-
-    def apply(run: Run) -> Undo:
-        patches = Patches()
-        act(run, patches)
-        return patches.close
-
-    MUTANTS[act.__name__] = apply
-    return act
 
 
 @mutant
@@ -238,21 +205,6 @@ def guard_that_polls_redis(run: Run, patches: Patches) -> None:
         run.world.after(NS // 2, poll)
 
     run.world.after(NS // 2, poll)
-
-
-@mutant
-def halt_acknowledged_at_redis(_: Run, patches: Patches) -> None:
-    """A halt is said to hold as soon as Redis knows of it."""
-
-    async def halt(self: HaltDesk, control_id: str, who: str, reason: str, *, everything: bool = False) -> None:
-        self._control_id, self._who, self._reason = control_id, who, reason
-        self._everything = everything
-        self.stage = HaltStage.HOLDING
-        await self._store()
-        self._cancel_ns = 0
-        self._show()
-
-    patches.put(HaltDesk, "halt", halt)
 
 
 @mutant

@@ -60,6 +60,8 @@ REDIS_FAULTS = (
 GUARD_FAULTS = ("guard_crash", "guard_pause")
 CLOCK_FAULTS = ("wall_jump", "redis_clock")
 OPERATOR = ("halt",)
+PART_HALT = "part_halt"
+"""A halt or pause of a strategy or a contract: drawn apart as intrusions are, in one run of three."""
 INTRUSIONS = ("poison", "foreign_intent", "other_login", "two_accounts", "foreign_identity")
 """Drawn apart, in one run of three, so that the other faults of a seed do not depend on them."""
 FAULTS = (*PROCESS_FAULTS, *NETWORK_FAULTS, *BROKER_FAULTS, *REDIS_FAULTS, *GUARD_FAULTS, *CLOCK_FAULTS, *OPERATOR)
@@ -98,7 +100,7 @@ def drawn(seed: int) -> Options:
             "slow_fill_s": rng.choice((0.5, 3.0, 8.0)),
         },
         orders_per_s=rng.choice((1.5, 3.0, 6.0)),
-        rates=dict(sorted({**rates, **_intrusions(seed)}.items())),
+        rates=dict(sorted({**rates, **_intrusions(seed), **_part_halts(seed)}.items())),
     )
 
 
@@ -114,3 +116,8 @@ def _intrusions(seed: int) -> dict[str, float]:
     return {
         kind: rng.choice((0.17, 0.35) if kind in ("other_login", "foreign_identity") else (0.17, 0.7)) for kind in kinds
     }
+
+
+def _part_halts(seed: int) -> dict[str, float]:
+    rng = random.Random(f"part_halts:{seed}")
+    return {PART_HALT: rng.choice((0.17, 0.35, 0.7))} if rng.random() < 1 / 3 else {}

@@ -11,17 +11,20 @@ from typing import Any
 
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import CqError, OutcomeUnknown, TransientError
-from shared.ids import IntentId, intent_id
+from shared.ids import MANUAL, IntentId, intent_id
 from shared.messages.codec import decode_fields, encode_body
 from shared.messages.control import Control, ControlAction
 from shared.messages.market import TICK_RECORD, TICKS_TYPE, DataQuality, SubscriptionRequest, TickKind
 from shared.messages.orders import CancelRequest, Decision, Group, Intent, IntentAction, OrderLeg, OrderType, Side
 from tests.simulation.kernel import NS, Process
 from tests.simulation.market import WATCHED
+from tests.simulation.options import PART_HALT
 from tests.simulation.system import ACCOUNT, CON_IDS, DEPLOYMENT_ID, System, info_of
 
 REPEAT_NS = 2 * NS
 SOURCE = "people:desk"
+HAND = "hand"
+"""A second strategy of theirs, beside what is ordered by hand."""
 
 
 @dataclass
@@ -83,10 +86,12 @@ class People:
             await bus.append(bus.keys.control, self.wanted_controls[0], source=SOURCE)
             self.wanted_controls.pop(0)
 
-    def control(self, action: ControlAction) -> Control:
+    def control(self, action: ControlAction, scope: str = "account") -> Control:
         """Want a halt or a resume; it is repeated until the bus has it."""
         self.controls += 1
-        made = Control(control_id=f"c{self.controls}", action=action, who="operator", reason="simulated")
+        made = Control(
+            control_id=f"c{self.controls}", action=action, scope=scope, who="operator", reason="simulated"
+        )  # fmt: skip
         self.wanted_controls.append(made)
         return made
 
@@ -146,11 +151,15 @@ class People:
     def _intent(self, made_id: IntentId, con_id: int, legs: tuple[OrderLeg, ...], **more: object) -> Intent:
         rng, now_ns = self.system.world.rng, SYSTEM_CLOCK.wall_ns()
         values: dict[str, object] = {
-            "intent_id": made_id, "legs": legs, "con_id": con_id, "contract": f"C{con_id}", "strategy": "manual",
-            "account": ACCOUNT, "incarnation": self._incarnation, "ts_init_ns": now_ns,
+            "intent_id": made_id, "legs": legs, "con_id": con_id, "contract": f"C{con_id}",
+            "strategy": self._strategy(), "account": ACCOUNT, "incarnation": self._incarnation, "ts_init_ns": now_ns,
             "valid_until_ns": now_ns + rng.choice((2, 5, 20)) * NS, **more,
         }  # fmt: skip
         return Intent(**values)  # type: ignore[arg-type]
+
+    def _strategy(self) -> str:
+        """Return whose the next order is: where parts are halted, of two in turn."""
+        return HAND if PART_HALT in self.system.options.rates and self._number % 2 else MANUAL
 
     def _price(self) -> Decimal:
         return Decimal(9900 + self.system.world.rng.randrange(200)) / 100
@@ -176,7 +185,10 @@ class People:
         leg = target.legs[0].model_copy(
             update={"limit_price": self._price(), "quantity": Decimal(rng.randrange(1, 21))}
         )
-        return self._intent(made_id, target.con_id, (leg,), action=IntentAction.MODIFY, modifies=target.intent_id)
+        return self._intent(
+            made_id, target.con_id, (leg,), action=IntentAction.MODIFY, modifies=target.intent_id,
+            strategy=target.strategy,
+        )  # fmt: skip
 
 
 def _tick(con_id: int, now_ns: int, number: int) -> bytes:

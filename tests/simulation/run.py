@@ -89,8 +89,8 @@ class Run:
 
     def _act_done(self, node: Node, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Any) -> None:
         judge, keys = self.judge, self.system.keys
-        if name == "hash_set" and args[0] == keys.halt and "stage" in args[1]:
-            judge.halt.acknowledged(str(args[1]["stage"]))
+        if name == "hash_set" and args[0] == keys.halt:
+            judge.shown(args[1])
         elif name == "commit_unit" and answer:
             judge.units.committed(node.number, args[1].unit_id, args[1].commit)
         elif name == "lease_acquire" and answer is not None:
@@ -128,7 +128,7 @@ class Run:
                 self.judge.voice.forwarded(claim.epoch)
             order = order_in(payload)
             if order is not None:
-                self.judge.halt.left(order.order.order_ref, what_if=order.order.what_if)
+                self.judge.left(order)
 
         guard.on_forward.append(forwarded)
 
@@ -243,7 +243,7 @@ class Run:
         for intent_id in () if system.cluster.losses else judge.commands.get(life, {}):
             if (life, order_ref(DEPLOYMENT_ID, IntentId(intent_id), 0)) not in judge.outcomes.last:
                 return f"nothing is said yet of the approved {intent_id}"
-        return ""
+        return "" if system.cluster.losses else judge.parts.still_working(broker.orders)
 
     def _may_stay_unknown(self) -> bool:
         """The broker cannot tell of yesterday, nor of what a restart of TWS swallowed."""

@@ -50,7 +50,8 @@ from shared.runtime import until_available
 from tests.simulation.broker_model import Broker
 from tests.simulation.broker_records import BrokerFaults, seen_request
 from tests.simulation.bus import SimBus, Weather
-from tests.simulation.guard_model import Disk, GuardModel
+from tests.simulation.disk import Disk, SimHaltFile
+from tests.simulation.guard_model import GuardModel
 from tests.simulation.kernel import NS, Process, World
 from tests.simulation.options import Options
 from tests.simulation.redis_model import Cluster
@@ -74,7 +75,8 @@ LIMITS = "\n".join(
                 "order_quantity_max", "order_notional_max", "price_collar_percent", "position_notional_max",
                 "strategy_position_quantity_max", "strategy_position_notional_max", "exposure_gross_max",
                 "buying_power_share", "strategy_rate_per_s", "strategy_rate_burst", "account_rate_per_s",
-                "account_rate_burst", "open_orders_max", "open_orders_side_max", "daily_loss_max", "data_age_max_s",
+                "account_rate_burst", "messages_per_s_max", "open_orders_max", "open_orders_side_max",
+                "daily_loss_max", "data_age_max_s",
             )
         ),
     ]
@@ -218,8 +220,7 @@ class System:
             else:
                 self.crashes.append((process.name, first))
             process.crash()
-            name = process.name
-            self.world.after(self.world.between(0.3, 1.5), lambda: self.start(name))
+            self.world.after(self.world.between(0.3, 1.5), lambda: self.start(process.name))
 
     def start_all(self) -> None:
         """Start everything that the options ask for."""
@@ -254,17 +255,16 @@ class System:
         options = self.options
         values: dict[str, Any] = {
             "CQ_MODE": "sim", "CQ_DEPLOYMENT": DEPLOYMENT, "CQ_INSTANCE": process.name, "IB_SIM_ACCOUNT": ACCOUNT,
-            "IB_SIM_CLIENT_ID": number, "CQ_LEASE_TTL_S": options.lease_ttl_s,
+            "IB_SIM_CLIENT_ID": number, "CQ_LEASE_TTL_S": options.lease_ttl_s, "GATEWAY_LINK_GRACE_S": 4.0,
+            "GATEWAY_GUARD": "guard:4104" if options.has_guard else "", "GATEWAY_OTHERS_S": 3.0,
             "GATEWAY_TRADING_CLIENT_IDS": ",".join(map(str, options.trading_ids)),
-            "GATEWAY_GUARD": "guard:4104" if options.has_guard else "",
             "GATEWAY_PROBE_S": 1.0, "GATEWAY_SILENCE_LIMIT_S": 3.0, "GATEWAY_ANSWER_LIMIT_S": 3.0,
             "GATEWAY_CONNECT_LIMIT_S": 2.0, "GATEWAY_ECHO_LIMIT_S": 1.5, "GATEWAY_QUARANTINE_S": options.quarantine_s,
-            "GATEWAY_ID_IN_USE_LIMIT_S": 4.0, "GATEWAY_LINK_GRACE_S": 4.0, "GATEWAY_OTHERS_S": 3.0,
-            "GATEWAY_STANDBY": "hot" if number in options.hot else "warm",
+            "GATEWAY_ID_IN_USE_LIMIT_S": 4.0, "GATEWAY_STANDBY": "hot" if number in options.hot else "warm",
         }  # fmt: skip
         settings = _settings(tuple(values.items()))
         bus = self.bus_of(process)
-        gateway = Gateway(settings, bus, CodeTable({}), clock=SYSTEM_CLOCK)
+        gateway = Gateway(settings, bus, CodeTable({}), halt_file=SimHaltFile(self.disk), clock=SYSTEM_CLOCK)
         gateway.guard = SimGuardControl(self, process)
         self.gateways[process.name] = gateway
         self.electors.append((process, gateway.elector))

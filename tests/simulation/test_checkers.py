@@ -158,6 +158,49 @@ def test_p6_an_order_that_adds_after_the_halt_was_acknowledged(judge: Judge) -> 
     assert promises(judge) == ["P6"]
 
 
+def control(action: ControlAction, scope: str) -> Control:
+    return Control(control_id="c", action=action, scope=scope, who="x")
+
+
+@pytest.mark.parametrize(
+    "sets, opens, scope, other",
+    [
+        (ControlAction.HALT, ControlAction.RESUME, "strategy:s", "strategy:t"),
+        (ControlAction.FLATTEN, ControlAction.RESUME, "contract:1", "contract:2"),
+        (ControlAction.PAUSE_STRATEGY, ControlAction.RESUME_STRATEGY, "strategy:s", "strategy:t"),
+    ],
+)
+def test_p6_an_order_of_a_part_that_is_said_to_be_held(
+    judge: Judge, sets: ControlAction, opens: ControlAction, scope: str, other: str
+) -> None:
+    kind = "pause" if sets is ControlAction.PAUSE_STRATEGY else "halt"
+    parts, name = judge.parts, f"{kind}:{scope}"
+    judge._message(1, command())
+    judge.shown({"stage": "none", name: "holding x: never asked for"})
+    judge._message(1, control(sets, scope))
+    judge.shown({"stage": "none", name: "requested x: news", f"{kind}:{other}": "holding x: news"})
+    parts.left(REF, 1, what_if=False)
+    judge.shown({"stage": "none", name: "holding x: news"})
+    parts.left(REF, 1, what_if=True)
+    judge._message(1, control(ControlAction.RESUME, "account"))
+    assert promises(judge) == []
+    parts.left(REF, 1, what_if=False)
+    assert promises(judge) == ["P6"]
+    assert bool(parts.still_working([order()])) is (kind == "halt"), "a pause cancels nothing"
+    judge._message(1, control(opens, scope))
+    parts.left(REF, 1, what_if=False)
+    assert promises(judge) == ["P6"] and not parts.still_working([order()])
+
+
+def test_p6_what_reduces_leaves_a_halted_part_and_stays(judge: Judge) -> None:
+    judge._message(1, command(is_reducing=True))
+    judge._message(1, control(ControlAction.HALT, "contract:1"))
+    judge.shown({"stage": "none", "halt:contract:1": "holding x: news"})
+    judge.parts.left(REF, 1, what_if=False)
+    judge.parts.left("by hand", 1, what_if=False)
+    assert promises(judge) == [] and not judge.parts.still_working([order()])
+
+
 def test_p7_a_worst_case_over_the_limit(judge: Judge) -> None:
     judge.limits.judge({1: D(50)}, [order()])
     assert promises(judge) == []

@@ -9,8 +9,8 @@ import pytest
 
 from services.gateway.core.ledger import ClaimedOrder
 from shared.messages.orders import OrderState
+from tests.simulation.breaking import Patches
 from tests.simulation.kernel import NS
-from tests.simulation.mutants import Patches
 from tests.simulation.options import Options
 from tests.simulation.run import Run
 from tests.simulation.session import SimSession

@@ -7,7 +7,7 @@ cancels and nothing else, one by one, and is closed again.
 
 Invariants:
 1. Cancelled is what was asked for, is ours, and what this session was shown as its own.
-2. Nothing is sent without the lease, nor once the halt is over.
+2. Nothing is sent without the lease, nor once the halt of the account, strategy or contract that asked is over.
 3. An id that is refused (326: in use, or not of the guard's pool) is said and tried again while it is asked for.
 """
 
@@ -79,18 +79,19 @@ class Adoption:
     Args:
         trading: whose id is left to it, and whose desk takes what is heard.
         claim: returns the option of the hello that a guard reads.
-        is_halted: whether the halt that asked for this still stands.
+        is_wanted_gone: whether a halt that asks for an order's end still stands.
         check_accounts: returns what is wrong with the accounts of a login.
     """
 
     def __init__(
         self, settings: GatewaySettings, trading: Trading, *, has_lease: Callable[[], bool],
-        is_halted: Callable[[], bool], check_accounts: Callable[[tuple[str, ...]], str], clock: Clock = SYSTEM_CLOCK,
+        is_wanted_gone: Callable[[OrderTrack], bool], check_accounts: Callable[[tuple[str, ...]], str],
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._trading = trading
         self._has_lease = has_lease
-        self._is_halted = is_halted
+        self._is_wanted_gone = is_wanted_gone
         self._check_accounts = check_accounts
         self._clock = clock
         self._asked: dict[int, dict[str, OrderTrack]] = {}
@@ -100,8 +101,7 @@ class Adoption:
         """Held while a session of another client id is open: two of them would refuse each other the id."""
 
     def want(self, tracks: Sequence[OrderTrack]) -> None:
-        """Ask for orders to be cancelled; what was asked for before and has not been begun is asked for anew."""
-        self._asked = {}
+        """Ask for orders to be cancelled, beside those that were asked for before and have not been begun."""
         for track in tracks:
             self._asked.setdefault(track.client_id, {})[track.key] = track
         self._wake.set()
@@ -114,11 +114,12 @@ class Adoption:
             asked, self._asked = self._asked, {}
             for client_id, tracks in asked.items():
                 async with self.turn:
-                    if self._may_send() and self._clock.monotonic_ns() >= self._not_before_ns.get(client_id, 0):
-                        await self._adopt(client_id, tracks)
+                    wanted = {key: track for key, track in tracks.items() if self._may_cancel(track)}
+                    if wanted and self._clock.monotonic_ns() >= self._not_before_ns.get(client_id, 0):
+                        await self._adopt(client_id, wanted)
 
-    def _may_send(self) -> bool:
-        return self._has_lease() and self._is_halted()
+    def _may_cancel(self, track: OrderTrack) -> bool:
+        return track.is_open and self._has_lease() and self._is_wanted_gone(track)
 
     async def _adopt(self, client_id: int, tracks: dict[str, OrderTrack]) -> None:
         settings = self._settings
@@ -148,11 +149,12 @@ class Adoption:
         for order in shown:
             listener.order_shown(order)
             track = tracks.get(order.order_ref[:32])
-            if track is None or not track.is_open or order.client_id != session.client_id:
-                continue
-            if not session.is_open or not self._may_send():
+            if not session.is_open:
                 return sent
+            if track is None or not self._may_cancel(track) or order.client_id != session.client_id:
+                continue
             session.cancel(order.order_id)
+            track.cancel_sent_ns = self._clock.monotonic_ns()
             get_logger().info("cancel.sent", order_ref=track.order_ref, order_id=order.order_id, reason="halt")
             sent += 1
             await self._clock.sleep(APART_S)

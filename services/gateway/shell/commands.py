@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
@@ -31,6 +32,7 @@ from services.gateway.core.pacing import Lane
 from services.gateway.shell.contracts import Contracts
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
+from services.gateway.shell.overtaking import Overtaking
 from services.gateway.shell.reading import FencedReader
 from services.gateway.shell.trading import Trading
 from shared.bus.ports import Bus, ClaimRequest, Entry, LeaseToken, LedgerRow, entry_order
@@ -64,6 +66,7 @@ class Commands:
         self._clock = clock
         reader = FencedReader(bus, has_lease, block_ms=BLOCK_MS, clock=clock)
         self._read, self._retry = reader.read, reader.until_done
+        self._overtaking = Overtaking(bus, self._place, clock=clock)
         self.sending = asyncio.Lock()
         """Held from a claim to the write of its orders: who holds it knows that nothing is in between."""
         self._cancels_wanted: dict[str, str] = {}
@@ -81,7 +84,10 @@ class Commands:
         cursor = await self._retry(lambda: self._bus.get_cursor("commands"))
         while True:
             for entry in await self._read(stream, cursor):
-                await self._command(entry)
+                if self._overtaking.took(entry.entry_id):
+                    await self._retry(partial(self._skip, "commands", entry.entry_id))
+                else:
+                    await self._command(entry)
                 cursor = entry.entry_id
 
     async def _command(self, entry: Entry) -> None:
@@ -118,7 +124,7 @@ class Commands:
         await self._make_known(command.intent.con_id)
         await self._wait_for_evidence(command)
         lane = Lane.REDUCING if command.is_reducing else Lane.ORDER
-        late_reason = await self._wait_for_turn(command, lane, legs)
+        late_reason = await self._wait_for_turn(command, lane, legs, "" if command.is_reducing else entry.entry_id)
         async with self.sending:
             trading = self._trading
             request = claim_request(
@@ -143,7 +149,7 @@ class Commands:
 
     async def _modify(self, command: Command, entry: Entry) -> None:
         target = next(iter(self._book.of_intent(command.intent.modifies, command.intent.legs[0].leg)), None)
-        late_reason = await self._wait_for_turn(command, Lane.ORDER, 1)
+        late_reason = await self._wait_for_turn(command, Lane.ORDER, 1, entry.entry_id)
         async with self.sending:
             trading = self._trading
             refusal = late_reason or trading.window(command) or why_not_modify(command, target, trading.session_number)
@@ -181,7 +187,7 @@ class Commands:
         while may_be_at_broker(command, self._token.incarnation) and not await self._trading.wait_ready(READY_S):
             get_logger().warning("order.evidence_awaited", intent_id=command.intent.intent_id)
 
-    async def _wait_for_turn(self, command: Command, lane: Lane, cost: int) -> str:
+    async def _wait_for_turn(self, command: Command, lane: Lane, cost: int, passed_at: str = "") -> str:
         """Wait for a READY session and for room in the budget, at most until the command is too old; say why not."""
         left_s = (command.not_after_ns - self._clock.wall_ns()) / NS_PER_S
         if left_s <= 0 or self._trading.window(command):
@@ -193,8 +199,7 @@ class Commands:
             slot = trading.slot(lane, cost)
             if not slot.done():
                 left_s = max(0.0, (command.not_after_ns - self._clock.wall_ns()) / NS_PER_S)
-                async with asyncio.timeout(left_s + 0.001):
-                    await slot
+                await self._overtaking.wait(slot, left_s + 0.001, passed_at)
         except TimeoutError:
             return "the broker's message budget was used up"
         except (Refused, BrokerUnavailable) as e:
@@ -255,9 +260,8 @@ class Commands:
         is_modify: bool,  # noqa: FBT001 - call_soon takes no names
     ) -> None:  # fmt: skip
         metrics.ORDERS_SENT.labels("modify" if is_modify else "new").inc(len(orders))
-        self._outbox.put_hash(
-            self._bus.keys.open_orders, {track.key: _body(track, self._clock.wall_ns()) for track in tracks}
-        )
+        shown = {track.key: encode_body(track.event(self._clock.wall_ns())) for track in tracks}
+        self._outbox.put_hash(self._bus.keys.open_orders, shown)
         get_logger().info(
             "order.sent", intent_id=intent.intent_id, order_ids=[order.order_id for order in orders],
             strategy=intent.strategy, is_modify=is_modify,
@@ -393,7 +397,3 @@ class Commands:
             reason = sent[1]
         if reason is not None:
             self._write_cancel(track, reason)
-
-
-def _body(track: OrderTrack, now_ns: int) -> bytes:
-    return encode_body(track.event(now_ns))

@@ -41,6 +41,8 @@ from shared.settings import Mode
 
 CANCEL_AGAIN_S = 1.0
 BLOCK_MS = 250
+LISTED = 200
+"""How many orders a line of the log names."""
 
 
 def hash_memory(stored: Mapping[str, str]) -> HaltMemory | None:
@@ -186,7 +188,8 @@ class HaltDesk:
             for entry in await self._read(stream, self._cursor):
                 await self._entry(entry)
             await self._heed_guard()
-            await self.latches.work()
+            if foreign := await self.latches.work(self.positions()):
+                self.on_foreign(foreign)
             if self.stage in (HaltStage.REQUESTED, HaltStage.HOLDING, HaltStage.CLEAN):
                 await self._work()
 
@@ -284,6 +287,9 @@ class HaltDesk:
         if not left:
             if self.stage is not HaltStage.CLEAN and self._trading.can_send and self.listed_ns() > self._began_ns:
                 self.stage = HaltStage.CLEAN
+                self._everything = (
+                    False  # it was about what worked then: what a person orders by hand from now on stays
+                )
                 await self._store()
                 get_logger().warning("halt.clean")
                 self._show()
@@ -300,6 +306,9 @@ class HaltDesk:
     async def _cancel(self, left: list[OrderTrack]) -> None:
         session = self._trading.session
         if self._everything and session is not None and session.is_open and self._has_lease():
+            get_logger().warning(
+                "halt.cancelling_everything", orders=[track.key for track in left[:LISTED]], count=len(left)
+            )
             session.cancel_everything()
             return
         ids = (0, self._trading.client_id)
@@ -316,6 +325,10 @@ class HaltDesk:
     def must_go(self) -> list[OrderTrack]:
         """Return the open orders that this halt cancels."""
         return must_go(self._book.open_tracks(), self.positions(), everything=self._everything)
+
+    def is_wanted_gone(self, track: OrderTrack) -> bool:
+        """Return whether the halt that asked for an order's end, of the account or of a part of it, still stands."""
+        return self.stage is not HaltStage.NONE or self.latches.halts(track)
 
     def _show(self) -> None:
         self._outbox.put(

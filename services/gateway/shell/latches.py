@@ -1,16 +1,18 @@
 """Carry out halts and pauses of a strategy or a contract: at the claim, for a contract at the guard, then cancel.
 
 They are stored in the `halt` hash, where the claim script looks (`shared/bus/latches.py`), and on this machine's disk
-with the account's halt. The guard is asked again until it holds; what adds exposure is cancelled as by a halt of the
-account, whether risk lives or not.
+with the account's halt. The guard is asked again until it holds a contract, and what is under way of a strategy is
+waited for; what adds exposure is cancelled as by a halt of the account, whether risk lives or not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
 
 from services.gateway.core.book import OrderBook
-from services.gateway.core.latches import Latches, contract_of
+from services.gateway.core.latches import Latches, contract_of, may_still_pass
+from services.gateway.core.order_machine import OrderTrack
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.guard import GuardControl
 from services.gateway.shell.trading import Trading
@@ -40,6 +42,7 @@ class LatchDesk:
         self._store = store
         self._clock = clock
         self._latches = Latches()
+        self.halts = self._latches.halts
 
     def restore(self, known: Mapping[str, str]) -> None:
         """Take what was stored."""
@@ -56,7 +59,7 @@ class LatchDesk:
                 self._latches.set(name, f"{message.who}: {message.reason or 'no reason given'}")
                 await self._store(True)
             get_logger().warning("halt.scope_set", latch=name, who=message.who, reason=message.reason)
-            await self._ask_guard()
+            await self._see_held()
             return True
         con_id = contract_of(name)
         if con_id is not None and not await self._guard.resume_contract(con_id, message.who, message.reason):
@@ -67,20 +70,39 @@ class LatchDesk:
         get_logger().warning("halt.scope_opened", latch=name, who=message.who, reason=message.reason)
         return True
 
-    async def _ask_guard(self) -> None:
-        """Have the guard hold the contracts that it has not confirmed; one that is no contract holds here alone."""
+    async def _see_held(self) -> None:
+        """Have the guard hold contracts, look for orders of strategies under way, and say what holds by now."""
         for name, said in self._latches.requested.items():
             con_id = contract_of(name)
             who, _, reason = said.partition(": ")
-            if con_id is None or await self._guard.halt_contract(con_id, who, reason):
+            if con_id is not None:
+                holds = await self._guard.halt_contract(con_id, who, reason)
+            else:
+                holds = not self._may_still_pass(name)
+            if holds:
                 self._latches.confirmed(name)
                 await self._store(True)
 
-    async def work(self) -> None:
-        """Ask the guard again for what it does not hold yet, and cancel what must go."""
-        await self._ask_guard()
+    def _may_still_pass(self, name: str) -> bool:
+        book, trading = self._book, self._trading
+        return may_still_pass(
+            name, book.open_tracks(), book.modifies.values(), opened_ns=trading.opened_ns, client_id=trading.client_id
+        )
+
+    async def work(self, positions: Mapping[int, Decimal] | None) -> list[OrderTrack]:
+        """See again whether what does not hold yet does by now, and cancel what must go.
+
+        Returns:
+            The orders that must go and live under another client id: this session cannot cancel them.
+        """
+        await self._see_held()
         now_ns = self._clock.monotonic_ns()
-        for track in self._latches.must_go(self._book.open_tracks()):
-            is_due = not track.cancel_sent_ns or now_ns - track.cancel_sent_ns >= CANCEL_AGAIN_NS
-            if is_due and track.client_id in (0, self._trading.client_id):
+        foreign = []
+        for track in self._latches.must_go(self._book.open_tracks(), positions):
+            if track.cancel_sent_ns and now_ns - track.cancel_sent_ns < CANCEL_AGAIN_NS:
+                continue
+            if track.client_id not in (0, self._trading.client_id):
+                foreign.append(track)
+            else:
                 await self._commands.cancel(track, "its strategy or its contract is halted")
+        return foreign

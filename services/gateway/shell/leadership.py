@@ -310,7 +310,7 @@ class Gateway:
             limit_s=settings.answer_limit_s, clock=clock,
         )  # fmt: skip
         adoption = Adoption(
-            settings, trading, has_lease=has_lease, is_halted=lambda: halt.stage is not HaltStage.NONE,
+            settings, trading, has_lease=has_lease, is_wanted_gone=halt.is_wanted_gone,
             check_accounts=self.accounts.check, clock=clock,
         )  # fmt: skip
         visits = Visits(

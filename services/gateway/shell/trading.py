@@ -70,6 +70,8 @@ class Trading:
         )  # fmt: skip
         self.session: IbSession | None = None
         self.session_number = 0
+        self.opened_ns = 0
+        """When the session was opened, monotonic; 0 while there is none."""
         self.rounds = 0
         """How many times the broker has told everything that is asked for after a loss; the books count on it."""
         self._pacer: Pacer[asyncio.Future[None]] = Pacer()
@@ -211,7 +213,7 @@ class Trading:
             self._fail_slots("the leadership is over")
 
     def _leave(self, session: IbSession) -> None:
-        self.session = None
+        self.session, self.opened_ns = None, 0
         self._takeover.disconnected()
         self.link.closed(self._closing or "closed")
         self._fail_slots("the session with the broker is gone")
@@ -249,6 +251,7 @@ class Trading:
             self.session = session
             self.ids.next_valid(session.next_valid_id)
             self._undisturbed_since_ns = self._clock.monotonic_ns()
+            self.opened_ns = self._undisturbed_since_ns
             self.link.connected(self._undisturbed_since_ns)
             self._takeover.connected()
             self._takeover.note(Step.CONNECT, self._undisturbed_since_ns)

@@ -311,6 +311,10 @@ class StatusView:
                 return float(rate) if isinstance(rate, int | float) else None
         return None
 
+    def resume_word(self) -> str:
+        """Return what a person types to trade again after a halt: live the account, else the deployment's name."""
+        return (self.account if self.mode == "live" else "") or self.deployment
+
     def state(self, now_ns: int) -> dict[str, Any]:
         """Return everything the page shows, as plain JSON values."""
         return {
@@ -318,6 +322,7 @@ class StatusView:
             "is_simulated": self.mode == "sim",
             "deployment": self.deployment,
             "account": self.account,
+            "resume_word": self.resume_word(),
             "now_ns": now_ns,
             "time": clock_text(now_ns),
             "leader": self.leader(),

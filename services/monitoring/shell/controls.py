@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from shared.bus.ports import Bus
@@ -17,14 +18,20 @@ ACTIONS = {
     "handover": ControlAction.HANDOVER,
 }
 _FOR_STRATEGIES = (ControlAction.PAUSE_STRATEGY, ControlAction.RESUME_STRATEGY)
+_RESUMES = (ControlAction.RESUME, ControlAction.RESUME_STRATEGY)
 _MAX_TEXT = 500
 
 
 class Controls:
-    """Writes controls for people at the page."""
+    """Writes controls for people at the page.
 
-    def __init__(self, bus: Bus, *, source: str, clock: Clock) -> None:
+    Args:
+        resume_word: returns what a person types to resume everything; a click alone resumes nothing.
+    """
+
+    def __init__(self, bus: Bus, *, source: str, clock: Clock, resume_word: Callable[[], str]) -> None:
         self._bus = bus
+        self._resume_word = resume_word
         self._source = source
         self._clock = clock
 
@@ -32,7 +39,7 @@ class Controls:
         """Append the control and return it.
 
         Raises:
-            BadInput: unknown action, a strategy that is missing, or texts that are none.
+            BadInput: unknown action, a strategy, reason or confirmation that is missing, or texts that are none.
             BusUnavailable: Redis is away; nothing was written.
         """
         action = ACTIONS.get(name)
@@ -45,6 +52,10 @@ class Controls:
             raise BadInput(f"reason and strategy are at most {_MAX_TEXT} characters")
         if action in _FOR_STRATEGIES and not strategy:
             raise BadInput(f"{name} needs a strategy")
+        if action in _RESUMES and not reason.strip():
+            raise BadInput(f"{name} needs a reason")
+        if action is ControlAction.RESUME and asked.get("confirm") != self._resume_word():
+            raise BadInput(f"type {self._resume_word()} to trade again: still halted")
         control = Control(
             control_id=random_token(),
             action=action,

@@ -321,13 +321,15 @@ async function drawChart() {
 async function control(action, strategy) {
   const reason = window.prompt(`Reason to ${action}${strategy ? ` ${strategy}` : ""}:`, "");
   if (reason === null) return;
+  const confirm = action === "resume" ? window.prompt(`Type ${state.resume_word} to trade again:`, "") : "";
+  if (confirm === null) return;
   token = byId("token").value || token;
   const answer = byId("answer");
   try {
     const reply = await fetch(`/api/${action}`, {
       method: "POST",
       headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
-      body: JSON.stringify({ reason, ...(strategy ? { strategy } : {}) }),
+      body: JSON.stringify({ reason, confirm, ...(strategy ? { strategy } : {}) }),
     });
     const content = await reply.json();
     answer.textContent = reply.ok ? `${action} asked for` : content.error;

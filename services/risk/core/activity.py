@@ -27,8 +27,8 @@ class Activity:
     """The counts. `started_ns` is when the trading day that is counted began."""
 
     __slots__ = (
-        "_contents", "_day", "filled", "last_ns", "orders", "rejects", "repeats", "started_ns", "trades", "turnover",
-        "until_ns",
+        "_contents", "_day", "filled", "last_ns", "orders", "rejects", "repeats", "repeats_most",
+        "started_ns", "trades", "turnover", "until_ns",
     )  # fmt: skip
 
     def __init__(self, day: TradingDay) -> None:
@@ -45,8 +45,10 @@ class Activity:
         """Strategy → orders of the day that executed, in part or whole."""
         self.repeats: dict[Repeat, int] = {}
         """Strategy, conId, is it a buy → orders approved in the day, until a person resumes the strategy."""
-        self.last_ns: dict[tuple[str, int], int] = {}
-        """Strategy, conId → when an order or modify was approved last."""
+        self.repeats_most = 0
+        """No count of `repeats` is above it: what nearly every decision asks instead of looking one up."""
+        self.last_ns: dict[tuple[str, int], list[int]] = {}
+        """Strategy, conId → when an order or modify was approved last: the one item of a list that stays the same."""
         self.rejects: dict[str, int] = {}
         """Strategy → orders that the broker rejected in a row."""
 
@@ -59,7 +61,7 @@ class Activity:
         if start_ns > self.started_ns:
             self.started_ns = start_ns
             self.turnover, self.trades = ZERO, 0
-            self.orders, self.filled, self.repeats = {}, {}, {}
+            self.orders, self.filled, self.repeats, self.repeats_most = {}, {}, {}, 0
 
     def approved(self, intent: Intent, now_ns: int) -> None:
         """Count an approved intent."""
@@ -68,9 +70,11 @@ class Activity:
         asked = intent.__dict__  # a message answers for an attribute three times slower than its dict does
         strategy, con_id, legs = asked["strategy"], asked["con_id"], asked["legs"]
         self.orders[strategy] = self.orders.get(strategy, 0) + len(legs)
-        self.last_ns[strategy, con_id] = now_ns
+        self.last_of(strategy, con_id)[0] = now_ns
         key = repeat_key(intent)
-        self.repeats[key] = self.repeats.get(key, 0) + 1
+        count = self.repeats[key] = self.repeats.get(key, 0) + 1
+        if count > self.repeats_most:
+            self.repeats_most = count
         contents = self._contents
         if len(contents) >= CONTENTS_MAX:
             del contents[next(iter(contents))]
@@ -105,15 +109,23 @@ class Activity:
     def resume(self, strategy: str) -> None:
         """Let a person's word end what counts against a strategy ("" for all)."""
         if not strategy:
-            self.rejects, self.repeats = {}, {}
+            self.rejects, self.repeats, self.repeats_most = {}, {}, 0
             return
         self.rejects.pop(strategy, None)
         for key in [key for key in self.repeats if key[0] == strategy]:
             del self.repeats[key]
+        self.repeats_most = max(self.repeats.values(), default=0)
+
+    def last_of(self, strategy: str, con_id: int) -> list[int]:
+        """Return when an order or modify of a strategy in a contract was approved last, as in `last_ns`."""
+        last = self.last_ns.get((strategy, con_id))
+        if last is None:
+            last = self.last_ns[strategy, con_id] = [0]
+        return last
 
     def seen_ns(self, intent: Intent, since_ns: int) -> int:
         """Return when an intent of the same content was approved last, 0 if not since `since_ns`."""
-        if self.last_ns.get((intent.strategy, intent.con_id), 0) < since_ns:
+        if self.last_of(intent.strategy, intent.con_id)[0] < since_ns:
             return 0  # the usual case: nothing at all was asked for in this contract
         seen_ns = self._contents.get(content_of(intent), 0)
         return seen_ns if seen_ns >= since_ns else 0
@@ -137,6 +149,7 @@ class Activity:
         self.orders, self.filled = dict(stored["orders"]), dict(stored.get("filled", {}))
         self.rejects = dict(stored["rejects"])
         self.repeats = {(strategy, con_id, is_buy): count for strategy, con_id, is_buy, count in stored["repeats"]}
+        self.repeats_most = max(self.repeats.values(), default=0)
 
 
 def content_of(intent: Intent) -> int:

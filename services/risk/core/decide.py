@@ -11,20 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
 from services.risk.core.case import Case
 from services.risk.core.exposure import Book
 from services.risk.core.limits import Limits, Stage
-from services.risk.core.quick import COVERED, MINUTE_NS, Terms, answer_to, only_reduced, proves
+from services.risk.core.quick import COVERED, proves
 from services.risk.core.rule import Finding, Rule
 from services.risk.core.rules import MALFORMED, RULES
+from services.risk.core.terms import MINUTE_NS, Terms, answer_to
 from services.risk.core.tripping import ACCOUNT, note_own_profit, trip_account, trip_strategy
 from shared.messages.base import put_together
 from shared.messages.orders import Command, Decision, Intent, IntentAction, RuleResult, Side
-from shared.money import ZERO
 
 Checks = tuple[Callable[[Case], Finding | None], ...]
 _KINDS = 24
@@ -41,7 +40,7 @@ class Verdict(NamedTuple):
     rates: tuple[float, float, float, float]
 
 
-_verdict = partial(tuple.__new__, Verdict)
+_new_tuple = tuple.__new__
 
 
 class RuleBook:
@@ -74,13 +73,13 @@ class RuleBook:
             checks = case.limits.plans[kind] = tuple(rule.check for rule in self.rules if _is_asked(rule, case))
         return checks
 
-    def proven(self, intent: Intent, book: Book, limits: Limits, now_ns: int) -> bool | None:
-        """Return whether an order only reduces, if it is proven that no rule objects to it; None if it is not.
+    def proven(self, intent: Intent, book: Book, limits: Limits, now_ns: int) -> Verdict | None:
+        """Return the approval of an order if it is proven that no rule objects to it; None if it is not.
 
         The book has been brought up to `now_ns`.
         """
         asked = intent.__dict__  # a message answers for an attribute three times slower than its dict does
-        legs, strategy, contract = asked["legs"], asked["strategy"], book.contracts.get(asked["con_id"])
+        contract, legs = book.contracts.get(asked["con_id"]), asked["legs"]
         leg = legs[0].__dict__
         if (
             contract is None
@@ -88,38 +87,36 @@ class RuleBook:
             or leg["stop_price"] is not None
             or leg["outside_rth"]
             or asked["action"] is not _PLACE
-            or limits.mistakes
-            or limits.stage is _OBSERVE
         ):
             return None
         if contract.is_price_old:
             book.sums.refresh(contract)
-        limit_set = limits.for_order(strategy, contract.con_id, contract.info) if limits.has_tables else limits.base
-        loss_max, rejects = limit_set.strategy_loss_max, book.activity.rejects
-        if strategy in rejects or (loss_max is not None and now_ns >= book.profits_due_ns.get(strategy, 0)):
-            trip_strategy(book, strategy, limit_set, now_ns)
-        terms: Terms | None = contract.terms.get(strategy)
+        terms: Terms | None = contract.terms.get(asked["strategy"])
         if (
             terms is None
-            or terms.limits is not limit_set
-            or terms.info is not contract.info
+            or terms.limit_book is not limits
             or not terms.from_ns <= now_ns < terms.until_ns
             or terms.owner is not self
         ):
             terms = self._terms(intent, book, limits, now_ns)
-        if not terms.is_plain or not proves(intent, asked, leg, book, contract, terms, now_ns):
+        if now_ns >= terms.due_ns or book.activity.rejects:
+            trip_strategy(book, terms.strategy, terms.limits, now_ns)
+            if terms.limits.strategy_loss_max is not None:
+                terms.due_ns = book.profits_due_ns[terms.strategy]
+        if not terms.is_plain:
             return None
-        if self._others and not self._others_are_silent(intent, book, limits, now_ns):
+        is_reducing = proves(intent, asked, leg, book, contract, terms, now_ns)
+        if is_reducing is None or (self._others and not self._others_are_silent(intent, book, limits, now_ns)):
             return None
-        return contract.total != ZERO and leg["quantity"] <= only_reduced(contract, 1 if leg["side"] is _BUY else -1)
+        return _approved(intent, asked, book, now_ns, terms.rates, terms.answer.copy(), is_reducing)
 
     def _terms(self, intent: Intent, book: Book, limits: Limits, now_ns: int) -> Terms:
         """Resolve the limits of a strategy in a contract, and ask the rules about these terms."""
         case = Case(intent, book, limits, now_ns)
         case.is_reducing = case.is_strategy_reducing = False
-        terms = Terms(self, case.limits, intent.strategy, case.contract, book, now_ns)
+        terms = Terms(self, limits, intent.strategy, case.contract, book, now_ns)
         for rule in self._about_terms:
-            if not rule.is_on(case.limits):
+            if not rule.is_on(terms.limits):
                 continue
             if rule.check(case) is not None:
                 terms.is_plain = False
@@ -163,20 +160,9 @@ def decide(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleB
         now_ns: wall time.
         rules: in the order in which the first failure decides.
     """
-    if (
-        book.sums.dirty
-        or book.differing
-        or now_ns >= book.activity.until_ns
-        or book.breakers.pnl_seen_for is not limits.base
-        or now_ns >= book.profits_due_ns.get(ACCOUNT, 0)
-    ):
+    if book.sums.dirty or now_ns >= book.due_ns or book.breakers.pnl_seen_for is not limits.base:
         _bring_up(book, limits, now_ns)
-    is_reducing = rules.proven(intent, book, limits, now_ns)
-    if is_reducing is not None:
-        asked = intent.__dict__
-        terms: Terms = book.contracts[asked["con_id"]].terms[asked["strategy"]]
-        return _approved(intent, asked, book, now_ns, terms.rates, terms.answer.copy(), is_reducing)
-    return _by_rules(intent, book, limits, now_ns, rules)
+    return rules.proven(intent, book, limits, now_ns) or _by_rules(intent, book, limits, now_ns, rules)
 
 
 def _bring_up(book: Book, limits: Limits, now_ns: int) -> None:
@@ -188,6 +174,7 @@ def _bring_up(book: Book, limits: Limits, now_ns: int) -> None:
         note_own_profit(book, now_ns)
     if book.breakers.pnl_seen_for is not limits.base:
         trip_account(book, limits.base)
+    book.due_ns = 0 if book.differing else min(book.activity.until_ns, book.profits_due_ns[ACCOUNT])
 
 
 def decide_by_rules(intent: Intent, book: Book, limits: Limits, now_ns: int, rules: RuleBook = RULE_BOOK) -> Verdict:
@@ -247,19 +234,17 @@ def _approved(
     # compares with what the class makes. `answer` becomes the decision's own; `asked` is what is in the intent.
     answer["ts_init_ns"] = now_ns
     answer["intent_id"] = asked["intent_id"]
-    answer["is_reducing"] = is_reducing
     answer["intent_ts_ns"] = asked["ts_init_ns"]
-    values: dict[str, object] = {
-        "ts_init_ns": now_ns,
-        "intent": intent,
-        "not_after_ns": asked["valid_until_ns"],
-        "incarnation": book.incarnation,
-        "is_reducing": is_reducing,
-        "risk_epoch": book.epoch,
-        "margin_change": margin_change,
-    }
-    decision = put_together(Decision, answer, _DECISION_FIELDS)
-    return _verdict((decision, put_together(Command, values, _COMMAND_FIELDS), rates))
+    values = book.stamp.copy()
+    values["ts_init_ns"] = now_ns
+    values["intent"] = intent
+    values["not_after_ns"] = asked["valid_until_ns"]
+    if is_reducing:
+        answer["is_reducing"] = values["is_reducing"] = True
+    if margin_change is not None:
+        values["margin_change"] = margin_change
+    decision, command = put_together(Decision, answer, _DECISION_FIELDS), put_together(Command, values, _COMMAND_FIELDS)
+    return _new_tuple(Verdict, (decision, command, rates))
 
 
 def refuse_malformed(intent_id: str, error: str, account: str, now_ns: int) -> Decision:

@@ -39,7 +39,7 @@ from shared.messages.account import (
 from shared.messages.base import Message
 from shared.messages.control import BrokerStatus, Control, ControlAction, HaltStatus, Reconciled, SharesToBorrow
 from shared.messages.market import ContractInfo
-from shared.messages.orders import Command, Commission, Fill, OrderEvent
+from shared.messages.orders import CancelCommand, Command, Commission, Fill, OrderEvent
 from shared.money import ZERO
 
 KEEP_MOVES = 1000
@@ -55,9 +55,17 @@ class Book(Orders):
         day: the trading day that counts and losses belong to.
     """
 
+    __slots__ = (
+        "_appliers", "_epoch", "_has_baseline", "_positions_seen", "_reported", "breakers", "buying_power", "cash",
+        "day_trades_left", "incarnation", "moves", "net_liquidation", "readiness", "stamp", "worth_seen",
+    )  # fmt: skip
+
     def __init__(self, account: str, *, incarnation: str = "", epoch: int = 0, day: TradingDay = TRADING_DAY) -> None:
         super().__init__(account, day)
         self.incarnation = incarnation
+        self.stamp: dict[str, object] = dict.fromkeys(Command.model_fields) | {"incarnation": incarnation}
+        """What every command carries of this book, with room for the rest: copied for each."""
+        self.stamp["is_reducing"] = False
         self.epoch = epoch
         self.buying_power: Decimal | None = None
         self.net_liquidation: Decimal | None = None
@@ -75,6 +83,7 @@ class Book(Orders):
         """Moves between owners that count already."""
         self._appliers: Mapping[type[Message], Callable[[Any, int], None]] = {
             Command: self._apply_command,
+            CancelCommand: self._apply_cancel,
             OrderEvent: self._apply_order,
             Fill: self._apply_fill,
             Commission: self._apply_commission,
@@ -93,6 +102,15 @@ class Book(Orders):
             Reconciled: self._apply_reconciled,
             SharesToBorrow: self._apply_shares,
         }
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the risk that leads with this book."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch = self.stamp["risk_epoch"] = epoch
 
     # -- taking what happened
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from math import inf
@@ -30,7 +31,7 @@ class Stage(StrEnum):
 
 
 UNLIMITED = "unlimited"
-RULES_VERSION = 4
+RULES_VERSION = 5
 """The set of rules of this release; a limits file names the set it was checked against."""
 _NS_PER_S = 1_000_000_000
 Bound = Decimal | None
@@ -62,6 +63,7 @@ class LimitSet:
     strategy_rate_burst: Bound
     account_rate_per_s: Bound
     account_rate_burst: Bound
+    messages_per_s_max: Bound
     open_orders_max: Bound
     open_orders_side_max: Bound
     turnover_day_max: Bound
@@ -78,6 +80,8 @@ class LimitSet:
     drawdown_rung: str
     strategy_loss_max: Bound
     strategy_loss_rung: str
+    strategy_drawdown_max: Bound
+    strategy_drawdown_rung: str
     rejects_max: Bound
     rejects_rung: str
     errors_max: Bound
@@ -95,6 +99,8 @@ class LimitSet:
     crossed_quotes: str
     market_closed: str
     expiry_days_min: Bound
+    first_notice: date | None
+    """The first notice day of one contract: IB names none, so only a person can."""
     short_selling: str
     short_unavailable: str
     protection: str
@@ -169,7 +175,8 @@ class Limits:
     def _merge(self, strategy: str, con_id: int, info: ContractInfo | None) -> LimitSet:
         tables = [self.strategies.get(strategy), self.contracts.get(f"#{con_id}")]
         if info is not None:
-            tables += [self.contracts.get(info.name), self.asset_classes.get(info.sec_type)]
+            names = dict.fromkeys((info.name, product_of(info)))
+            tables += [*map(self.contracts.get, names), self.asset_classes.get(info.sec_type)]
         merged: dict[str, object] = {}
         for table in tables:
             for name, value in (table or {}).items():
@@ -183,6 +190,12 @@ class Limits:
         return base.takes_any_strategy or strategy == MANUAL or strategy in base.strategies
 
 
+def product_of(info: ContractInfo) -> str:
+    """Return what a contract's name has in common with those of its other months and strikes: `FUT:CL@NYMEX`."""
+    parts = info.name.split(":")
+    return ":".join(parts[:2]) if len(parts) > 2 and parts[0] == info.sec_type else info.name
+
+
 _ORDERED = ("allow", "warn", "no_entries", "reduce_only", "refuse", "cancel_entries", "halt", "flatten")
 
 
@@ -190,6 +203,8 @@ def is_tighter(name: str, one: object, other: object) -> bool:
     """Return whether one value of a limit allows less than another; for lists, whether it is another."""
     if isinstance(one, str) and isinstance(other, str):
         return _ORDERED.index(one) > _ORDERED.index(other)
+    if isinstance(one, date) and isinstance(other, date):
+        return one < other
     if one is None or other is None or not isinstance(one, Decimal) or not isinstance(other, Decimal):
         return other is None and one is not None if one is None or other is None else one != other
     return one > other if name.endswith("_min") else one < other

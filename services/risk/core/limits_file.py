@@ -2,7 +2,7 @@
 
 ```toml
 profile = "small-paper"            # sets every limit; what follows are differences only
-rules = 4                          # the set of rules this file was checked against; newer ones only warn
+rules = 5                          # the set of rules this file was checked against; newer ones only warn
 
 [limits]
 position_quantity_max = 500        # shares
@@ -17,6 +17,12 @@ position_notional_max = 20000
 
 [asset_classes.FUT]                # only for futures; the broker's own names: STK, FUT, OPT, CASH, IND …
 price_collar_ticks = 20
+
+[contracts."FUT:CL@NYMEX"]         # all months of a future, all options of an underlying
+expiry_days_min = 30
+
+[contracts."FUT:ZC@CBOT:202612"]
+first_notice = 2026-11-30          # a date; IB names none
 ```
 
 Money is in the account's base currency, quantities in shares or contracts, rates in orders per second.
@@ -28,6 +34,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import date, datetime
 from decimal import Decimal
 
 from services.risk.core.days import TradingDay, Window
@@ -48,8 +55,8 @@ CHOICES = {
     ),
     **dict.fromkeys(
         (
-            "daily_loss_rung", "drawdown_rung", "strategy_loss_rung", "rejects_rung", "errors_rung", "anomaly_rung",
-            "liquidation_rung", "unprotected_rung",
+            "daily_loss_rung", "drawdown_rung", "strategy_loss_rung", "strategy_drawdown_rung", "rejects_rung",
+            "errors_rung", "anomaly_rung", "liquidation_rung", "unprotected_rung",
         ),
         _RUNG,
     ),
@@ -61,12 +68,15 @@ _LISTS = {
     "contracts_allowed": None,
     "contracts_restricted": None,
 }
-ALL_LIMITS = tuple(one.name for one in fields(LimitSet) if one.init)
+_RUNGS_SINCE = {"strategy_drawdown_rung": 5}
+_OF_ONE_CONTRACT = ("first_notice",)
+ALL_LIMITS = tuple(one.name for one in fields(LimitSet) if one.init and one.name not in _OF_ONE_CONTRACT)
 _PER_STRATEGY = (
     "order_quantity_max", "order_notional_max", "price_collar_percent", "price_collar_ticks", "market_slippage_percent",
     "strategy_position_quantity_max", "strategy_position_notional_max", "strategy_rate_per_s", "strategy_rate_burst",
     "order_types", "tifs", "short_selling", "protection", "self_cross", "duplicates", "duplicate_window_s",
-    "repeats", "repeats_max", "orders_per_fill_max", "strategy_loss_max", "rejects_max", "market_closed",
+    "repeats", "repeats_max", "orders_per_fill_max", "strategy_loss_max", "strategy_drawdown_max", "rejects_max",
+    "market_closed",
     "unprotected_max_s", "unprotected_rung", "short_unavailable", "what_if_margin_percent",
 )  # fmt: skip
 _PER_CONTRACT = (
@@ -75,7 +85,11 @@ _PER_CONTRACT = (
     "frozen_data", "crossed_quotes", "market_closed", "open_orders_side_max", "expiry_days_min", "short_selling",
     "short_unavailable",
 )  # fmt: skip
-TABLES = {"strategies": _PER_STRATEGY, "contracts": _PER_CONTRACT, "asset_classes": _PER_CONTRACT}
+TABLES = {
+    "strategies": _PER_STRATEGY,
+    "contracts": (*_PER_CONTRACT, *_OF_ONE_CONTRACT),
+    "asset_classes": _PER_CONTRACT,
+}
 GUIDE_NAMES = {"MAX_POSITION_SIZE": "position_quantity_max", "MAX_TOTAL_EXPOSURE": "exposure_gross_max"}
 """The user's guide's variables and the limits they set."""
 
@@ -136,11 +150,15 @@ class _Reader:
         if profile not in PROFILES:
             self._note("", "profile", f"profile {profile!r} is unknown: choose {', '.join(PROFILES)}")
             profile = DEFAULT_PROFILE
-        base = replace(PROFILES[profile], **self._table(content.get("limits", {}), "limits", ALL_LIMITS))  # type: ignore[arg-type]
+        version = self._version(content)
+        named = self._table(content.get("limits", {}), "limits", ALL_LIMITS)
+        for name, since in _RUNGS_SINCE.items():
+            if version < since:  # a breaker that an upgrade adds only warns
+                named.setdefault(name, "warn")
         return Limits(
-            base=base,
+            base=replace(PROFILES[profile], **named),  # type: ignore[arg-type]
             profile=profile,
-            rules_version=self._version(content),
+            rules_version=version,
             strategies=self._tables(content, "strategies"),
             contracts=self._tables(content, "contracts"),
             asset_classes=self._tables(content, "asset_classes"),
@@ -179,7 +197,7 @@ class _Reader:
         values: dict[str, object] = {}
         for name, given in table.items():
             if name not in allowed:
-                known = name in ALL_LIMITS
+                known = name in (*ALL_LIMITS, *_OF_ONE_CONTRACT)
                 reason = f"cannot be set in [{section}]" if known else f"is no limit; known: {', '.join(allowed)}"
                 self._note(section, name, f"{name} {reason}")
                 continue
@@ -204,6 +222,8 @@ def _value(name: str, given: object) -> object:
     if name in CHOICES:
         choices = CHOICES[name]
         return given if given in choices else _Mistake(f"must be one of {', '.join(choices)}, not {given!r}")
+    if name == "first_notice":
+        return _date(given)
     if name in ("trading_day", "broker_windows"):
         return _times(name, given)
     if name in _LISTS:
@@ -214,6 +234,15 @@ def _value(name: str, given: object) -> object:
         return _Mistake(f"does not know {wrong}; known: {', '.join(known or ())}") if wrong else tuple(given)
     value = _bound(given)
     return _Mistake(value) if isinstance(value, str) else value
+
+
+def _date(given: object) -> object:
+    try:
+        found = date.fromisoformat(given) if isinstance(given, str) else given
+    except ValueError:
+        found = None
+    is_date = isinstance(found, date) and not isinstance(found, datetime)
+    return found if is_date else _Mistake(f"must be a date as 2026-11-30, not {given!r}")
 
 
 def _times(name: str, given: object) -> object:
@@ -245,6 +274,8 @@ def as_text(value: object) -> str:
     """Return a limit as it is written in the file."""
     if value is None:
         return f'"{UNLIMITED}"'
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, tuple):
         return "[" + ", ".join(f'"{one}"' for one in value) + "]"
     if isinstance(value, Decimal):

@@ -13,13 +13,24 @@ from services.risk.core.days import TradingDay
 from services.risk.core.ended import Ended
 from services.risk.core.legs import Leg, OrderGroup
 from services.risk.core.margins import Margins
+from services.risk.core.messages import MessageCount
 from services.risk.core.oddities import ERRORS, Oddities
 from services.risk.core.positions import ContractExposure
 from services.risk.core.profits import Profits
 from services.risk.core.rates import TokenBucket
 from services.risk.core.sums import Sums
 from shared.ids import UNASSIGNED
-from shared.messages.orders import Command, Fill, Group, Intent, IntentAction, OrderEvent, OrderState, Side
+from shared.messages.orders import (
+    CancelCommand,
+    Command,
+    Fill,
+    Group,
+    Intent,
+    IntentAction,
+    OrderEvent,
+    OrderState,
+    Side,
+)
 from shared.money import ZERO
 
 _MODIFY, _BUY = IntentAction.MODIFY, Side.BUY
@@ -31,6 +42,12 @@ MODIFY_CLAIMED = "GATEWAY_MODIFY"
 
 class Orders:
     """The orders of an account, and what they do to its contracts."""
+
+    __slots__ = (
+        "_closed", "account", "account_bucket", "activity", "contracts", "differing", "due_ns", "ended",
+        "filled_since", "groups", "margins", "messages", "modifies", "oddities", "open_orders", "profits",
+        "profits_due_ns", "seen_ns", "strategy_buckets", "sums", "unwritten",
+    )  # fmt: skip
 
     def __init__(self, account: str, day: TradingDay) -> None:
         self.account = account
@@ -53,8 +70,11 @@ class Orders:
         self.profits = Profits(day)
         self.profits_due_ns: dict[str, int] = {}
         """Strategy → when its profit is looked at again."""
+        self.due_ns = 0
+        """When a trading day ends or the account's profit is looked at again, the earlier; 0 while books differ."""
         self.oddities = Oddities()
         self.margins = Margins()
+        self.messages = MessageCount()
         self.account_bucket = TokenBucket()
         self.strategy_buckets: dict[str, TokenBucket] = {}
 
@@ -66,7 +86,7 @@ class Orders:
         return found
 
     def reserve(self, intent: Intent, now_ns: int, limits_rates: tuple[float, float, float, float]) -> None:
-        """Count an approved intent from now on, and take it from the order rates.
+        """Count an approved intent from now on, its messages too, and take it from the order rates.
 
         Args:
             intent: the approved intent; reserving it twice changes nothing.
@@ -85,6 +105,7 @@ class Orders:
         self.seen_ns = now_ns
         self.unwritten[asked["intent_id"]] = now_ns
         self.activity.approved(intent, now_ns)
+        self.messages.sent(len(asked["legs"]), now_ns)
         if asked["action"] is _MODIFY:
             self._count_modify(intent)
             return
@@ -130,6 +151,13 @@ class Orders:
             self.unwritten.pop(command.intent.intent_id, None)
             if command.margin_change is not None:
                 self.margins.took(command.intent, command.margin_change, now_ns)
+
+    def _apply_cancel(self, command: CancelCommand, now_ns: int) -> None:
+        """Count what a cancel sends: one message for each of the orders it ends, and one where none is known."""
+        cancel = command.cancel
+        if cancel.account in ("", self.account):
+            group = self.groups.get(cancel.intent_id) if cancel.leg is None else None
+            self.messages.sent(1 if group is None else max(1, group.open_buys + group.open_sells), now_ns)
 
     def _apply_order(self, event: OrderEvent, now_ns: int) -> None:
         if event.account != self.account:
@@ -289,6 +317,7 @@ class Orders:
     def _note_difference(self, contract: ContractExposure) -> None:
         if contract.differs_since_ns:
             self.differing[contract.con_id] = contract
+            self.due_ns = 0
         elif contract.con_id in self.differing:
             del self.differing[contract.con_id]
             self.sums.quantities_changed(contract)

@@ -39,7 +39,7 @@ class ContractExposure:
         "average_cost", "best_own", "bottom", "broker", "buys", "by_strategy", "con_id", "currency", "differs_since_ns",
         "groups", "held_quantity", "info", "is_ahead", "is_doubted", "is_mismatched", "is_price_old", "is_used",
         "lendable", "market_price", "open_buys", "open_sells", "point", "quote", "resting", "sells", "share", "steps",
-        "strategy_work", "terms", "top", "total", "totals",
+        "strategy_ends", "strategy_work", "terms", "top", "total", "totals",
         "unexplained", "value", "worst_quantity", "worst_value",
     )  # fmt: skip
 
@@ -64,6 +64,8 @@ class ContractExposure:
         """Shares that the broker shows to borrow for a short sale, None where it shows nothing."""
         self.groups: dict[str, OrderGroup] = {}
         self.strategy_work: dict[str, list[Decimal]] = {}
+        self.strategy_ends: dict[str, list[Decimal]] = {}
+        """Strategy → how long and how short (as a positive number) it is itself if all its orders of that side fill."""
         self.buys = ZERO
         self.sells = ZERO
         self.open_buys = 0
@@ -92,7 +94,7 @@ class ContractExposure:
 
     def move(self, strategy: str, change: Decimal, now_ns: int) -> None:
         """Change the position of a strategy by signed shares."""
-        self.by_strategy[strategy] = self.by_strategy.get(strategy, ZERO) + change
+        self.give(strategy, change)
         self.total += change
         self.totals.append(self.total)
         self.compare(now_ns)
@@ -100,6 +102,23 @@ class ContractExposure:
     def give(self, strategy: str, change: Decimal) -> None:
         """Change what a strategy holds of the position by signed shares; another's changes by as much the other way."""
         self.by_strategy[strategy] = self.by_strategy.get(strategy, ZERO) + change
+        ends = self.ends_of(strategy)
+        ends[0] += change
+        ends[1] -= change
+
+    def take_positions(self, by_strategy: dict[str, Decimal]) -> None:
+        """Take what each strategy holds, of a contract of which nothing is known yet."""
+        for strategy, quantity in by_strategy.items():
+            self.give(strategy, quantity)
+        self.total = sum(by_strategy.values(), ZERO)
+        self.totals.append(self.total)
+
+    def ends_of(self, strategy: str) -> list[Decimal]:
+        """Return a strategy's own worst case both ways; the list is the book's own, and stays the same one."""
+        ends = self.strategy_ends.get(strategy)
+        if ends is None:
+            ends = self.strategy_ends[strategy] = [ZERO, ZERO]
+        return ends
 
     def report(self, broker: Decimal, now_ns: int) -> None:
         """Take the broker's position."""
@@ -157,15 +176,20 @@ class ContractExposure:
 
     def add_work(self, strategy: str, buys: Decimal, sells: Decimal, open_buys: int, open_sells: int) -> None:
         """Change what may still fill, in total and for a strategy."""
-        self.buys += buys
-        self.sells += sells
         self.open_buys += open_buys
         self.open_sells += open_sells
         work = self.strategy_work.get(strategy)
         if work is None:
             work = self.strategy_work[strategy] = [ZERO, ZERO]
-        work[0] += buys
-        work[1] += sells
+        ends = self.ends_of(strategy)
+        if buys:
+            self.buys += buys
+            work[0] += buys
+            ends[0] += buys
+        if sells:
+            self.sells += sells
+            work[1] += sells
+            ends[1] += sells
 
     def note_best(self, key: str, buy: Decimal | None, sell: Decimal | None) -> None:
         """Take the best limits of one order; those of all are looked up again only where the best may be gone."""

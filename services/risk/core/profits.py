@@ -51,7 +51,7 @@ class Holding:
 class Profits:
     """Holdings per strategy and contract."""
 
-    __slots__ = ("_accepted", "_charged", "_charges", "_day", "_holdings", "_started_ns")
+    __slots__ = ("_accepted", "_charged", "_charges", "_day", "_holdings", "_peaks", "_started_ns")
 
     def __init__(self, day: TradingDay) -> None:
         self._day = day
@@ -61,6 +61,8 @@ class Profits:
         self._holdings: dict[str, dict[int, Holding]] = {}
         self._charged: dict[str, Decimal] = {}
         """Strategy → commissions of the day in base currency."""
+        self._peaks: dict[str, Decimal] = {}
+        """Strategy → its best profit of the day, or since a person resumed it, of those that `fell` was told."""
         self._charges: dict[str, None] = {}
         """Executions whose commission was counted, the newest `CHARGES_MAX`."""
 
@@ -75,7 +77,7 @@ class Profits:
         if start_ns > self._started_ns:
             self._started_ns = start_ns
             self._charged = {}
-            self._accepted = {}
+            self._accepted, self._peaks = {}, {}
             for rows in self._holdings.values():
                 for con_id in [con_id for con_id, row in rows.items() if not row.position]:
                     del rows[con_id]
@@ -128,10 +130,18 @@ class Profits:
         """Return what a strategy lost in the day (negative: made), beyond what a person accepted by resuming it."""
         return -self.of(strategy, contracts, now_ns) - self._accepted.get(strategy, ZERO)
 
+    def fell(self, strategy: str, profit: Decimal) -> Decimal:
+        """Return how far a strategy's profit of the day, as it is now, is below its best."""
+        peak = self._peaks.get(strategy)
+        if peak is None or profit > peak:
+            self._peaks[strategy] = peak = profit
+        return peak - profit
+
     def accept(self, strategy: str, contracts: Mapping[int, ContractExposure], now_ns: int) -> None:
         """Take a person's word: what a strategy ("": each) has lost till now counts no more today."""
         for name in [strategy] if strategy else self.strategies:
             self._accepted[name] = max(ZERO, -self.of(name, contracts, now_ns))
+            self._peaks.pop(name, None)
 
     def stored(self) -> dict[str, object]:
         """Return the holdings, for a snapshot."""
@@ -144,7 +154,7 @@ class Profits:
         accepted = {strategy: str(amount) for strategy, amount in self._accepted.items()}
         return {
             "started_ns": self._started_ns, "rows": rows, "charged": charged, "charges": list(self._charges),
-            "accepted": accepted,
+            "accepted": accepted, "peaks": {strategy: str(amount) for strategy, amount in self._peaks.items()},
         }  # fmt: skip
 
     def restore(self, stored: Mapping[str, Any]) -> None:
@@ -152,6 +162,7 @@ class Profits:
         self._started_ns = stored["started_ns"]
         self._charged = {name: Decimal(amount) for name, amount in stored.get("charged", {}).items()}
         self._accepted = {name: Decimal(amount) for name, amount in stored.get("accepted", {}).items()}
+        self._peaks = {name: Decimal(amount) for name, amount in stored.get("peaks", {}).items()}
         self._charges = dict.fromkeys(stored.get("charges", ()))
         for strategy, con_id, position, average, realized in stored["rows"]:
             row = self._holdings.setdefault(strategy, {}).setdefault(con_id, Holding())

@@ -41,6 +41,7 @@ from services.risk.core.rules_loss import (
     Liquidated,
     ProtectionMissing,
     RejectsMax,
+    StrategyDrawdownMax,
     StrategyLossMax,
 )
 from services.risk.core.rules_margin import MarginAfter, MarginUnknown
@@ -78,6 +79,7 @@ from services.risk.core.rules_state import (
     DataStale,
     Halted,
     LimitsBroken,
+    MessageRate,
     MoneyUnknown,
     NotArmed,
     NotReady,
@@ -109,6 +111,7 @@ RULES: tuple[Rule, ...] = (
     BrokerWindow(),
     StrategyPaused(),
     StrategyLossMax(),
+    StrategyDrawdownMax(),
     RejectsMax(),
     ErrorsMax(),
     ExecutionAnomaly(),
@@ -147,6 +150,7 @@ RULES: tuple[Rule, ...] = (
     RepeatsMax(),
     OrderEfficiency(),
     OrderRate(),
+    MessageRate(),
     MarginAfter(),
     MarginUnknown(),
 )

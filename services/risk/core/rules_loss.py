@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.risk.core.breakers import Trip
 from services.risk.core.case import Case
 from services.risk.core.rule import Finding, Rule, Scope
-from services.risk.core.tripping import DAILY_LOSS, DRAWDOWN, REJECTS, STRATEGY_LOSS
+from services.risk.core.tripping import DAILY_LOSS, DRAWDOWN, REJECTS, STRATEGY_DRAWDOWN, STRATEGY_LOSS
 from services.risk.core.tripping_seen import ANOMALY, ERRORS, LIQUIDATION, UNPROTECTED
 from shared.money import ZERO
 
@@ -53,6 +53,22 @@ class StrategyLossMax(Rule):
     def check(self, case: Case) -> Finding | None:
         """Ask the breakers, which latch the strategy's loss."""
         return _finding(case, case.book.breakers.trips.get(f"{STRATEGY_LOSS}:{case.intent.strategy}"))
+
+
+class StrategyDrawdownMax(Rule):
+    """A strategy whose profit fell too far from the day's best opens nothing until a person resumes it."""
+
+    code = "RISK_STRATEGY_DRAWDOWN_MAX"
+    scope = Scope.STRATEGY
+    limit_name = "strategy_drawdown_max, strategy_drawdown_rung, trading_day"
+    citation = "RTS 6 article 15(4) and (5); FIA: intraday loss limits"
+    is_for_trouble = True
+    is_strategy_scoped = True
+    since = 5
+
+    def check(self, case: Case) -> Finding | None:
+        """Ask the breakers, which latch the strategy's drawdown."""
+        return _finding(case, case.book.breakers.trips.get(f"{STRATEGY_DRAWDOWN}:{case.intent.strategy}"))
 
 
 class RejectsMax(Rule):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 
 from services.risk.core.case import Case
 from services.risk.core.hours import Spans, is_closed, spans_of
@@ -16,6 +17,8 @@ Hours = tuple[Spans, int]
 _NS_PER_S = 1_000_000_000
 _MINUTE_NS = 60 * _NS_PER_S
 _DAY_NS = 86_400 * _NS_PER_S
+_EXPIRES = ("FUT", "OPT", "FOP")
+"""Contracts that certainly end."""
 
 
 class MarketSlippage(Rule):
@@ -175,37 +178,52 @@ class BrokerWindow(Rule):
 
 
 class NearExpiry(Rule):
-    """No new exposure in a contract that expires within some days (IB names no first notice day: let them cover it)."""
+    """No new exposure within some days of a contract's last trading day, or of the first notice day the limits name."""
 
     code = "RISK_NEAR_EXPIRY"
     scope = Scope.CONTRACT
     limit_name = "expiry_days_min"
-    citation = "FIA: product expiry; delivery and assignment are the broker's to carry out"
+    citation = "FIA: product expiry; delivery and assignment are the broker's to carry out, and it names no notice day"
     since = 2
     is_about_terms = True
 
     def is_on(self, limits: LimitSet) -> bool:
         """Return whether there is a limit."""
-        return limits.expiry_days_min is not None
+        return limits.expiry_days_min is not None or limits.first_notice is not None
 
     def silent_until_ns(self, case: Case) -> int:
         """Return when the day is over."""
         return case.now_ns - case.now_ns % _DAY_NS + _DAY_NS
 
     def check(self, case: Case) -> Finding | None:
-        """Compare the days left with the limit."""
-        info, limit = case.contract.info, case.limits.expiry_days_min
-        if info is None or len(info.expiry) < 8 or limit is None:
+        """Compare the days left with the limit; without one, a notice day itself is too late."""
+        info, limit, notice = case.contract.info, case.limits.expiry_days_min, case.limits.first_notice
+        if info is None:
             return None
-        try:
-            last = datetime.strptime(info.expiry[:8], "%Y%m%d").replace(tzinfo=UTC).date()
-        except ValueError:
+        ends = []
+        if limit is not None:
+            last = _last_day(info)
+            if last is not None:
+                ends.append((last, "expires"))
+            elif info.sec_type in _EXPIRES:
+                return Finding(f"{info.name} expires on no known day: {info.expiry!r}", plain(limit), "unknown")
+        if notice is not None:
+            ends.append((notice, "has its first notice day"))
+        if not ends:
             return None
-        left = (last - datetime.fromtimestamp(case.now_ns // _NS_PER_S, UTC).date()).days
-        if left >= limit:
+        end, what = min(ends)
+        days = Decimal(1) if limit is None else limit
+        left = (end - datetime.fromtimestamp(case.now_ns // _NS_PER_S, UTC).date()).days
+        if left >= days:
             return None
-        return Finding(
-            f"{info.name} expires in {left} days ({last.isoformat()}); {plain(limit)} must be left",
-            plain(limit),
-            str(left),
-        )
+        text = f"{info.name} {what} in {left} days ({end.isoformat()}); {plain(days)} must be left"
+        return Finding(text, plain(days), str(left))
+
+
+def _last_day(info: ContractInfo) -> date | None:
+    """Return a contract's last trading day; where only its month is known, the month's first. None: not known."""
+    text = info.expiry[:8] if len(info.expiry) >= 8 else f"{info.expiry}01"
+    try:
+        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        return None

@@ -230,6 +230,36 @@ class MoneyUnknown(Rule):
         return Finding(f"the account holds {named} of unknown worth, so its exposure is not known", "", named)
 
 
+class MessageRate(Rule):
+    """How many messages may go to the broker in any second: orders, changes and cancels of the account together.
+
+    Each leg of a group counts, and each order that a cancel ends. Cancels and orders that only reduce are counted, and
+    never refused by it.
+    """
+
+    code = "RISK_MESSAGE_RATE"
+    scope = Scope.ACCOUNT
+    limit_name = "messages_per_s_max"
+    citation = "RTS 6 article 15(1)(d) (maximum messages); FIA: message throttles; TWS API: 50 messages a second"
+    since = 5
+
+    def is_on(self, limits: LimitSet) -> bool:
+        """Return whether there is a limit."""
+        return limits.messages_per_s_max is not None
+
+    def check(self, case: Case) -> Finding | None:
+        """Count what went in the last second, with the intent's own legs."""
+        limit = case.limits.messages_per_s_max
+        if limit is None:
+            return None
+        legs, sent = len(case.intent.legs), case.book.messages.within(case.now_ns)
+        if sent + legs <= limit:
+            return None
+        more = f"{legs} more" if legs > 1 else "one more"
+        text = f"the account sent {sent} messages to the broker within a second: {more} is over {plain(limit)}"
+        return Finding(text, f"{plain(limit)}/s", str(sent + legs))
+
+
 class OrderRate(Rule):
     """A token bucket per strategy and one for the account."""
 

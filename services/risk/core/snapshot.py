@@ -40,6 +40,7 @@ def snapshot_of(book: Book) -> dict[str, Any]:
         "readiness": book.readiness.stored(),
         "baseline": book.baseline_stored(),
         "moves": list(book.moves),
+        "messages": book.messages.stored(),
         "margins": book.margins.stored(),
         "lendable": {
             str(con_id): str(one.lendable) for con_id, one in book.contracts.items() if one.lendable is not None
@@ -75,6 +76,7 @@ def load_snapshot(book: Book, data: dict[str, Any]) -> None:
     book.readiness.restore(data["readiness"])
     book.baseline_restore(data["baseline"])
     book.moves = dict.fromkeys(data.get("moves", ()))
+    book.messages.restore(data.get("messages", ()))
     book.margins.restore(data.get("margins", {}))
     for con_id, shares in data.get("lendable", {}).items():
         book.contract(int(con_id)).lendable = None if shares is None else Decimal(shares)
@@ -98,9 +100,7 @@ def _take_contract(book: Book, row: list[Any]) -> None:
     con_id, currency, by_strategy, broker, since_ns, is_mismatched, unexplained, cost, price = row
     contract = book.contract(con_id)
     contract.currency = currency
-    contract.by_strategy = {strategy: Decimal(quantity) for strategy, quantity in by_strategy.items()}
-    contract.total = sum(contract.by_strategy.values(), Decimal(0))
-    contract.totals.append(contract.total)
+    contract.take_positions({strategy: Decimal(quantity) for strategy, quantity in by_strategy.items()})
     contract.broker = None if broker is None else Decimal(broker)
     contract.differs_since_ns, contract.is_mismatched, contract.unexplained = since_ns, is_mismatched, unexplained
     if since_ns:

@@ -59,6 +59,7 @@ class Sums:
 
     def terms_changed(self, contract: ContractExposure) -> None:
         """Take a contract's new definition or rate."""
+        contract.terms.clear()
         info = contract.info
         if info is not None:
             rate = self.rate_of(info.currency)
@@ -70,7 +71,6 @@ class Sums:
         """Take the account's base currency: every value changes."""
         self.base_currency = currency
         for contract in contracts.values():
-            contract.terms.clear()
             self.terms_changed(contract)
             self._put_share(contract)
 

@@ -16,6 +16,7 @@ from shared.money import ZERO
 DAILY_LOSS = "daily_loss"
 DRAWDOWN = "drawdown"
 STRATEGY_LOSS = "strategy_loss"
+STRATEGY_DRAWDOWN = "strategy_drawdown"
 REJECTS = "rejects"
 ACCOUNT = "account:"
 """Whose profit is due, beside strategies; no strategy has such a name."""
@@ -61,12 +62,17 @@ def trip_strategy(book: Book, strategy: str, limits: LimitSet, now_ns: int) -> N
     if rejects is not None and most is not None and rejects > most:
         text = f"the broker rejected {rejects} orders of strategy {strategy} in a row"
         book.breakers.trip(f"{REJECTS}:{strategy}", Trip(text, _money(most), str(rejects), limits.rejects_rung))
-    limit = limits.strategy_loss_max
-    if limit is None or now_ns < book.profits_due_ns.get(strategy, 0):
+    limit, fall = limits.strategy_loss_max, limits.strategy_drawdown_max
+    if (limit is None and fall is None) or now_ns < book.profits_due_ns.get(strategy, 0):
         return
     book.profits_due_ns[strategy] = now_ns + ASK_NS
     lost = book.profits.lost(strategy, book.contracts, now_ns)
-    if lost > limit:
+    fell = book.profits.fell(strategy, -lost)
+    if fall is not None and fell > fall:
+        text = f"strategy {strategy}'s profit of the day fell by {_money(fell)} {book.sums.base_currency} from its peak"
+        trip = Trip(text, _money(fall), _money(fell), limits.strategy_drawdown_rung)
+        book.breakers.trip(f"{STRATEGY_DRAWDOWN}:{strategy}", trip)
+    if limit is not None and lost > limit:
         text = f"strategy {strategy} lost {_money(lost)} {book.sums.base_currency} in the trading day"
         trip = Trip(text, _money(limit), _money(lost), limits.strategy_loss_rung)
         book.breakers.trip(f"{STRATEGY_LOSS}:{strategy}", trip)

@@ -88,8 +88,8 @@ class Feed:
 
     def _reset(self) -> None:
         keys = self._bus.keys
-        streams = (keys.commands, keys.orders, keys.fills, keys.account, keys.broker_status, keys.control)
-        self.cursors = dict.fromkeys(streams, FIRST)
+        streams = (keys.commands, keys.cancel_commands, keys.orders, keys.fills, keys.account, keys.broker_status)
+        self.cursors = dict.fromkeys((*streams, keys.control), FIRST)
         self._gateway_streams = (keys.orders, keys.fills, keys.account)
         self._vital = (keys.commands, keys.orders, keys.fills)
 

@@ -1,6 +1,7 @@
 #!lua name=cq
 -- FCALL_RO cq_peek 1 <stream> [count]: the last entries of a stream as a JSON array, oldest first.
--- FCALL cq_halt 1 <deployment's control stream> <who> [reason]: a halt of the account, as `cq halt` asks for it.
+-- FCALL cq_halt 1 <deployment's control stream> <who> [reason [scope]]: a halt as `cq halt` asks for it, of the account or
+-- of 'strategy:<name>' or 'contract:<conId>'.
 --
 -- Bodies are msgpack, transcoded here byte by byte: Lua numbers are doubles, so 64-bit integers are printed from their
 -- bytes, exactly. Tick batches (type `ticks`) are 64-byte records (shared/messages/market.py). Bytes that are not
@@ -248,12 +249,17 @@ local function halt(keys, args)
   if who == '' or #who > 100 or #(args[2] or '') > 1000 then
     return redis.error_reply('ERR cq_halt: say who you are, then why: FCALL cq_halt 1 cq:<deployment>:control anna "bad fills"')
   end
+  local scope = args[3] or 'account'
+  if #scope > 100 or not (scope == 'account' or string.find(scope, '^strategy:.') or string.find(scope, '^contract:%d+$')) then
+    return redis.error_reply("ERR cq_halt: the scope is 'account', 'strategy:<name>' or 'contract:<conId>', a number")
+  end
   local now = redis.call('TIME')
   local id = string.format('redis-cli:%s:%06d', now[1], tonumber(now[2]))
-  local body = cmsgpack.pack({v = 1, control_id = id, action = 'halt', scope = 'account', who = who, reason = args[2] or ''})
-  redis.call('XADD', keys[1], '*', 'type', 'control', 'key', 'account', 'id', id, 'source', 'redis-cli', 'epoch', '0',
+  local body = cmsgpack.pack({v = 1, control_id = id, action = 'halt', scope = scope, who = who, reason = args[2] or ''})
+  redis.call('XADD', keys[1], '*', 'type', 'control', 'key', scope, 'id', id, 'source', 'redis-cli', 'epoch', '0',
     'ts', iso(tonumber(now[1]), tonumber(now[2])), 'body', body)
-  return 'asked for; it holds once HGETALL ' .. string.gsub(keys[1], 'control$', 'halt') .. ' shows stage holding or clean'
+  local shown = scope == 'account' and 'stage holding or clean' or 'halt:' .. scope .. ' holding'
+  return 'asked for; it holds once HGETALL ' .. string.gsub(keys[1], 'control$', 'halt') .. ' shows ' .. shown
 end
 
 redis.register_function{function_name = 'cq_halt', callback = halt, flags = {'allow-oom'}}

@@ -35,9 +35,32 @@ async def test_what_is_typed_is_a_halt_of_the_account(each_server: RedisServer, 
     assert isinstance(other, Control) and (other.who, other.reason) == ("bert", "")
 
 
+@pytest.mark.parametrize("scope", ["account", "strategy:mean_reversion", "contract:265598", "strategy:" + "x" * 91])
+async def test_a_part_can_be_named(each_server: RedisServer, deployment: str, scope: str) -> None:
+    keys = Keys(deployment)
+    bus = open_bus(each_server.url, keys)
+    try:
+        await bus.load_functions()
+        with each_server.client() as client:
+            answer = client.execute_command("FCALL", "cq_halt", 1, keys.control, "anna", "odd", scope).decode()
+        (entry,) = await bus.read_range(keys.control)
+    finally:
+        await bus.close()
+    said = decode_fields(entry.fields).message
+    assert isinstance(said, Control) and (said.action, said.scope, said.reason) == (ControlAction.HALT, scope, "odd")
+    assert entry.fields[b"key"] == scope.encode() == said.envelope_key().encode()
+    assert scope == "account" or f"halt:{scope} holding" in answer
+
+
 @pytest.mark.parametrize(
-    "words", [("cq:x:orders", "anna"), ("cq:x:control", ""), ("cq:x:control",), ("cq:x:control", "a" * 101)]
-)
+    "words",
+    [
+        ("cq:x:orders", "anna"), ("cq:x:control", ""), ("cq:x:control",), ("cq:x:control", "a" * 101),
+        ("cq:x:control", "anna", "why", "contract:AAPL"), ("cq:x:control", "anna", "why", "strategy:"),
+        ("cq:x:control", "anna", "why", "everything"), ("cq:x:control", "anna", "why", ""),
+        ("cq:x:control", "anna", "why", "strategy:" + "x" * 92),
+    ],
+)  # fmt: skip
 async def test_what_is_typed_wrongly_says_how_and_writes_nothing(
     each_server: RedisServer, deployment: str, words: tuple[str, ...]
 ) -> None:

@@ -80,8 +80,10 @@ async def fill_the_book(desk: Any, legs: Any, other: IB) -> tuple[list[Any], Any
     return entries, protection
 
 
-async def halt(desk: Any) -> None:
-    act = Control(control_id="h1", action=ControlAction.HALT, who="test", reason="drill")
+async def halt(desk: Any, scope: str = "account", *, everything: bool = False) -> None:
+    act = Control(
+        control_id="h1", action=ControlAction.HALT, who="test", reason="drill", scope=scope, everything=everything
+    )
     await desk.bus.append(desk.bus.keys.control, act, source="test")
 
 
@@ -118,6 +120,51 @@ async def test_orders_under_an_earlier_id_are_cancelled(
     assert len(after[101]) == 1 and 102 not in after, "the stop alone is left of ours"
     kept = [key for key in before if key not in (101, 102)]
     assert len(kept) == 2 and all(after[key] == before[key] for key in kept), "by hand and of another program"
+
+
+async def test_everything_takes_what_protects_and_what_is_not_ours_and_nothing_that_comes_later(
+    pool_guard: dict[str, str], start_gateway: Callable[..., Any], desk: Any, legs: Any, other_program: Any
+) -> None:
+    start_gateway("a", 1, **pool_guard)
+    await desk.ready_leader(45.0)
+    other = await other_program(OTHER_PROGRAM)
+    await fill_the_book(desk, legs, other)
+    assert sum(len(ids) for ids in working(desk).values()) == 8
+    await halt(desk, everything=True)
+
+    async def clean() -> bool:
+        return await stage(desk) == "clean"
+
+    await eventually(clean, 20.0)
+    assert working(desk) == {}
+    by_hand(desk)
+    await asyncio.sleep(3.0)
+    assert len(working(desk)) == 1 and await stage(desk) == "clean", "a person may close by hand while it is halted"
+
+
+@pytest.mark.parametrize("scope", ["strategy:demo", f"contract:{AAPL}"])
+async def test_a_halt_of_a_part_cancels_its_orders_under_an_earlier_id_too(
+    scope: str, pool_guard: dict[str, str], start_gateway: Callable[..., Any], desk: Any, legs: Any, other_program: Any
+) -> None:
+    env = dict(pool_guard)
+    first = start_gateway("a", 1, **env, GATEWAY_TRADING_CLIENT_IDS="101,102")
+    await desk.ready_leader(45.0)
+    entries, protection = await fill_the_book(desk, legs, await other_program(OTHER_PROGRAM))
+    spared = await desk.place(legs[0](Side.BUY, 10, "49"), strategy="spared")
+    await desk.until(spared, OrderState.WORKING)
+    first.kill()
+    start_gateway("b", 2, **env, GATEWAY_TRADING_CLIENT_IDS="102,101")
+    await desk.ready_leader(45.0, not_="a")
+    assert len(working(desk)[101]) == 7
+    await halt(desk, scope)
+    for intent in entries:
+        await desk.until(intent, OrderState.CANCELLED)
+    if scope.startswith("contract"):
+        await desk.until(spared, OrderState.CANCELLED)
+    await asyncio.sleep(1.0)
+    assert await desk.state(protection) is OrderState.WORKING
+    left = 1 if scope.startswith("contract") else 2
+    assert len(working(desk)[101]) == left and len(working(desk)[OTHER_PROGRAM]) == 1
 
 
 async def test_an_id_that_is_held_is_waited_for_and_not_called_clean(

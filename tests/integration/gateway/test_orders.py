@@ -122,6 +122,26 @@ async def test_a_cancel_that_comes_first_wins(gateway: Any, desk: Any, legs: Any
     assert desk.broker.orders() == {}
 
 
+async def test_what_reduces_does_not_wait_behind_a_burst_of_orders(gateway: Any, desk: Any, legs: Any) -> None:
+    limit, market = legs
+    burst = [await desk.place(limit(Side.BUY, 1, str(50 + number % 40)), valid_s=30.0) for number in range(160)]
+    exit_ = await desk.place(market(Side.SELL, 1), is_reducing=True, valid_s=30.0)
+    after = await desk.place(limit(Side.BUY, 1, "49"), valid_s=30.0)
+
+    async def all_out() -> bool:
+        return await desk.state(after) not in (None, OrderState.CLAIMED)
+
+    await eventually(all_out, 30.0)
+    refs = [
+        order["order_ref"][9:29] for order in sorted(desk.broker.truth()["orders"], key=lambda row: row["received_ns"])
+    ]
+    assert len(refs) == len(set(refs)) == 162, "each once"
+    assert refs.index(exit_.intent_id) < 120, "the broker takes 50 a second: the burst had not got further"
+    assert refs[-1] == after.intent_id and [ref for ref in refs if ref != exit_.intent_id][:-1] == [
+        one.intent_id for one in burst
+    ]
+
+
 async def test_a_damaged_ledger_lets_nothing_of_its_intent_pass_and_everything_else(
     gateway: Any, desk: Any, legs: Any
 ) -> None:

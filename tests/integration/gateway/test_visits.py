@@ -35,6 +35,11 @@ async def test_what_becomes_of_orders_under_a_stuck_id_is_learnt_when_it_is_free
     desk.broker.fault("lose_orders", count=1)
     lost = await desk.place(market(Side.BUY, 5))
     await desk.until(lost, OrderState.CLAIMED)
+
+    async def has_lost_it() -> bool:
+        return bool(desk.broker.truth()["faults"]["lose_orders"] == 0)
+
+    await eventually(has_lost_it)
     desk.broker.fault("cut", client_id=101)
 
     async def trades_under_the_next() -> bool:

@@ -24,7 +24,7 @@ async def test_an_entry_is_decided_by_what_the_broker_reckons(
     start_gateway("a", 1, CQ_LEASE_TTL_S="6.0")
     await desk.ready_leader(40.0)
     limits = tmp_path / "limits.toml"
-    limits.write_text("rules = 4\n[limits]\nwhat_if_margin_percent = 1\nwhat_if_wait_s = 8\n")
+    limits.write_text("rules = 5\n[limits]\nwhat_if_margin_percent = 1\nwhat_if_wait_s = 8\n")
     start_risk(CQ_LEASE_TTL_S="6.0", RISK_LIMITS_FILE=str(limits))
     await desk.watch(AAPL)
 

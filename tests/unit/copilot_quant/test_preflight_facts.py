@@ -19,7 +19,7 @@ from copilot_quant.preflight_facts import (
     leaks,
     system_facts,
 )
-from services.risk.core.limits import Stage
+from services.risk.core.limits import RULES_VERSION, Stage
 from services.risk.core.limits_file import parse_limits
 from services.risk.core.profiles import staged
 from services.risk.settings import RiskSettings
@@ -158,7 +158,7 @@ async def test_pacing_complaints_of_the_broker_are_seen_for_a_day(desk: Desk) ->
 
 
 async def test_limits_in_force_are_put_in_words(desk: Desk) -> None:
-    await desk.bus.hash_set(desk.keys.limits, {"text": 'profile = "tiny-live"\n'})
+    await desk.bus.hash_set(desk.keys.limits, {"text": f'rules = {RULES_VERSION}\nprofile = "tiny-live"\n'})
     found = await system_facts(desk, load_settings(RiskSettings, CQ_MODE="sim"))
     assert "tiny-live" in found.limits and "2000" in found.limits and found.is_tiny
 
@@ -167,9 +167,11 @@ def test_tiny_is_what_the_stage_limited_would_not_change() -> None:
     def limits(text: str):
         return staged(parse_limits(text, source="test", environment={}), Stage.ARMED)
 
-    assert is_tiny(limits('profile = "tiny-live"\n'))
+    tiny = f'rules = {RULES_VERSION}\nprofile = "tiny-live"\n'
+    assert is_tiny(limits(tiny))
+    assert not is_tiny(limits('profile = "tiny-live"\n')), "newer rules only warn under a file that does not know them"
     assert not is_tiny(limits('profile = "small-paper"\n'))
-    wide = 'profile = "tiny-live"\n[contracts.AAPL]\nposition_quantity_max = 500\n'
+    wide = f"{tiny}[contracts.AAPL]\nposition_quantity_max = 500\n"
     assert not is_tiny(limits(wide))
 
 

@@ -109,7 +109,7 @@ def bus() -> MemoryBus:
 
 @pytest.fixture
 async def address(bus: MemoryBus) -> AsyncIterator[str]:
-    controls = Controls(bus, source="monitoring:test", clock=SYSTEM_CLOCK)
+    controls = Controls(bus, source="monitoring:test", clock=SYSTEM_CLOCK, resume_word=lambda: "lunch")
     page = Page(busy_view(), Health(ready={}), clock=SYSTEM_CLOCK, controls=controls, token=TOKEN)
     server = page_server(page, host="127.0.0.1", port=0)
     await server.start()
@@ -152,6 +152,7 @@ async def test_its_buttons_write_what_they_say(address: str, bus: MemoryBus) -> 
             (
                 "document.getElementById('halt').click()",
                 "document.getElementById('handover').click()",
+                "document.getElementById('resume').click()",
                 "document.querySelectorAll('#strategies button')[0].dispatchEvent(new PointerEvent('pointerdown'))",
                 "document.querySelectorAll('#strategies button')[1].dispatchEvent(new PointerEvent('pointerdown'))",
             )
@@ -164,6 +165,7 @@ async def test_its_buttons_write_what_they_say(address: str, bus: MemoryBus) -> 
     assert shown == [
         ("halt", "account", "lunch"),
         ("handover", "account", "lunch"),
+        ("resume", "account", "lunch"),
         ("pause_strategy", "strategy:mean_reversion", "lunch"),
         ("resume_strategy", "strategy:mean_reversion", "lunch"),
     ]

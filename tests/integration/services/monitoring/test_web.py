@@ -38,7 +38,7 @@ async def opened() -> AsyncIterator[Opened]:
             view,
             Health(ready={"bus": collector.not_ready}),
             clock=SYSTEM_CLOCK,
-            controls=Controls(bus, source="monitoring:test", clock=SYSTEM_CLOCK),
+            controls=Controls(bus, source="monitoring:test", clock=SYSTEM_CLOCK, resume_word=lambda: "DU1"),
             token=token,
             trouble=collector.not_ready,
         )
@@ -139,13 +139,13 @@ async def test_a_control_is_written_with_its_audit(opened: Opened) -> None:
         assert reply.status == 202
     async with session.post("/api/pause", json={"strategy": "momentum"}, headers=bearer()) as reply:
         assert reply.status == 202
-    async with session.post("/api/resume", headers=bearer()) as reply:
+    async with session.post("/api/resume", json={"reason": "looked", "confirm": "DU1"}, headers=bearer()) as reply:
         assert reply.status == 202
     given = [(one.action.value, one.scope, one.who, one.reason) for one in await controls_of(bus)]
     assert given == [
         ("halt", "account", "web", "fire drill"),
         ("pause_strategy", "strategy:momentum", "web", ""),
-        ("resume", "account", "web", ""),
+        ("resume", "account", "web", "looked"),
     ]
 
 
@@ -178,6 +178,11 @@ async def test_a_control_is_refused(opened: Opened, headers: dict[str, str], sta
         ("halt", '{"reason": 5}'),
         ("halt", '{"reason": "' + "x" * 600 + '"}'),
         ("pause", "{}"),
+        ("resume", '{"confirm": "DU1"}'),
+        ("resume", '{"confirm": "DU1", "reason": " "}'),
+        ("resume", '{"reason": "looked"}'),
+        ("resume", '{"reason": "looked", "confirm": "DU2"}'),
+        ("unpause", '{"strategy": "s"}'),
     ],
 )
 async def test_a_control_that_makes_no_sense_is_answered_with_a_sentence(

@@ -182,7 +182,8 @@ async def desk(market: Market, redis_server: RedisServer, deployment: str, spawn
     await market.reconciled()
     limits = tmp_path / "limits.toml"
     limits.write_text(
-        'rules = 4\n[limits]\nstrategies = ["s"]\nstrategy_rate_burst = "unlimited"\naccount_rate_burst = "unlimited"\n'
+        'rules = 5\n[limits]\nstrategies = ["s"]\nstrategy_rate_burst = "unlimited"\naccount_rate_burst = "unlimited"\n'
+        'messages_per_s_max = "unlimited"\n'
         'open_orders_side_max = "unlimited"\nduplicates = "allow"\n'
     )
     process = start(

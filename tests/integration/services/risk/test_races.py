@@ -27,7 +27,8 @@ ROUNDS = int(os.environ.get("CQ_RACE_ROUNDS", "15"))
 RACERS, EACH, QUANTITY, LIMIT = 8, 1, 30, 100
 FREE = (
     'open_orders_max = "unlimited"\nopen_orders_side_max = "unlimited"\nstrategy_rate_burst = "unlimited"\n'
-    'account_rate_burst = "unlimited"\ndata_age_max_s = "unlimited"\nexposure_gross_max = "unlimited"\n'
+    'account_rate_burst = "unlimited"\nmessages_per_s_max = "unlimited"\n'
+    'data_age_max_s = "unlimited"\nexposure_gross_max = "unlimited"\n'
     'exposure_net_max = "unlimited"\nbuying_power_share = "unlimited"\nturnover_day_max = "unlimited"\n'
 )
 RACER = """

@@ -144,7 +144,7 @@ async def test_eight_processes_race_for_the_last_slice_of_a_limit(
     limits = tmp_path / "limits.toml"
     limits.write_text(
         '[limits]\nposition_quantity_max = 100\nopen_orders_side_max = "unlimited"\n'
-        'strategy_rate_burst = "unlimited"\naccount_rate_burst = "unlimited"\n'
+        'strategy_rate_burst = "unlimited"\naccount_rate_burst = "unlimited"\nmessages_per_s_max = "unlimited"\n'
     )
     start(spawn, redis_server, deployment, RISK_LIMITS_FILE=str(limits))
     script = tmp_path / "racer.py"

@@ -340,6 +340,12 @@ class Trading(RuleBasedStateMachine):
         for con_id in CON_IDS:
             contract = self.book.contract(con_id)
             assert (contract.total, contract.buys, contract.sells) == naive_exposure(self.history, con_id)
+            for strategy, (up, down) in contract.strategy_ends.items():
+                own, (buys, sells) = (
+                    contract.by_strategy.get(strategy, ZERO),
+                    contract.strategy_work.get(strategy, (ZERO, ZERO)),
+                )
+                assert (up, down) == (own + buys, sells - own)
 
     @invariant()
     def sums_are_the_totals_of_their_contracts(self) -> None:

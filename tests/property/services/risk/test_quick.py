@@ -16,9 +16,10 @@ from services.risk.core.days import Window
 from services.risk.core.decide import RULE_BOOK, RuleBook, decide, decide_by_rules
 from services.risk.core.exposure import Book
 from services.risk.core.limits import Limits
-from services.risk.core.quick import COVERED, float_below
+from services.risk.core.quick import COVERED
 from services.risk.core.rule import Finding, Rule, Scope
 from services.risk.core.rules import RULES
+from services.risk.core.terms import float_below
 from shared.ids import MANUAL
 from shared.messages.account import AccountSnapshot, AccountTag, BookMove, ExchangeRate, PositionReport
 from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState, SharesToBorrow
@@ -29,6 +30,7 @@ from tests.risk_desk import (
     NOW,
     SECOND,
     D,
+    cancel_of,
     event_of,
     hold,
     info,
@@ -70,7 +72,8 @@ limit_sets = st.builds(
     strategy_position_notional_max=_one_of(6000), exposure_gross_max=_one_of(12_000), exposure_net_max=_one_of(9000),
     exposure_currency_max=_one_of(5000), concentration_percent=_one_of(6), buying_power_share=_one_of(D("0.01")),
     cash_min=_one_of(40_000), strategy_rate_per_s=_one_of(1), strategy_rate_burst=_one_of(2),
-    account_rate_per_s=_one_of(2), account_rate_burst=_one_of(4), open_orders_max=_one_of(5),
+    account_rate_per_s=_one_of(2), account_rate_burst=_one_of(4), messages_per_s_max=_one_of(2, 3.5),
+    open_orders_max=_one_of(5),
     open_orders_side_max=_one_of(2, 2.5), turnover_day_max=_one_of(9000), trades_day_max=_one_of(2),
     orders_per_fill_max=_one_of(1), repeats=choices, repeats_max=_one_of(3), duplicates=choices,
     duplicate_window_s=_one_of(1), self_cross=choices, strategy_loss_max=_one_of(50), rejects_max=_one_of(1),
@@ -105,6 +108,7 @@ steps = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from([1, 20 * SECOND, 61 * SECOND, 86_400 * SECOND, -2 * SECOND])),
     st.tuples(st.just("limits"), limit_sets),
     st.tuples(st.just("define"), st.sampled_from(CON_IDS), st.sampled_from(["0.01", "0.05"])),
+    st.tuples(st.just("cancel"), st.sampled_from([1, 3])),
     st.tuples(st.just("lend"), st.sampled_from(CON_IDS), st.sampled_from([0, 10, 30])),
     st.tuples(st.just("worth"), st.sampled_from(["0", "3000", "1000000"])),
 )  # fmt: skip
@@ -177,6 +181,10 @@ class Desk:
     def _work(self, con_id: int, side: str, quantity: int) -> None:
         event = event_of(self.number, OrderState.WORKING, side=side, quantity=quantity, con_id=con_id)
         self.book.apply(event, self.now_ns)
+
+    def _cancel(self, times: int) -> None:
+        for _ in range(times):
+            self.book.apply(cancel_of(self.number - 1), self.now_ns)
 
     def _reject(self, con_id: int) -> None:
         self.book.apply(event_of(self.number, OrderState.REJECTED, con_id=con_id), self.now_ns)

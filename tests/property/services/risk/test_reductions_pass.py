@@ -15,7 +15,7 @@ from services.risk.core.limits import Limits, Stage
 from services.risk.core.margins import Margin
 from services.risk.core.profiles import broken_limits
 from services.risk.core.rules import RULES
-from services.risk.core.tripping import DAILY_LOSS, DRAWDOWN, REJECTS, STRATEGY_LOSS
+from services.risk.core.tripping import DAILY_LOSS, DRAWDOWN, REJECTS, STRATEGY_DRAWDOWN, STRATEGY_LOSS
 from services.risk.core.tripping_seen import ANOMALY, ERRORS, LIQUIDATION, UNPROTECTED
 from shared.ids import MANUAL
 from shared.messages.account import AccountSnapshot, AccountTag, PnlReport, Unexplained
@@ -117,7 +117,11 @@ def book_in(situation: Situation) -> Book:
 
 def _go_wrong(book: Book) -> None:
     """Trip every breaker there is, and leave no day trade and no cash."""
-    of_strategies = [f"{name}:{owner}" for name in (STRATEGY_LOSS, REJECTS, UNPROTECTED) for owner in ("s", MANUAL)]
+    of_strategies = [
+        f"{name}:{owner}"
+        for name in (STRATEGY_LOSS, STRATEGY_DRAWDOWN, REJECTS, UNPROTECTED)
+        for owner in ("s", MANUAL)
+    ]
     for name in (DAILY_LOSS, DRAWDOWN, ERRORS, ANOMALY, LIQUIDATION, *of_strategies):
         book.breakers.trip(name, Trip("a drill", "0", "1", "halt"))
     book.readiness.unprepared = ("the checklist was never run",)
@@ -138,12 +142,14 @@ def limits_in(situation: Situation) -> Limits:
         position_quantity_max=1, position_notional_max=1, strategy_position_quantity_max=1, exposure_gross_max=1,
         order_notional_max=1, buying_power_share=0, open_orders_max=0, open_orders_side_max=0, daily_loss_max=1,
         data_age_max_s=1, price_collar_percent=0, strategy_rate_per_s=0, strategy_rate_burst=0,
-        account_rate_per_s=0, account_rate_burst=0, delayed_data="refuse", order_types=(), tifs=(), strategies=(),
+        account_rate_per_s=0, account_rate_burst=0, messages_per_s_max=0, delayed_data="refuse",
+        order_types=(), tifs=(), strategies=(),
         price_collar_ticks=0, market_slippage_percent=0, exposure_net_max=0, exposure_currency_max=0,
         concentration_percent=0, cash_min=10**12, turnover_day_max=0, trades_day_max=0, orders_per_fill_max=0,
         repeats="refuse", repeats_max=0, duplicates="refuse", duplicate_window_s=10**6, self_cross="refuse",
-        drawdown_max=0, strategy_loss_max=0, rejects_max=0, frozen_data="refuse", crossed_quotes="refuse",
-        market_closed="refuse", expiry_days_min=10**6, short_selling="refuse", protection="refuse", day_trades="refuse",
+        drawdown_max=0, strategy_loss_max=0, strategy_drawdown_max=0, rejects_max=0, frozen_data="refuse",
+        crossed_quotes="refuse", market_closed="refuse", expiry_days_min=10**6, short_selling="refuse",
+        protection="refuse", day_trades="refuse",
         broker_windows=(Window.of("00:00-23:59 UTC"), Window.of("23:59-00:00 UTC")),
         contracts_allowed=(), contracts_restricted=("#1",), short_unavailable="refuse", what_if_margin_percent=0,
         what_if_wait_s=1,

@@ -1,24 +1,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 
 from copilot_quant.desk import Desk
 from shared.messages import decode_fields
 from shared.messages.control import Control, ControlAction
+from shared.messages.orders import OrderState
 from shared.settings import Mode
-from tests.unit.copilot_quant.cli.conftest import Typed, World, a_position, in_the_end
+from tests.unit.copilot_quant.cli.conftest import Typed, World, a_position, an_order, in_the_end
 
 Cq = Callable[..., Typed]
 
 
 def test_a_halt_is_confirmed_by_the_gateway_and_kept_with_its_reason(world: World, cq: Cq) -> None:
-    done = cq("halt", "--reason", "odd prices", "--everything")
+    done = cq("halt", "--reason", "odd prices")
     assert done.status == 0 and "HALTED (holding): odd prices" in done.out
     (act,) = world.heard_of(Control)
-    assert (act.action, act.reason, act.everything) == (ControlAction.HALT, "odd prices", True)
+    assert (act.action, act.reason, act.everything) == (ControlAction.HALT, "odd prices", False)
     assert cq("halt", "--json").json["stage"] == "holding"
+
+
+def test_everything_holds_first_then_lists_what_dies_then_has_it_cancelled(world: World, cq: Cq) -> None:
+    world.work(
+        an_order(order_ref="a", remaining=Decimal(7), order_type="LMT", limit_price=Decimal(150)),
+        an_order(order_ref="b", stop_price=Decimal(9), is_external=True),
+        an_order(order_ref="c", state=OrderState.CANCELLED),
+    )
+    done = cq("halt", "--everything")
+    named = [line for line in done.out.splitlines() if line.startswith("cancelling: ")]
+    assert len(named) == 2 and named[0].endswith("SELL 7 AAPL LMT 150 (momentum)")
+    assert named[1].endswith("SELL 100 AAPL STP 9 (not ours)")
+    acts = [
+        decode_fields(one.fields).message for one in in_the_end(world, lambda bus: bus.read_range(world.keys.control))
+    ]
+    assert [act.everything for act in acts if isinstance(act, Control)] == [False, True]
+    assert cq("halt", "--everything", "--json").json["stage"] == "holding"
 
 
 def test_a_flatten_follows_the_halt_and_says_what_is_left(
@@ -49,7 +68,7 @@ def test_a_halt_without_redis_and_without_a_guard_says_where_to_halt(world: Worl
 
 
 def test_a_resume_needs_a_reason(world: World, cq: Cq) -> None:
-    assert cq("resume").status == 64
+    assert cq("resume").status == 64 and cq("resume", "--reason", " ").status == 64
     assert not world.heard_of(Control)
     done = cq("resume", "--reason", "looked at it")
     assert done.status == 0 and "trading again: looked at it" in done.out

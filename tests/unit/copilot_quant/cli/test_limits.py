@@ -23,7 +23,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_a_good_file(tmp_path: Path) -> None:
     path = tmp_path / "limits.toml"
-    path.write_text("rules = 4\n[limits]\norder_quantity_max = 5\n")
+    path.write_text("rules = 5\n[limits]\norder_quantity_max = 5\n")
     result = CliRunner().invoke(build_app(), ["limits", "check", str(path)])
     assert result.exit_code == 0, result.output
     draft = read_draft(path, RiskSettings(_env_file=None))

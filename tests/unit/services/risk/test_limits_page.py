@@ -17,7 +17,7 @@ FRIDAY = NOW + 3 * 86_400 * 10**9  # NOW is a Tuesday
 def test_the_file_can_be_read() -> None:
     text = re.findall(r"```toml\n(profile.*?)```", PAGE, re.DOTALL)[0]
     limits = parse_limits(text)
-    assert limits.strategies["mean_reversion"]["protection"] == "refuse" and limits.rules_version == 4
+    assert limits.strategies["mean_reversion"]["protection"] == "refuse" and limits.rules_version == 5
 
 
 def test_the_rule_can_be_used() -> None:

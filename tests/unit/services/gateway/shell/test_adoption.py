@@ -35,6 +35,7 @@ class World:
         self.book = OrderBook("sim", "DU1")
         self.desk = self.trading = self
         self.is_halted, self.refusal = True, False
+        self.resumed: set[str] = set()
         self.lists: list[BrokerOrder] = []
         self.opened: list[tuple[int, str]] = []
         self.cancelled: list[int] = []
@@ -45,7 +46,8 @@ class World:
         monkeypatch.setattr(adoption, "APART_S", 0.0)
         monkeypatch.setattr(adoption, "SETTLE_S", 0.1)
         self.adoption = Adoption(
-            world, world, has_lease=lambda: True, is_halted=lambda: self.is_halted, check_accounts=lambda _: "",
+            world, world, has_lease=lambda: True, check_accounts=lambda _: "",
+            is_wanted_gone=lambda track: self.is_halted and track.strategy not in self.resumed,
         )  # fmt: skip
 
     endpoint, connect_limit_s, answer_limit_s, tws_time_zone = ("127.0.0.1", 1), 1.0, 1.0, ""
@@ -119,6 +121,24 @@ async def test_nothing_is_begun_once_the_halt_is_over(monkeypatch: pytest.Monkey
     world.lists, world.is_halted = [shown(0)], False
     await world.want(0)
     assert not world.opened and not world.cancelled
+
+
+async def test_what_a_resume_of_its_strategy_spared_meanwhile_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    first, second = world.know(0, 1)
+    second.strategy = "spared"
+    world.lists, world.resumed = [shown(1), shown(0)], {"spared"}
+    await world.want(0, 1)
+    assert world.cancelled == [10] and second.is_open and first.cancel_sent_ns
+
+
+async def test_two_halts_ask_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch)
+    first, _ = world.know(0, 1)
+    world.lists = [shown(0), shown(1)]
+    world.adoption.want([first])
+    await world.want(1)
+    assert world.cancelled == [10, 11]
 
 
 async def test_an_id_in_use_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:

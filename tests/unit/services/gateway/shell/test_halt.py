@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from shared.bus.memory_server import MemoryServer
 from shared.errors import Refused
 from shared.messages.codec import decode_fields
 from shared.messages.control import Control, ControlAction, HaltStage
+from shared.messages.orders import OrderEvent, OrderState, Side
 from shared.settings import Mode
 
 
@@ -30,7 +32,7 @@ class World:
         self.file = HaltFile(directory, "sim")
         self.sending = asyncio.Lock()
         self.can_send = True
-        self.session = None
+        self.session: Any = None
         self.guard_answers = True
         self.is_holding = False
         self.latch: HaltMemory | None = None
@@ -92,6 +94,42 @@ async def test_a_halt_holds_and_is_seen_clean_and_resume_opens(world: World) -> 
     assert desk.stage is HaltStage.NONE and await world.stored() == "none"
     kept = world.file.load()
     assert kept is not None and not kept.is_halted
+
+
+async def test_everything_is_cancelled_at_once_and_what_a_person_orders_afterwards_stays(world: World) -> None:
+    desk, told = world.desk(), Told()
+    told.order(desk, "by hand")
+    await desk.restore()
+    world.session = told
+    await desk.halt("c", "anna", "all of it", everything=True)
+    await desk._work()
+    assert told.everything == 1 and desk.stage is HaltStage.HOLDING
+    told.order(desk, "by hand", OrderState.CANCELLED)
+    await desk._work()
+    assert desk.stage is HaltStage.CLEAN
+    told.order(desk, "closes by hand")
+    await desk._work()
+    assert told.everything == 1 and desk.stage is HaltStage.CLEAN
+    again = world.desk()
+    await again.restore()
+    assert not again.must_go()
+
+
+class Told:
+    """A session that counts, and orders of which the broker tells."""
+
+    is_open, everything = True, 0
+
+    def cancel_everything(self) -> None:
+        self.everything += 1
+
+    @staticmethod
+    def order(desk: HaltDesk, key: str, state: OrderState = OrderState.WORKING) -> None:
+        event = OrderEvent(
+            ts_init_ns=1, order_ref=key, state=state, strategy="unassigned", account="DU1", con_id=1, side=Side.BUY,
+            quantity=Decimal(1), order_type="LMT", is_external=True,
+        )  # fmt: skip
+        desk._book.restore(event)
 
 
 async def test_it_waits_for_what_is_between_a_claim_and_the_socket(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import pytest
 
 from services.gateway.core.book import OrderBook
 from services.gateway.core.halt_memory import HaltMemory
+from services.gateway.core.order_machine import OrderTrack
 from services.gateway.shell.halt import HaltDesk
 from services.gateway.shell.halt_file import HaltFile
 from shared.bus.keys import Keys
 from shared.bus.latches import latches_in
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
+from shared.ids import IntentId, order_ref
 from shared.messages.control import Control, ControlAction, HaltStage
+from shared.messages.orders import OrderEvent, OrderState, Side
 from shared.settings import Mode
 
 
@@ -27,19 +31,37 @@ class World:
         self.bus = MemoryBus(MemoryServer(), Keys("sim"))
         self.file = HaltFile(directory, "sim")
         self.sending = asyncio.Lock()
-        self.can_send, self.session, self.client_id = True, None, 101
+        self.can_send, self.session, self.client_id, self.opened_ns = True, None, 101, 1
         self.guard_answers = True
         self.is_holding = False
         self.at_guard: set[int] = set()
+        self.book = OrderBook("sim", "DU1")
+        self.cancelled: list[str] = []
 
     async def desk(self) -> HaltDesk:
         world: Any = self
         desk = HaltDesk(
-            self.bus, world, OrderBook("sim", "DU1"), world, world, world, mode=Mode.SIM, source="gateway:a",
+            self.bus, world, self.book, world, world, world, mode=Mode.SIM, source="gateway:a",
             file=self.file, has_lease=lambda: True,
         )  # fmt: skip
         await desk.restore()
         return desk
+
+    def works(self, letter: str, client_id: int, **more: Any) -> OrderTrack:
+        """Have the book know of a working order under a client id."""
+        intent_id = IntentId(20 * letter)
+        event = OrderEvent(
+            ts_init_ns=1, intent_id=intent_id, order_ref=order_ref("sim", intent_id, 0), account="DU1", side=Side.BUY,
+            quantity=Decimal(1), order_type="LMT", client_id=client_id,
+            **{"strategy": "s", "con_id": 1, "state": OrderState.WORKING, **more},
+        )  # fmt: skip
+        self.book.restore(event)
+        return self.book.of_intent(intent_id, 0)[0]
+
+    async def cancel(self, track: OrderTrack, _reason: str) -> bool:
+        self.cancelled.append(track.order_ref)
+        track.cancel_sent_ns = 1 << 62
+        return True
 
     def put(self, _stream: str, message: Any) -> None:
         """Take what is shown."""
@@ -105,13 +127,25 @@ async def test_it_waits_for_what_is_between_a_claim_and_the_socket(world: World)
     assert await world.latches()
 
 
+async def test_a_strategy_is_said_to_hold_once_what_was_sent_is_shown(world: World) -> None:
+    desk = await world.desk()
+    sent = world.works("a", 101, state=OrderState.CLAIMED)
+    sent.sent_ns = 2
+    await world.tell(desk, ControlAction.HALT, "strategy:s")
+    await desk.latches.work(None)
+    assert (await world.latches())["halt:strategy:s"] == "requested anna: no reason given"
+    world.works("a", 101)
+    await desk.latches.work(None)
+    assert (await world.latches())["halt:strategy:s"] == "holding anna: no reason given"
+
+
 async def test_a_contract_is_said_to_hold_once_the_guard_holds_and_stays_held_until_it_opens(world: World) -> None:
     desk = await world.desk()
     world.guard_answers = False
     await world.tell(desk, ControlAction.HALT, "contract:7")
     assert (await world.latches())["halt:contract:7"].startswith("requested")
     world.guard_answers = True
-    await desk.latches.work()
+    await desk.latches.work(None)
     assert (await world.latches())["halt:contract:7"].startswith("holding") and world.at_guard == {7}
     world.guard_answers = False
     await world.tell(desk, ControlAction.RESUME, "contract:7")
@@ -119,7 +153,7 @@ async def test_a_contract_is_said_to_hold_once_the_guard_holds_and_stays_held_un
     successor = await world.desk()
     assert (await world.latches())["halt:contract:7"].startswith("requested")
     world.guard_answers = True
-    await successor.latches.work()
+    await successor.latches.work(None)
     assert (await world.latches())["halt:contract:7"].startswith("holding")
 
 
@@ -153,6 +187,20 @@ async def test_a_flatten_of_the_account_holds_it_and_one_during_a_halt_changes_n
     assert desk.stage is HaltStage.HOLDING or desk.stage is HaltStage.CLEAN
     await world.tell(desk, ControlAction.RESUME, "account")
     assert (await world.stored())["stage"] == "none"
+
+
+async def test_orders_under_another_client_id_are_handed_on_and_not_once_they_were_cancelled(world: World) -> None:
+    desk = await world.desk()
+    own, foreign, other = world.works("a", 101), world.works("b", 102), world.works("c", 102, strategy="t")
+    in_contract, closing = world.works("d", 102, strategy="t", con_id=7), world.works("e", 102, is_reducing=True)
+    await world.tell(desk, ControlAction.HALT, "strategy:s")
+    await world.tell(desk, ControlAction.HALT, "contract:7")
+    assert await desk.latches.work(None) == [foreign, in_contract] and world.cancelled == [own.order_ref]
+    assert desk.is_wanted_gone(foreign) and not desk.is_wanted_gone(other)
+    foreign.cancel_sent_ns = 1 << 62
+    assert await desk.latches.work(None) == [in_contract]
+    await world.tell(desk, ControlAction.RESUME, "contract:7")
+    assert await desk.latches.work(None) == [] and not desk.is_wanted_gone(in_contract) and closing.is_open
 
 
 async def test_what_claims_noted_of_entries_that_are_read_by_now_is_cleared_away(world: World) -> None:

@@ -104,6 +104,16 @@ def test_lists_have_a_bound_and_the_newest_come_first() -> None:
     assert rows[0]["intent_id"].endswith(str(KEEP + 39))
 
 
+@pytest.mark.parametrize(
+    "mode, account, word",
+    [("live", "U123", "U123"), ("live", "", "desk"), ("paper", "DU1", "desk"), ("sim", "DUSIM0001", "desk")],
+)
+def test_live_is_resumed_by_its_account_and_what_is_no_money_by_its_name(mode: str, account: str, word: str) -> None:
+    shown = StatusView(mode, "desk")
+    shown.account = account
+    assert shown.resume_word() == word == shown.state(1)["resume_word"]
+
+
 def test_the_leader_is_who_beats_as_leader() -> None:
     shown = view()
     assert shown.leader()["instance"] is None

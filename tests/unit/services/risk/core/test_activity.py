@@ -49,7 +49,9 @@ def test_a_person_ends_what_counts_against_a_strategy() -> None:
     for strategy in ("s", "t"):
         counts.approved(intent_of(1, strategy=strategy), NOW)
         counts.rejected(strategy)
+    counts.approved(intent_of(2, strategy="s"), NOW)
+    assert counts.repeats_most == 2
     counts.resume("s")
-    assert list(counts.rejects) == ["t"] and list(counts.repeats) == [("t", 1, True)]
+    assert list(counts.rejects) == ["t"] and list(counts.repeats) == [("t", 1, True)] and counts.repeats_most == 1
     counts.resume("")
-    assert not counts.rejects and not counts.repeats
+    assert not counts.rejects and not counts.repeats and not counts.repeats_most

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from itertools import product
 
 import pytest
@@ -45,6 +46,7 @@ def test_what_is_built_without_checks_equals_what_the_class_makes(quantity: int)
         assert made == again and encode_body(made) == encode_body(again)
         assert made.model_fields_set == set(type(made).model_fields)
         assert made.model_copy() == made and decode_body(type(made).TYPE, encode_body(made)) == made
+        assert deepcopy(made) == made and repr(made) == repr(again) and made.model_dump() == again.model_dump()
         assert isinstance(made, Decision | Command)
     assert (verdict.command is None) == (quantity == 5000)
 

@@ -5,10 +5,24 @@ from __future__ import annotations
 import pytest
 
 from services.risk.core.days import TradingDay
+from services.risk.core.decide import decide_by_rules
 from services.risk.core.profits import Holding, Profits
+from services.risk.core.tripping import ASK_NS
 from shared.ids import UNASSIGNED
-from shared.messages.account import BookMove, JournalEntry, JournalKind
-from tests.risk_desk import ACCOUNT, NOW, SECOND, D, fill_of, info, ready_book, report, set_price
+from shared.messages.account import AccountSnapshot, AccountTag, BookMove, JournalEntry, JournalKind
+from tests.risk_desk import (
+    ACCOUNT,
+    NOW,
+    SECOND,
+    D,
+    fill_of,
+    info,
+    intent_of,
+    limits_with,
+    ready_book,
+    report,
+    set_price,
+)
 
 DAY = 86_400 * SECOND
 
@@ -71,6 +85,34 @@ def test_commissions_count_once_and_over_a_snapshot_and_begin_anew_with_the_day(
     for one in (profits, again):
         assert one.of("s", {}, NOW) == D("-1.50") and one.of_all({}, NOW) == D("-2.00")
     assert again.of_all({}, NOW + 86_400 * 10**9) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "amount"),
+    [
+        (JournalKind.DEPOSIT, 90_000), (JournalKind.WITHDRAWAL, -90_000), (JournalKind.CREDIT, 90_000),
+        (JournalKind.DEBIT, -90_000),
+    ],
+)  # fmt: skip
+def test_money_that_is_paid_in_or_out_is_neither_profit_nor_loss(kind: JournalKind, amount: int) -> None:
+    book = ready_book()
+    limits = limits_with(daily_loss_max=1, drawdown_max=1, strategy_loss_max=1, strategy_drawdown_max=1)
+    fill_of(book, 1, 1, "BUY", 10, exec_id="a.01.01")
+    now = NOW
+    worth = [
+        AccountTag(tag=tag, value=str(100_000 + amount), currency="USD")
+        for tag in ("NetLiquidation", "TotalCashValue", "BuyingPower")
+    ]
+    for step in (
+        JournalEntry(account=ACCOUNT, kind=kind, amount=D(amount), currency="USD"),
+        AccountSnapshot(account=ACCOUNT, currency="USD", values=tuple(worth)),
+    ):
+        book.apply(step, now)
+        now += ASK_NS
+        assert decide_by_rules(intent_of(2), book, limits, now).decision.approved
+    assert book.profits.of_all(book.contracts, now) == 0 and not book.breakers.trips
+    set_price(book, 1, 99.8)
+    assert decide_by_rules(intent_of(3), book, limits, now + ASK_NS).decision.code == "RISK_DAILY_LOSS_MAX"
 
 
 def test_a_split_is_neither_profit_nor_loss() -> None:

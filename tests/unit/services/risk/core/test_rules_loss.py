@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.risk.core.breakers import Breakers
-from services.risk.core.decide import decide
+from services.risk.core.decide import decide, decide_by_rules
 from services.risk.core.snapshot import load_snapshot, snapshot_of
 from services.risk.core.tripping import ASK_NS
 from shared.messages.account import PnlReport
@@ -106,6 +106,37 @@ def test_who_resumes_a_strategy_accepts_its_loss_and_a_worse_one_trips_again(sco
     assert again.profits.lost("s", again.contracts, now) == D("99.0"), "what was accepted outlives a restart"
     again.profits.advance(now + DAY)
     assert again.profits.lost("s", again.contracts, now + DAY) == D("209.0"), "and ends with the day"
+
+
+def test_a_strategys_fall_from_the_days_best_stops_that_strategy_only() -> None:
+    book, limits = ready_book(), limits_with(strategy_drawdown_max=100, strategy_loss_max=None)
+    fill_of(book, 900, 1, "BUY", 10, exec_id="a.01.01")
+    now = NOW
+    for price, approved in ((100.0, True), (130.0, True), (121.0, True), (119.9, False)):  # 300 made, 101 of it gone
+        set_price(book, 1, price)
+        now += ASK_NS
+        assert decide_by_rules(intent_of(1, con_id=2), book, limits, now).decision.approved == approved, price
+    decision = decide(intent_of(1, con_id=2), book, limits, now).decision
+    assert decision.code == "RISK_STRATEGY_DRAWDOWN_MAX" and decision.failed[0].measured == "101"
+    assert decide(intent_of(2, con_id=2, strategy="t"), book, limits, now).decision.approved
+    assert decide(intent_of(3, "SELL"), book, limits, now).decision.approved, "it may always close"
+    book.apply(resume("strategy:s"), now)
+    for price, approved in ((119.9, True), (110.0, True), (109.8, False)):  # from where it was resumed
+        set_price(book, 1, price)
+        now += ASK_NS
+        assert decide_by_rules(intent_of(4), book, limits, now).decision.approved == approved, price
+
+
+def test_a_strategys_peak_outlives_a_restart_and_ends_with_the_day() -> None:
+    book, limits = ready_book(), limits_with(strategy_drawdown_max=100, strategy_loss_max=None)
+    fill_of(book, 900, 1, "BUY", 10, exec_id="a.01.01")
+    set_price(book, 1, 130.0)
+    assert decide_by_rules(intent_of(1), book, limits, NOW + ASK_NS).decision.approved
+    again = ready_book()
+    load_snapshot(again, snapshot_of(book))
+    assert again.profits.fell("s", D(250)) == D(50)
+    again.profits.advance(NOW + DAY)
+    assert again.profits.fell("s", D(250)) == D(0)
 
 
 def test_rejections_in_a_row() -> None:

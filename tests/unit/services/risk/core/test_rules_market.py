@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -75,10 +76,34 @@ def test_the_brokers_window() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expiry", "approved"), [("20261130", True), ("20261126", False), ("", True), ("202613", True), ("20269999", True)]
-)
-def test_a_contract_that_expires_soon(expiry: str, approved: bool) -> None:
+    ("expiry", "sec_type", "approved"),
+    [
+        ("20261130", "FUT", True), ("20261126", "FUT", False), ("20261126 08:30:00 US/Central", "FUT", False),
+        ("202612", "FUT", True), ("202611", "FUT", False),  # a month: it may end on any of its days
+        ("", "STK", True), ("", "FUT", False), ("202613", "FUT", False), ("20269999", "OPT", False),
+    ],
+)  # fmt: skip
+def test_a_contract_that_expires_soon(expiry: str, sec_type: str, approved: bool) -> None:
     book, at = ready_book(), ns("2026-11-25 12:00")
-    book.apply(info(1, sec_type="FUT", expiry=expiry), NOW)
+    book.apply(info(1, sec_type=sec_type, expiry=expiry), NOW)
     decision = decide(intent_of(1, valid_until_ns=at), book, limits_with(expiry_days_min=2), at).decision
     assert decision.approved is approved and (approved or decision.code == "RISK_NEAR_EXPIRY")
+
+
+@pytest.mark.parametrize(
+    ("days", "notice", "measured"),
+    [
+        (2, date(2026, 11, 27), ""), (2, date(2026, 11, 26), "1"), (2, date(2026, 12, 30), "1"),
+        (None, date(2026, 11, 26), ""), (None, date(2026, 11, 25), "0"), (None, date(2026, 11, 1), "-24"),
+        (None, None, ""),
+    ],
+)  # fmt: skip
+def test_a_first_notice_day_counts_where_it_comes_before_the_last_trading_day(
+    days: int | None, notice: date | None, measured: str
+) -> None:
+    book, at = ready_book(), ns("2026-11-25 12:00")
+    book.apply(info(1, sec_type="FUT", expiry="20261126" if notice == date(2026, 12, 30) else "20261218"), NOW)
+    limits = limits_with(expiry_days_min=None if days is None else Decimal(days), first_notice=notice)
+    decision = decide(intent_of(1, valid_until_ns=at), book, limits, at).decision
+    assert [one.measured for one in decision.failed if one.code == "RISK_NEAR_EXPIRY"] == [measured] * bool(measured)
+    assert decision.approved is not bool(measured)

@@ -67,6 +67,10 @@ def test_a_successor_knows_the_same() -> None:
         assert {name: work for name, work in mine.strategy_work.items() if any(work)} == {
             name: work for name, work in theirs.strategy_work.items() if any(work)
         }
+        assert {name: ends for name, ends in mine.strategy_ends.items() if any(ends)} == {
+            name: ends for name, ends in theirs.strategy_ends.items() if any(ends)
+        }
+    assert successor.activity.repeats_most == book.activity.repeats_most > 0
     assert successor.readiness.settled_in == INCARNATION
     trip_account(successor, limits_with(daily_loss_max=50).base)
     assert "daily_loss" in successor.breakers.trips

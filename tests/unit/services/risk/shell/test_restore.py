@@ -7,6 +7,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from services.risk.core import messages
 from services.risk.core.decide import decide
 from services.risk.core.exposure import Book
 from services.risk.shell.feed import Feed
@@ -24,7 +25,7 @@ from shared.messages.codec import encode_body
 from shared.messages.control import BrokerStatus, Control, ControlAction, LinkState, Reconciled
 from shared.messages.market import pack_ticks, quote_tick
 from shared.messages.orders import Fill, Intent, OrderEvent, OrderState, Side
-from tests.risk_desk import ACCOUNT, D, command_of, event_of, info, intent_of, limits_with, number_id
+from tests.risk_desk import ACCOUNT, D, cancel_of, command_of, event_of, info, intent_of, limits_with, number_id
 
 LIMITS = limits_with(position_quantity_max=100)
 
@@ -262,3 +263,18 @@ async def test_a_redis_user_that_may_not_write_the_snapshot_stops_nothing(house:
     strict = Strict(house.bus._server, house.keys)
     feed.cursors = {**feed.cursors, house.keys.control: "1-0"}
     assert await Snapshots(strict, SYSTEM_CLOCK, feed, is_deciding=lambda: True).write()
+
+
+async def test_a_successor_counts_the_messages_of_the_last_second(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "WINDOW_NS", 3600 * 10**9)  # on a slow machine a second would be over
+    await house.say(house.keys.commands, command_of(house.intent(1, 30)))
+    await house.say(house.keys.cancel_commands, cancel_of(1))
+    first = await house.restarted()
+    at_ns = first.messages.stored()[-1][0]
+    assert first.messages.within(at_ns) == 2
+    await house.snapshot()
+    await house.say(house.keys.cancel_commands, cancel_of(2))
+    second = await house.restarted()
+    assert second.messages.within(at_ns) == 3, "two by the snapshot, one by the stream's tail"
