@@ -243,6 +243,17 @@ class Keys:
         """Hash: `tag` or `tag:currency` → value."""
         return self._key("account-values")
 
+    def is_kept_when_full(self, key: str) -> bool:
+        """Return whether a hash is written though the server is out of memory.
+
+        Halts, and what a gateway keeps up to date of orders, positions, money and contracts: it publishes in order, so
+        that a snapshot which has to wait would keep back every outcome and every execution that comes after it.
+        """
+        return key in (
+            self.halt, self.paused, self.open_orders, self.positions, self.books, self.account_values, self.contracts,
+            self.contract_names,
+        )  # fmt: skip
+
     @property
     def open_orders(self) -> str:
         """Hash: orderRef or permId → body of the last OrderEvent of each order that is not final."""

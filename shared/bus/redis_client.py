@@ -25,6 +25,7 @@ from shared.messages.control import GapEvent
 
 ANSWERS_ENTRIES = 1000
 ANSWERS_EXPIRE_MS = 600_000
+HASH_FIELDS = 1000
 
 
 def open_bus(url: str, keys: Keys, *, ticks_url: str | None = None, client_name: str = "cq") -> RedisBus:
@@ -226,8 +227,10 @@ class RedisBus(FencedWriter, GroupCommands):
         """Set fields of a hash."""
         if not values:
             return
-        if key in (self._keys.halt, self._keys.paused):  # kept when the server is out of memory
-            await self._link.run("set_hash", [key], flat(values))
+        if expire_s is None and self._keys.is_kept_when_full(key):
+            pairs = list(values.items())
+            for start in range(0, len(pairs), HASH_FIELDS):  # a script has room for so many arguments of one command
+                await self._link.run("set_hash", [key], flat(dict(pairs[start : start + HASH_FIELDS])))
             return
         commands: list[Sequence[str | bytes | int]] = [("HSET", key, *flat(values))]
         if expire_s is not None:

@@ -37,7 +37,7 @@ WITHOUT_OOM = frozenset(
 )
 """Writes that a full server refuses (`shared.bus.scripts.WITH_OOM` has the others)."""
 WITHOUT_OOM_KEYS = frozenset({"append", "hash_set"})
-"""Writes that a full server takes only for `control`, `cancels`, `halt` and `paused`."""
+"""Writes that a full server takes only for `control`, `cancels` and the hashes of `Keys.is_kept_when_full`."""
 
 
 class ServerClock:
@@ -175,7 +175,9 @@ class Node:
         return answer
 
     def _passes_full(self, args: tuple[Any, ...]) -> bool:
-        return bool(args) and args[0] in (self.keys.control, self.keys.cancels, self.keys.halt, self.keys.paused)
+        return bool(args) and (
+            args[0] in (self.keys.control, self.keys.cancels) or self.keys.is_kept_when_full(args[0])
+        )
 
     def _wake(self) -> None:
         woken, self._woken = set(self._woken), []

@@ -1,3 +1,3 @@
 -- KEYS: hash. ARGV: fields and values. Sets them without a lease; returns how many were new.
--- For `halt` and `paused` only: the halt state is kept when the server is out of memory.
+-- For hashes that are kept when the server is out of memory (`Keys.is_kept_when_full`).
 return redis.call('HSET', KEYS[1], unpack(ARGV))

@@ -41,10 +41,23 @@ async def test_what_passes_and_what_waits(full: tuple[RedisBus, RedisServer]) ->
     assert await bus.publish_fills(token, [FEE], source=SOURCE) == [True]
     await bus.hash_set(bus.keys.halt, {"stage": "holding"})
     assert await bus.hash_get_all(bus.keys.halt) == {"stage": b"holding"}
+    for key in (bus.keys.open_orders, bus.keys.positions, bus.keys.books, bus.keys.account_values, bus.keys.contracts):
+        await bus.hash_set(key, {"x": "1"})  # what waited here would keep every outcome back that is behind it
+        assert await bus.hash_get_all(key) == {"x": b"1"}
     for act in (
+        bus.hash_set(bus.keys.strategies, {"u": "1"}),
         bus.append(bus.keys.intents, an_intent(), source=SOURCE),
         bus.publish_ticks(token, [(0, b"x" * 64)], source=SOURCE),
         bus.commit_unit(worker, UnitCommit("u", 1, b"", {}, b""), source=SOURCE),
     ):
         with pytest.raises(BusUnavailable, match="cannot take writes"):
             await act
+
+
+async def test_a_large_hash_passes_too(full: tuple[RedisBus, RedisServer]) -> None:
+    bus, server = full
+    with server.client() as client:
+        client.config_set("maxmemory", "1")
+    many = {str(number): b"x" for number in range(9000)}
+    await bus.hash_set(bus.keys.open_orders, many)
+    assert await bus.hash_get_all(bus.keys.open_orders) == many
