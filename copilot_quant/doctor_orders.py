@@ -39,6 +39,7 @@ RISK_CURES: Mapping[str, str] = {
     "RISK_BROKER_WINDOW": "the broker is expected to be away: again after it, or change GATEWAY_BROKER_WINDOWS",
     "RISK_NOT_ARMED": "live opens nothing while LIVE_STAGE is observe: `cq preflight --live`, then limited",
     "RISK_PREFLIGHT_MISSING": "`cq preflight --live` goes through what is missing; RISK_LIMITS_FILE names your limits",
+    "RISK_OWNERS_UNSETTLED": "`cq positions` shows what is unassigned: `cq positions assign` says whose it is",
     "RISK_NOT_READY": "a gateway has to lead and to have asked the broker: `cq status`",
     "RISK_BUYING_POWER": "`cq account` has BuyingPower: order less, or free some",
     "RISK_MARKET_CLOSED": "again when it is open, or with --outside-rth and a limit",

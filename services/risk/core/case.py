@@ -77,6 +77,7 @@ class Case:
             or book.readiness.settled_in != book.incarnation
             or contract.quote.is_odd
             or bool(contract.unexplained)
+            or contract.is_contested
             or book.day_trades_left == ZERO
             or bool(limits.mistakes)
             or limits.stage is _OBSERVE

@@ -19,7 +19,7 @@ from services.risk.core.exposure import Book
 from services.risk.core.legs import Leg, OrderGroup
 from services.risk.core.limits import Limits
 from services.risk.core.positions import ContractExposure
-from shared.ids import MANUAL, UNASSIGNED
+from shared.ids import MANUAL
 from shared.messages.orders import Side
 from shared.money import ZERO
 
@@ -135,8 +135,8 @@ def owned(contract: ContractExposure, scope: str) -> Iterator[tuple[str, Decimal
     kind, _, name = scope.partition(":")
     if kind == "contract" and name != str(contract.con_id):
         return
-    for strategy, quantity in contract.by_strategy.items():
-        if quantity and strategy not in (UNASSIGNED, MANUAL) and (kind != "strategy" or name == strategy):
+    for strategy, quantity in contract.owned():
+        if kind != "strategy" or name == strategy:
             yield strategy, quantity
 
 

@@ -10,11 +10,13 @@ Invariants:
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 from services.risk.core.legs import OrderGroup
 from services.risk.core.quotes import Quote
+from shared.ids import MANUAL, UNASSIGNED
 from shared.messages.market import ContractInfo
 from shared.money import ZERO
 
@@ -37,7 +39,8 @@ class ContractExposure:
 
     __slots__ = (
         "average_cost", "best_own", "bottom", "broker", "buys", "by_strategy", "con_id", "currency", "differs_since_ns",
-        "groups", "held_quantity", "info", "is_ahead", "is_doubted", "is_mismatched", "is_price_old", "is_used",
+        "groups", "held_quantity", "info", "is_ahead", "is_contested", "is_doubted", "is_mismatched", "is_price_old",
+        "is_used",
         "lendable", "market_price", "open_buys", "open_sells", "point", "quote", "resting", "sells", "share", "steps",
         "strategy_ends", "strategy_work", "terms", "top", "total", "totals",
         "unexplained", "value", "worst_quantity", "worst_value",
@@ -58,6 +61,8 @@ class ContractExposure:
         self.is_ahead = False
         """The broker shows a position that may be newer than ours."""
         self.unexplained = ""
+        self.is_contested = False
+        """What nobody owns stands against what a strategy holds: one of the two was closed by somebody else."""
         self.average_cost = ZERO
         self.market_price: Decimal | None = None
         self.lendable: Decimal | None = None
@@ -105,6 +110,14 @@ class ContractExposure:
         ends = self.ends_of(strategy)
         ends[0] += change
         ends[1] -= change
+        unassigned = self.by_strategy.get(UNASSIGNED, ZERO)
+        self.is_contested = bool(unassigned) and any(held * unassigned < ZERO for _, held in self.owned())
+
+    def owned(self) -> Iterator[tuple[str, Decimal]]:
+        """Yield who holds how much, beyond what nobody owns and what people hold by `cq order`."""
+        for strategy, quantity in self.by_strategy.items():
+            if quantity and strategy not in (UNASSIGNED, MANUAL):
+                yield strategy, quantity
 
     def take_positions(self, by_strategy: dict[str, Decimal]) -> None:
         """Take what each strategy holds, of a contract of which nothing is known yet."""

@@ -104,6 +104,7 @@ def proves(
         or quote.is_odd
         or contract.is_mismatched
         or contract.unexplained
+        or contract.is_contested
         or book.readiness.settled_in != incarnation
     ):
         return None

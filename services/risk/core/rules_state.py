@@ -126,6 +126,30 @@ class ReduceOnly(Rule):
         )
 
 
+class OwnersUnsettled(Rule):
+    """Where what nobody owns stands against what a strategy holds, only reductions pass until a person assigns it."""
+
+    code = "RISK_OWNERS_UNSETTLED"
+    scope = Scope.CONTRACT
+    citation = "P11; a strategy's position may have been closed by hand"
+    is_for_trouble = True
+    since = 5
+
+    def check(self, case: Case) -> Finding | None:
+        """Look whether the owners' positions hide a closing of which no owner knows."""
+        contract = case.contract
+        if not contract.is_contested:
+            return None
+        unassigned = contract.by_strategy[UNASSIGNED]
+        against = ", ".join(f"{one} {plain(held)}" for one, held in contract.owned() if held * unassigned < ZERO)
+        return Finding(
+            f"{plain(unassigned)} of this contract are unassigned, against {against} by our books: only orders that "
+            "reduce pass until `cq positions assign` says whose they are",
+            "0",
+            plain(unassigned),
+        )
+
+
 class WouldCrossZero(Rule):
     """A strategy's close that would open the other side, since its position was closed by hand or is not there."""
 

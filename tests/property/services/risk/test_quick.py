@@ -93,7 +93,10 @@ steps = st.one_of(
         st.sampled_from([None, "99.00", "99.95", "100.00", "100.05", "100.03", "101.50", "-1", "1000000000000"]),
         st.sampled_from(["a", "b", MANUAL, "unassigned"]), st.booleans(),
     ),
-    st.tuples(st.just("hold"), st.sampled_from(CON_IDS), st.integers(-60, 60), st.sampled_from(["a", "b", MANUAL])),
+    st.tuples(
+        st.just("hold"), st.sampled_from(CON_IDS), st.integers(-60, 60),
+        st.sampled_from(["a", "b", MANUAL, "unassigned"]),
+    ),
     st.tuples(
         st.just("price"), st.sampled_from(CON_IDS), st.sampled_from([99.9, 100.0, 104.0]), st.sampled_from([1, 2, 3])
     ),
@@ -102,7 +105,9 @@ steps = st.one_of(
     st.tuples(st.just("report"), st.sampled_from(CON_IDS), st.sampled_from([0, 30])),
     st.tuples(st.just("link"), st.sampled_from([LinkState.READY, LinkState.READY, LinkState.RECONCILING])),
     st.tuples(st.just("day_trades"), st.sampled_from(["0", "3", "-1"])),
-    st.tuples(st.just("give"), st.sampled_from(CON_IDS), st.integers(-60, 60)),
+    st.tuples(
+        st.just("give"), st.sampled_from(CON_IDS), st.integers(-60, 60), st.sampled_from(["a", "unassigned"])
+    ),
     st.tuples(st.just("work"), st.sampled_from(CON_IDS), st.sampled_from(["BUY", "SELL"]), st.integers(1, 30)),
     st.tuples(st.just("reject"), st.sampled_from(CON_IDS)),
     st.tuples(st.just("halt"), st.sampled_from(["contract:1", "strategy:a", "account"]), st.booleans()),
@@ -146,7 +151,7 @@ class Desk:
 
     def _hold(self, con_id: int, quantity: int, strategy: str) -> None:
         if quantity:
-            hold(self.book, con_id, quantity, strategy=strategy)
+            hold(self.book, con_id, quantity, strategy=strategy, number=self.number)
 
     def _lend(self, con_id: int, shares: int) -> None:
         self.book.apply(SharesToBorrow(con_id=con_id, shares=D(shares)), self.now_ns)
@@ -172,9 +177,9 @@ class Desk:
         tag = AccountTag(tag="DayTradesRemaining", value=left, currency="")
         self.book.apply(AccountSnapshot(account=ACCOUNT, currency="USD", values=(tag,)), self.now_ns)
 
-    def _give(self, con_id: int, quantity: int) -> None:
+    def _give(self, con_id: int, quantity: int, taken_from: str) -> None:
         move = BookMove(
-            account=ACCOUNT, con_id=con_id, taken_from="a", strategy="b", quantity=D(quantity), price=D(100),
+            account=ACCOUNT, con_id=con_id, taken_from=taken_from, strategy="b", quantity=D(quantity), price=D(100),
             move_id=str(self.number), who="me",
         )  # fmt: skip
         self.book.apply(move, self.now_ns)
@@ -257,6 +262,7 @@ def test_plain_orders_are_proven_and_what_a_user_forbids_is_not() -> None:
         [("report", 1, 30), ("wait", 11 * SECOND)],
         [("cross", 1)],
         [("price", 1, 100.0, 3)],
+        [("hold", 1, 30, "a"), ("hold", 1, -10, "unassigned")],
     ],
     ids=lambda troubles: str(troubles[0][0]),
 )

@@ -61,6 +61,7 @@ class Situation:
     is_tripped: bool
     own_orders: bool
     is_crossed: bool
+    is_contested: bool
 
 
 situations = st.builds(
@@ -82,6 +83,7 @@ situations = st.builds(
     is_tripped=st.booleans(),
     own_orders=st.booleans(),
     is_crossed=st.booleans(),
+    is_contested=st.booleans(),
 )
 
 
@@ -90,6 +92,9 @@ def book_in(situation: Situation) -> Book:
     if situation.is_priced:
         set_price(book, 1, 100.0, ts_ns=NOW - situation.age_s * SECOND)
     hold(book, 1, situation.position)
+    if situation.is_contested:  # nobody owns as much against another strategy: the account holds what it held
+        hold(book, 1, situation.position, strategy="other", number=901)
+        hold(book, 1, -situation.position, strategy="unassigned", number=902)
     if situation.working:
         side = "SELL" if situation.position > 0 else "BUY"
         book.apply(event_of(800, OrderState.WORKING, side=side, quantity=situation.working), NOW)
@@ -249,7 +254,7 @@ def test_each_rule_by_itself_lets_a_reduction_pass(situation: Situation, part: i
 WORST = Situation(
     position=10, working=0, stage="holding", is_paused=True, is_reconciled=False, link=LinkState.DOWN, is_priced=True,
     age_s=100, loss=10**6, is_limits_broken=False, rate_used=True, is_unexplained=True, has_info=True,
-    buying_power="0", is_tripped=True, own_orders=True, is_crossed=True,
+    buying_power="0", is_tripped=True, own_orders=True, is_crossed=True, is_contested=True,
 )  # fmt: skip
 ELSEWHERE = {
     "RISK_CONTRACT_UNKNOWN", "RISK_DATA_DELAYED", "RISK_DUPLICATE", "RISK_EXPOSURE_CURRENCY_MAX", "RISK_LIMITS_BROKEN",

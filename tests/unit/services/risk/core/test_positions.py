@@ -69,3 +69,17 @@ def test_after_a_loss_the_worse_of_both_counts_until_a_report_agrees() -> None:
     contract.report(Decimal(10), 5)
     contract.move("s", Decimal(5), 6)
     assert contract.bounds == (15, 15)
+
+
+@given(moves=st.lists(st.tuples(st.sampled_from(["a", "b", "manual", "unassigned"]), st.integers(-3, 3)), max_size=12))
+def test_what_nobody_owns_stands_against_a_strategy_or_it_does_not(moves: list[tuple[str, int]]) -> None:
+    contract, held = ContractExposure(1), dict.fromkeys(("a", "b", "manual", "unassigned"), 0)
+    for owner, change in moves:
+        contract.give(owner, Decimal(change))
+        held[owner] += change
+        against = [held[one] for one in ("a", "b") if held[one] * held["unassigned"] < 0]
+        assert contract.is_contested is bool(against)
+        assert dict(contract.owned()) == {one: held[one] for one in ("a", "b") if held[one]}
+    successor = ContractExposure(1)
+    successor.take_positions({owner: Decimal(quantity) for owner, quantity in held.items()})
+    assert successor.is_contested is contract.is_contested

@@ -305,7 +305,7 @@ def test_a_strategy_does_not_close_again_what_a_person_closed_in_tws() -> None:
     assert refused.code == "RISK_WOULD_CROSS_ZERO" and "-60" in refused.text
     assert decided(intent_of(3, "SELL", 30), book, limits).command is not None
     assert ask(intent_of(4, "SELL", 11), book, limits).code == "RISK_WOULD_CROSS_ZERO", "what works counts"
-    assert ask(intent_of(5, "BUY", 10), book, limits).approved
+    assert ask(intent_of(5, "BUY", 10), book, limits).code == "RISK_OWNERS_UNSETTLED"
 
 
 def test_strategies_on_both_sides_may_each_close_their_own() -> None:
