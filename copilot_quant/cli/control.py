@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import sys
 from decimal import Decimal
 from typing import Annotated
 
@@ -134,21 +135,24 @@ async def _halt_at_guard(reason: str) -> dict[str, str]:
 
 def resume(
     reason: ReasonOption,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask (live asks for the account).")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the typed confirmation.")] = False,
     strategy: StrategyOption = "",
     contract: ContractOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Trade again after a halt; a reason is asked for, in live the account too."""
+    """Trade again after a halt, with a reason and a typed word: live the account, else the deployment's name.
+
+    Where nobody sits at a terminal only live asks; --yes stands for the word.
+    """
     if not reason.strip():
         raise typer.BadParameter("say why it may trade again: --reason")
     if strategy or contract:
-        _of_scope(ControlAction.RESUME, strategy, contract, reason, as_json=as_json, is_asked=not yes)
+        _of_scope(ControlAction.RESUME, strategy, contract, reason, as_json=as_json, yes=yes)
         return
 
     async def act(desk: Desk, settings: BrokerSettings) -> dict[str, str]:
-        if is_live(settings) and not yes:
-            await _ask_for_account(desk, settings)
+        if not yes:
+            await _ask_for_word(desk, settings, as_json=as_json)
         await desk.control(ControlAction.RESUME, who=getpass.getuser(), reason=reason)
         return await desk.wait_halt_stage(frozenset({HaltStage.NONE.value}))
 
@@ -159,14 +163,24 @@ def resume(
         console.print(f"trading again: {reason}", style="bold green")
 
 
-async def _ask_for_account(desk: Desk, settings: BrokerSettings) -> None:
-    text = f"LIVE account {settings.account}, {await _exposure(desk)}: type the account to trade real money again"
-    if typer.prompt(text).strip() != settings.account:
-        raise Refused("GATEWAY_NOT_CONFIRMED", "the account typed is another one: still halted")
+async def _ask_for_word(desk: Desk, settings: BrokerSettings, *, as_json: bool) -> None:
+    """Have a person type what is about to trade again; without a terminal only live asks. JSON is alone on stdout."""
+    if is_live(settings):
+        word, kind = settings.account, "account"
+        text = f"LIVE account {word}, {await _exposure(desk)}: type the account to trade real money again"
+    elif sys.stdin.isatty():
+        word, kind = settings.deployment, "name"
+        text = (
+            f"{settings.mode.upper()} account {settings.account}, {await _exposure(desk)}: type {word} to trade again"
+        )
+    else:
+        return
+    if typer.prompt(text, err=as_json).strip() != word:
+        raise Refused("GATEWAY_NOT_CONFIRMED", f"the {kind} typed is another one: still halted")
 
 
 def _of_scope(
-    action: ControlAction, strategy: str, contract: str, reason: str, *, as_json: bool, is_asked: bool = False
+    action: ControlAction, strategy: str, contract: str, reason: str, *, as_json: bool, yes: bool = True
 ) -> None:
     """Halt or resume one strategy or one contract.
 
@@ -177,8 +191,8 @@ def _of_scope(
         raise typer.BadParameter("--strategy or --contract: one of them")
 
     async def act(desk: Desk, settings: BrokerSettings) -> str:
-        if is_asked and is_live(settings):
-            await _ask_for_account(desk, settings)
+        if not yes:
+            await _ask_for_word(desk, settings, as_json=as_json)
         scope = f"strategy:{strategy}" if strategy else f"contract:{(await desk.resolve(contract)).con_id}"
         await desk.control(action, who=getpass.getuser(), reason=reason, scope=scope)
         deadline_ns = SYSTEM_CLOCK.monotonic_ns() + SCOPE_LIMIT_NS

@@ -223,9 +223,9 @@ def world() -> World:
 def cq(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., Typed]:
-    """Type a command; `stdin` is what the person answers."""
+    """Type a command; `stdin` is what the person answers, at a terminal or from a file."""
 
-    def typed(*words: str, stdin: str = "") -> Typed:
+    def typed(*words: str, stdin: str = "", at_terminal: bool = False) -> Typed:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("CQ_MODE", world.mode.value)
         monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
@@ -233,7 +233,9 @@ def cq(
         for module in ("session", "troubleshooting", "preflight"):
             monkeypatch.setattr(f"copilot_quant.cli.{module}.open_desk", world.open_desk)
         monkeypatch.setattr(sys, "argv", ["cq", *words])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        answers = io.StringIO(stdin)
+        monkeypatch.setattr(answers, "isatty", lambda: at_terminal)
+        monkeypatch.setattr(sys, "stdin", answers)
         capsys.readouterr()
         status = 0
         try:

@@ -93,6 +93,34 @@ def test_in_live_a_script_says_yes(world: World, cq: Cq) -> None:
     assert cq("resume", "--reason", "x", "--yes", "--json").json["stage"] == "none"
 
 
+@pytest.mark.parametrize("words", [(), ("--strategy", "momentum"), ("--contract", "AAPL")], ids=str)
+@pytest.mark.parametrize("answer, status", [("paper\n", 0), ("DU1234567\n", 77), ("y\n", 77)])
+def test_at_a_terminal_a_resume_asks_for_the_deployments_name(
+    world: World, cq: Cq, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], answer: str, status: int
+) -> None:
+    monkeypatch.setattr("copilot_quant.cli.control._halted_in_risk", _not_halted)
+    paper = World(Mode.PAPER)
+    world.mode, world.keys, world.bus = paper.mode, paper.keys, paper.bus
+    world.hold(a_position())
+    done = cq("resume", *words, "--reason", "x", stdin=answer, at_terminal=True)
+    asked = (
+        "PAPER account DU1234567, 1 positions worth about 15,125.00 USD, 0 working orders: type paper to trade again"
+    )
+    assert asked in done.out
+    written = in_the_end(world, lambda bus: bus.read_range(world.keys.control))
+    assert done.status == status and len(written) == (status == 0)
+
+
+async def _not_halted(_: Desk, __: str) -> bool:
+    return False
+
+
+def test_at_a_terminal_yes_stands_for_the_word_and_json_stays_alone(world: World, cq: Cq) -> None:
+    assert cq("resume", "--reason", "x", "--yes", at_terminal=True).out == "trading again: x\n"
+    done = cq("resume", "--reason", "x", "--json", stdin="sim\n", at_terminal=True)
+    assert done.json["stage"] == "none" and "type sim to trade again" in done.err
+
+
 def test_kill_is_another_name_of_halt(world: World, cq: Cq) -> None:
     assert cq("kill", "--json").json["stage"] == "holding"
 
