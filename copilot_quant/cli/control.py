@@ -54,6 +54,7 @@ def halt(
     Confirmed means `holding`: nothing more can go out. With Redis down, the guard is told directly. --flatten needs
     risk: it replaces each stop together with its close; what people traded by hand and what nobody owns stays.
     --strategy or --contract halt only that, confirmed by the gateway: what adds exposure is refused there from then on.
+    With Redis down the guard is told of a contract by its id, e.g. '#265598'; it knows no names and no strategies.
     --everything holds first, then lists what still works, then has the broker cancel all of it.
     """
     if strategy or contract:
@@ -117,14 +118,18 @@ async def _flattened(desk: Desk) -> dict[str, str]:
         await SYSTEM_CLOCK.sleep(0.1)
 
 
-async def _halt_at_guard(reason: str) -> dict[str, str]:
+async def _halt_at_guard(reason: str, con_id: int = 0) -> dict[str, str]:
+    """Have the guard hold everything, or one contract."""
+    path, body = "/halt", {"reason": reason, "who": getpass.getuser()}
+    if con_id:
+        path, body = "/halt/contract", {**body, "con_id": str(con_id)}
     system = running_system()
     if system is None or not system.guard_http:
         raise BusUnavailable("Redis is away and no guard is known here: halt at the guard's machine, or in TWS itself")
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
-            session.post(f"{system.guard_http}/halt", json={"reason": reason, "who": getpass.getuser()}) as reply,
+            session.post(f"{system.guard_http}{path}", json=body) as reply,
         ):
             if reply.status != 200:
                 raise Refused("GUARD_REFUSED", f"the guard answered {reply.status}: {await reply.text()}")
@@ -193,17 +198,12 @@ def _of_scope(
     async def act(desk: Desk, settings: BrokerSettings) -> str:
         if not yes:
             await _ask_for_word(desk, settings, as_json=as_json)
-        scope = f"strategy:{strategy}" if strategy else f"contract:{(await desk.resolve(contract)).con_id}"
-        await desk.control(action, who=getpass.getuser(), reason=reason, scope=scope)
-        deadline_ns = SYSTEM_CLOCK.monotonic_ns() + SCOPE_LIMIT_NS
-        while SYSTEM_CLOCK.monotonic_ns() < deadline_ns:
-            latch = (await desk.halt_status()).get(f"halt:{scope}", "")
-            if action is ControlAction.HALT and latch.startswith(HaltStage.HOLDING):
-                return scope
-            if action is ControlAction.RESUME and not latch and not await _halted_in_risk(desk, scope):
-                return scope
-            await SYSTEM_CLOCK.sleep(0.05)
-        raise TimedOut("no gateway confirmed it: `cq status` shows whether one leads; `cq halt` stops everything")
+        try:
+            return await _set_scope(desk, action, strategy, contract, reason)
+        except BusUnavailable:
+            if action is not ControlAction.HALT:
+                raise
+            return await _halt_one_at_guard(contract, reason)
 
     scope = with_desk(act)
     if as_json:
@@ -212,6 +212,32 @@ def _of_scope(
         console.print(f"HALTED {scope}: {reason}", style="bold red")
     else:
         console.print(f"{scope} trades again: {reason}", style="bold green")
+
+
+async def _set_scope(desk: Desk, action: ControlAction, strategy: str, contract: str, reason: str) -> str:
+    scope = f"strategy:{strategy}" if strategy else f"contract:{(await desk.resolve(contract)).con_id}"
+    await desk.control(action, who=getpass.getuser(), reason=reason, scope=scope)
+    deadline_ns = SYSTEM_CLOCK.monotonic_ns() + SCOPE_LIMIT_NS
+    while SYSTEM_CLOCK.monotonic_ns() < deadline_ns:
+        latch = (await desk.halt_status()).get(f"halt:{scope}", "")
+        if action is ControlAction.HALT and latch.startswith(HaltStage.HOLDING):
+            return scope
+        if action is ControlAction.RESUME and not latch and not await _halted_in_risk(desk, scope):
+            return scope
+        await SYSTEM_CLOCK.sleep(0.05)
+    raise TimedOut("no gateway confirmed it: `cq status` shows whether one leads; `cq halt` stops everything")
+
+
+async def _halt_one_at_guard(contract: str, reason: str) -> str:
+    """Have the guard hold one contract while Redis is away, and say what that leaves to do."""
+    number = contract.removeprefix("#")
+    if not (contract.startswith("#") and number.isascii() and number.isdigit() and int(number) > 0):
+        raise BusUnavailable(
+            "Redis is away, and the guard knows only contracts, by their id: --contract '#265598', or halt everything"
+        )
+    await _halt_at_guard(reason, int(number))
+    typer.echo("held by the guard alone: halt it again once Redis is back, so that risk and the gateway know", err=True)
+    return f"contract:{int(number)}"
 
 
 async def _halted_in_risk(desk: Desk, scope: str) -> bool:

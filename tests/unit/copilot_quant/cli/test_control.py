@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import getpass
+import json
+import threading
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from copilot_quant.desk import Desk
+from copilot_quant.local.run_file import RunningSystem
 from shared.messages import decode_fields
 from shared.messages.control import Control, ControlAction
 from shared.messages.orders import OrderState
@@ -65,6 +70,54 @@ def test_a_halt_without_redis_and_without_a_guard_says_where_to_halt(world: Worl
     world.is_away = True
     done = cq("halt")
     assert done.status == 69 and "halt at the guard's machine, or in TWS itself" in done.err
+
+
+@pytest.fixture
+def guard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict[str, str]]]]:
+    """What a guard on this machine was told."""
+    told: list[tuple[str, dict[str, str]]] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    running = RunningSystem(1, "", "sim", "", "", address, {})
+    monkeypatch.setattr("copilot_quant.cli.control.running_system", lambda: running)
+    yield told
+    server.shutdown()
+    server.server_close()
+
+
+def test_without_redis_a_halt_goes_to_the_guard_of_one_contract_by_its_id(
+    world: World, cq: Cq, guard: list[tuple[str, dict[str, str]]]
+) -> None:
+    world.is_away = True
+    assert cq("halt", "-r", "odd", "--json").json == {"stage": "holding", "by": "guard"}
+    done = cq("halt", "-r", "odd", "--contract", "#265598", "--json")
+    assert done.json == {"scope": "contract:265598", "halted": True} and "held by the guard alone" in done.err
+    who = getpass.getuser()
+    assert guard == [
+        ("/halt", {"reason": "odd", "who": who}),
+        ("/halt/contract", {"reason": "odd", "who": who, "con_id": "265598"}),
+    ]
+
+
+@pytest.mark.parametrize("words", [("--contract", "AAPL"), ("--contract", "#0"), ("--strategy", "momentum")], ids=str)
+def test_without_redis_the_guard_is_told_of_no_name(
+    world: World, cq: Cq, guard: list[tuple[str, dict[str, str]]], words: tuple[str, str]
+) -> None:
+    world.is_away = True
+    assert cq("halt", *words).status != 0 and cq("resume", "-r", "x", "--contract", "#265598").status == 69
+    assert not guard
 
 
 def test_a_resume_needs_a_reason(world: World, cq: Cq) -> None:
