@@ -16,12 +16,11 @@ from typing import Any
 
 import structlog
 
-import services.gateway.shell.adoption as gateway_adoption
+import services.gateway.shell.apart as gateway_apart
 import services.gateway.shell.commands as gateway_commands
 import services.gateway.shell.halt as gateway_halt
 import services.gateway.shell.leadership as gateway_leadership
 import services.gateway.shell.trading as gateway_trading
-import services.gateway.shell.visits as gateway_visits
 import services.gateway.shell.watch as gateway_watch
 import services.guard.core.gate as guard_gate
 import services.risk.shell.feed as risk_feed
@@ -367,8 +366,7 @@ def inside(world: World, system: System, seed: int | str, *, trace: list[str] | 
     put(elector_module, "threading", _Threading(world))
     put(gateway_trading, "IbSession", session)
     put(gateway_watch, "IbSession", session)
-    put(gateway_adoption, "IbSession", session)
-    put(gateway_visits, "IbSession", session)
+    put(gateway_apart, "IbSession", session)
     # Fewer empty polls: a blocking read is answered as soon as something comes. Entries and frames are decoded once for
     # all who read them: what is decoded is frozen.
     put(risk_feed, "BLOCK_MS", 1000)

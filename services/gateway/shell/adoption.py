@@ -1,9 +1,8 @@
 """Cancel orders of ours that live under another client id than the one in use, by a session of that id, while halted.
 
 IB lets only the client id that placed an order cancel it by itself (ib-facts A.3). Orders of ours come under another id
-where a trading id stayed refused and the next of the pool was taken, or where the pool was changed. The session is
-opened with the leader's claim, so a guard lets it in (and cuts whatever of an older epoch still holds the id); it sends
-cancels and nothing else, one by one, and is closed again.
+where a trading id stayed refused and the next of the pool was taken, or where the pool was changed. The session
+(`apart.py`) sends cancels and nothing else, one by one, and is closed again.
 
 Invariants:
 1. Cancelled is what was asked for, is ours, and what this session was shown as its own.
@@ -16,21 +15,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from services.gateway.core.evidence import (
-    BrokerCommission,
-    BrokerError,
-    BrokerExecution,
-    BrokerOrder,
-    BrokerOrderStatus,
-)
+from services.gateway.core.evidence import BrokerOrder
 from services.gateway.core.order_machine import OrderTrack
-from services.gateway.ports import SessionListener
 from services.gateway.settings import GatewaySettings
-from services.gateway.shell.executions import OrderDesk
+from services.gateway.shell.apart import Apart
 from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.trading import Trading
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
-from shared.errors import BrokerUnavailable, TransientError
+from shared.errors import TransientError
 from shared.logs import get_logger
 
 APART_S = 1 / 45
@@ -41,64 +33,27 @@ PAUSE_S = 5.0
 """After a refusal: an id that is in use is not asked for in a tight loop."""
 
 
-class AdoptedDesk(SessionListener):
-    """What an adopted session hears goes the way of the trading session, but marks nothing as shown by that one."""
-
-    def __init__(self, desk: OrderDesk, clock: Clock) -> None:
-        self._desk = desk
-        self._clock = clock
-
-    def order_shown(self, order: BrokerOrder) -> None:
-        """Take an openOrder."""
-        self._desk.publish(self._desk.book.shown(order, self._clock.wall_ns(), session=0))
-
-    def order_status(self, line: BrokerOrderStatus) -> None:
-        """Take an orderStatus."""
-        self._desk.order_status(line)
-
-    def executed(self, execution: BrokerExecution) -> None:
-        """Take a live execution."""
-        self._desk.executed(execution)
-
-    def commission(self, report: BrokerCommission) -> None:
-        """Take a commission."""
-        self._desk.commission(report)
-
-    def unreadable(self, message_id: int, fields: Sequence[str], error: str) -> None:
-        """Have the broker asked where it could have been an order or a fill."""
-        self._desk.unreadable(message_id, fields, error)
-
-    def error(self, error: BrokerError) -> None:
-        """Note what the broker says; what became of an order comes as its status."""
-        get_logger().info("broker.notice", req_id=error.req_id, code=error.code, text=error.text)
-
-
 class Adoption:
-    """The leader's sessions under other client ids, one at a time.
+    """The leader's cancels under other client ids.
 
     Args:
-        trading: whose id is left to it, and whose desk takes what is heard.
-        claim: returns the option of the hello that a guard reads.
+        trading: whose id is left to it.
         is_wanted_gone: whether a halt that asks for an order's end still stands.
-        check_accounts: returns what is wrong with the accounts of a login.
     """
 
     def __init__(
-        self, settings: GatewaySettings, trading: Trading, *, has_lease: Callable[[], bool],
-        is_wanted_gone: Callable[[OrderTrack], bool], check_accounts: Callable[[tuple[str, ...]], str],
-        clock: Clock = SYSTEM_CLOCK,
+        self, settings: GatewaySettings, trading: Trading, apart: Apart, *, has_lease: Callable[[], bool],
+        is_wanted_gone: Callable[[OrderTrack], bool], clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._trading = trading
+        self._apart = apart
         self._has_lease = has_lease
         self._is_wanted_gone = is_wanted_gone
-        self._check_accounts = check_accounts
         self._clock = clock
         self._asked: dict[int, dict[str, OrderTrack]] = {}
         self._not_before_ns: dict[int, int] = {}
         self._wake = asyncio.Event()
-        self.turn = asyncio.Lock()
-        """Held while a session of another client id is open: two of them would refuse each other the id."""
 
     def want(self, tracks: Sequence[OrderTrack]) -> None:
         """Ask for orders to be cancelled, beside those that were asked for before and have not been begun."""
@@ -113,7 +68,7 @@ class Adoption:
             self._wake.clear()
             asked, self._asked = self._asked, {}
             for client_id, tracks in asked.items():
-                async with self.turn:
+                async with self._apart.turn:
                     wanted = {key: track for key, track in tracks.items() if self._may_cancel(track)}
                     if wanted and self._clock.monotonic_ns() >= self._not_before_ns.get(client_id, 0):
                         await self._adopt(client_id, wanted)
@@ -123,23 +78,18 @@ class Adoption:
 
     async def _adopt(self, client_id: int, tracks: dict[str, OrderTrack]) -> None:
         settings = self._settings
-        listener = AdoptedDesk(self._trading.desk, self._clock)
-        session = IbSession(client_id, listener, options=self._trading.claim(), time_zone=settings.tws_time_zone)
         is_open = False
         try:
-            await session.open(*settings.endpoint, limit_s=settings.connect_limit_s)
-            is_open = True
-            complaint = self._check_accounts(session.accounts)
-            if complaint:
-                raise BrokerUnavailable(complaint)
-            shown = await session.open_orders(limit_s=settings.answer_limit_s)
-            sent = await self._cancel(session, shown, tracks)
-            get_logger().warning("orders.adopted", client_id=client_id, orders=len(shown), cancelled=sent)
+            async with self._apart.session(client_id) as session:
+                is_open = True
+                self._apart.check(session)
+                shown = await session.open_orders(limit_s=settings.answer_limit_s)
+                sent = await self._cancel(session, shown, tracks)
+                get_logger().warning("orders.adopted", client_id=client_id, orders=len(shown), cancelled=sent)
         except TransientError as e:
             self._not_before_ns[client_id] = self._clock.monotonic_ns() + int(PAUSE_S * NS_PER_S)
             get_logger().error("adoption.failed", client_id=client_id, orders=len(tracks), error=str(e))
         finally:
-            await session.close()
             if is_open and settings.guard:  # which begins anew to learn what reduces, from what sessions of ours list
                 self._trading.ask("a session of another client id has ended")
 

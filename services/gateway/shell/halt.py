@@ -287,9 +287,7 @@ class HaltDesk:
         if not left:
             if self.stage is not HaltStage.CLEAN and self._trading.can_send and self.listed_ns() > self._began_ns:
                 self.stage = HaltStage.CLEAN
-                self._everything = (
-                    False  # it was about what worked then: what a person orders by hand from now on stays
-                )
+                self._everything = False  # that word was about what worked then: what comes by hand from now on stays
                 await self._store()
                 get_logger().warning("halt.clean")
                 self._show()

@@ -19,6 +19,7 @@ from services.gateway.core.tws_codes import CodeTable
 from services.gateway.settings import GatewaySettings, Standby
 from services.gateway.shell.account import AccountDesk
 from services.gateway.shell.adoption import Adoption
+from services.gateway.shell.apart import Apart
 from services.gateway.shell.asking import is_day_known
 from services.gateway.shell.books import BooksDesk
 from services.gateway.shell.commands import Commands
@@ -309,13 +310,12 @@ class Gateway:
             self.watch, self.book, outbox, client_id=lambda: trading.client_id, every_s=settings.others_every_s,
             limit_s=settings.answer_limit_s, clock=clock,
         )  # fmt: skip
+        apart = Apart(settings, trading, check_accounts=self.accounts.check, clock=clock)
         adoption = Adoption(
-            settings, trading, has_lease=has_lease, is_wanted_gone=halt.is_wanted_gone,
-            check_accounts=self.accounts.check, clock=clock,
+            settings, trading, apart, has_lease=has_lease, is_wanted_gone=halt.is_wanted_gone, clock=clock
         )  # fmt: skip
         visits = Visits(
-            settings, trading, self.book, is_halted=lambda: halt.stage is not HaltStage.NONE,
-            check_accounts=self.accounts.check, turn=adoption.turn, clock=clock,
+            settings, trading, self.book, apart, is_halted=lambda: halt.stage is not HaltStage.NONE, clock=clock
         )  # fmt: skip
         halt.on_foreign, halt.ask_list, halt.listed_ns = adoption.want, others.ask, lambda: others.listed_ns
         halt.positions = account.reported

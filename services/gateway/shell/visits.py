@@ -3,9 +3,8 @@
 Where the first trading id stayed refused (326) and the next of the pool was taken, orders of ours live under both. IB
 tells a session what became of the orders of its own client id only (ib-facts A.3), so that without this an order under
 the first id would stay `unknown` for ever, and its executions would be missing in `fills`. A visit opens a session of
-that id as soon as the id is free again, with the leader's claim so that a guard lets it in, asks for the day as the
-trading session does, and is closed again. It sends nothing else: what works there is changed by nobody meanwhile, and
-cancelled by a halt (`adoption`).
+that id (`apart.py`) as soon as the id is free again, asks for the day as the trading session does, and is closed again.
+It sends nothing else: what works there is changed by nobody meanwhile, and cancelled by a halt (`adoption`).
 
 Invariants:
 1. No visit without the lease and a READY trading session, nor during a halt: a guard judges what reduces by what the
@@ -15,16 +14,14 @@ Invariants:
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from services.gateway.core.book import OrderBook
 from services.gateway.settings import GatewaySettings
-from services.gateway.shell.adoption import AdoptedDesk
-from services.gateway.shell.ib_session import IbSession
+from services.gateway.shell.apart import Apart
 from services.gateway.shell.trading import Trading
 from shared.clock import SYSTEM_CLOCK, Clock
-from shared.errors import BrokerUnavailable, TransientError
+from shared.errors import TransientError
 from shared.logs import get_logger
 
 EVERY_S = 5.0
@@ -34,15 +31,14 @@ class Visits:
     """The leader's sessions under the other ids of the pool, one at a time, as long as orders of ours are there."""
 
     def __init__(
-        self, settings: GatewaySettings, trading: Trading, book: OrderBook, *, is_halted: Callable[[], bool],
-        check_accounts: Callable[[tuple[str, ...]], str], turn: asyncio.Lock, clock: Clock = SYSTEM_CLOCK,
+        self, settings: GatewaySettings, trading: Trading, book: OrderBook, apart: Apart, *,
+        is_halted: Callable[[], bool], clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
-        self._turn = turn
         self._settings = settings
         self._trading = trading
         self._book = book
+        self._apart = apart
         self._is_halted = is_halted
-        self._check_accounts = check_accounts
         self._clock = clock
         self._complaints: dict[int, str] = {}
 
@@ -51,7 +47,7 @@ class Visits:
         while True:
             await self._clock.sleep(EVERY_S)
             for client_id in self._elsewhere():
-                async with self._turn:
+                async with self._apart.turn:
                     if self._trading.can_send and not self._is_halted():
                         await self._visit(client_id)
 
@@ -62,17 +58,13 @@ class Visits:
         return [each for each in self._settings.trading_client_ids if each in ours and each != in_use]
 
     async def _visit(self, client_id: int) -> None:
-        settings, trading = self._settings, self._trading
-        listener = AdoptedDesk(trading.desk, self._clock)
-        session = IbSession(client_id, listener, options=trading.claim(), time_zone=settings.tws_time_zone)
+        trading = self._trading
         is_open = False
         try:
-            await session.open(*settings.endpoint, limit_s=settings.connect_limit_s)
-            is_open = True
-            complaint = self._check_accounts(session.accounts)
-            if complaint:
-                raise BrokerUnavailable(complaint)
-            in_doubt = await trading.take_day_of(session)
+            async with self._apart.session(client_id) as session:
+                is_open = True
+                self._apart.check(session)
+                in_doubt = await trading.take_day_of(session)
         except TransientError as e:
             if self._complaints.get(client_id) != str(e):  # an id that is stuck is so for minutes
                 get_logger().warning("visit.failed", client_id=client_id, error=str(e))
@@ -82,5 +74,3 @@ class Visits:
         else:
             self._complaints.pop(client_id, None)
             get_logger().info("visit.finished", client_id=client_id, in_doubt=in_doubt)
-        finally:
-            await session.close()

@@ -12,8 +12,9 @@ from services.gateway.core.book import Change, OrderBook
 from services.gateway.core.evidence import BrokerOrder
 from services.gateway.core.order_machine import OrderTrack
 from services.gateway.ports import ClientIdInUse
-from services.gateway.shell import adoption
+from services.gateway.shell import adoption, apart
 from services.gateway.shell.adoption import Adoption
+from services.gateway.shell.apart import Apart
 from shared.clock import SYSTEM_CLOCK
 from shared.ids import IntentId, order_ref
 from shared.messages.orders import OrderState, Side
@@ -42,11 +43,11 @@ class World:
         self.closed = 0
         self.asked_again: list[str] = []
         world: Any = self
-        monkeypatch.setattr(adoption, "IbSession", lambda *args, **more: Session(world, *args, **more))
+        monkeypatch.setattr(apart, "IbSession", lambda *args, **more: Session(world, *args, **more))
         monkeypatch.setattr(adoption, "APART_S", 0.0)
         monkeypatch.setattr(adoption, "SETTLE_S", 0.1)
         self.adoption = Adoption(
-            world, world, has_lease=lambda: True, check_accounts=lambda _: "",
+            world, world, Apart(world, world, check_accounts=lambda _: ""), has_lease=lambda: True,
             is_wanted_gone=lambda track: self.is_halted and track.strategy not in self.resumed,
         )  # fmt: skip
 

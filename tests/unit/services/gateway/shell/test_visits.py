@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.gateway.shell import visits
+from services.gateway.shell import apart
+from services.gateway.shell.apart import Apart
 from services.gateway.shell.visits import EVERY_S, Visits
 from shared.clock import ManualClock
 from shared.errors import BrokerUnavailable, TimedOut
@@ -20,7 +21,7 @@ class World:
 
     def __init__(self) -> None:
         self.clock = ManualClock(monotonic_ns=10**12)
-        self.turn = asyncio.Lock()
+        self.turn: asyncio.Lock
         self.settings: Any = SimpleNamespace(
             trading_client_ids=(101, 102, 103), endpoint=("h", 1), connect_limit_s=1.0, tws_time_zone=""
         )
@@ -78,12 +79,13 @@ class Session:
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     made = World()
     monkeypatch.setattr(
-        visits, "IbSession", lambda client_id, _listener, *, options, **_: Session(made, client_id, options=options)
+        apart, "IbSession", lambda client_id, _listener, *, options, **_: Session(made, client_id, options=options)
     )
     trading: Any = made
+    sessions = Apart(made.settings, trading, check_accounts=lambda _accounts: made.complaint, clock=made.clock)
+    made.turn = sessions.turn
     loop = Visits(
-        made.settings, trading, made.book, is_halted=lambda: made.is_halted,
-        check_accounts=lambda _accounts: made.complaint, turn=made.turn, clock=made.clock,
+        made.settings, trading, made.book, sessions, is_halted=lambda: made.is_halted, clock=made.clock
     )  # fmt: skip
     running = asyncio.create_task(loop.run())
     yield made
