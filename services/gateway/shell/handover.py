@@ -3,8 +3,9 @@
 Asked for by an operator (`cq gateway handover`, the web page) or by SIGTERM. Steps, each bounded:
 
 1. hold the claim: from here on nothing new is claimed, and nothing is between a claim and the socket;
-2. wait until the socket has taken every byte and the broker has shown every order that was sent, so that the successor
-   finds nothing in doubt;
+2. wait until the socket has taken every byte and the broker has shown every order sent on this session, so that the
+   successor finds nothing in doubt. An order of an earlier session that was not shown since may never have reached the
+   broker: no waiting shows it, only the answer to what happened all day, for which the successor asks as well;
 3. wait until everything queued is on the bus;
 4. end the leadership; its holder gives the lease up and stays out until another leads.
 """
@@ -88,7 +89,7 @@ class Handover:
                 marks.append(self._clock.monotonic_ns())
                 await outbox.flushed()
         except TimeoutError:  # a successor asks the broker anyway
-            orders = [track.key for track in book.open_tracks() if _is_unechoed(track)]
+            orders = [track.key for track in _unechoed(trading, book)]
             get_logger().warning("handover.not_drained", entries=outbox.waiting, orders=orders)
         marks.append(self._clock.monotonic_ns())
         steps_ms = [(after - before) // NS_PER_MS for before, after in pairwise(marks)]
@@ -100,11 +101,15 @@ def _is_underway(trading: Trading, book: OrderBook) -> bool:
     session = trading.session
     if session is None or not session.is_open:
         return False
-    return session.unsent_bytes > 0 or any(_is_unechoed(track) for track in book.open_tracks())
+    return session.unsent_bytes > 0 or bool(_unechoed(trading, book))
 
 
-def _is_unechoed(track: OrderTrack) -> bool:
-    return track.state is OrderState.CLAIMED and track.sent_ns > 0
+def _unechoed(trading: Trading, book: OrderBook) -> list[OrderTrack]:
+    """Return what was sent on the session that is open now and the broker has not shown yet."""
+    return [
+        track for track in book.open_tracks()
+        if track.state is OrderState.CLAIMED and 0 < trading.opened_ns <= track.sent_ns
+    ]  # fmt: skip
 
 
 def take_control(control: Control, books: BooksDesk, handover: Handover, trading: Trading) -> None:

@@ -28,6 +28,12 @@ async def ask(desk: Any) -> None:
     await desk.bus.append(desk.bus.keys.control, control, source="test")
 
 
+def said(gateway: Any, event: str) -> list[dict[str, Any]]:
+    """Return what a gateway's log says of an event."""
+    lines = [json.loads(line) for line in gateway.output.splitlines() if line.startswith("{")]
+    return [line for line in lines if line.get("event") == event]
+
+
 async def standby_is_up(desk: Any) -> None:
     async def up() -> bool:
         beats = (await desk.heartbeats()).values()
@@ -95,10 +101,7 @@ async def test_without_a_standby_nothing_is_handed_over(start_gateway: Any, desk
     before = await desk.bus.lease_view(Role.GATEWAY)
     await ask(desk)
 
-    def is_refused() -> bool:
-        return any(json.loads(line).get("event") == "handover.refused" for line in gateway.output.splitlines() if line)
-
-    await eventually(is_refused)
+    await eventually(lambda: said(gateway, "handover.refused"))
     assert (await desk.bus.lease_view(Role.GATEWAY)).epoch == before.epoch
     await desk.until(await desk.place(legs[1](Side.BUY, 1)), OrderState.FILLED)
 
@@ -112,3 +115,42 @@ async def test_a_word_to_a_predecessor_is_not_done_again(start_gateway: Any, des
     epoch = (await desk.bus.lease_view(Role.GATEWAY)).epoch
     await asyncio.sleep(1.0)
     assert (await desk.bus.lease_view(Role.GATEWAY)).epoch == epoch, leader
+
+
+@pytest.mark.parametrize("how", ["control", "SIGTERM"])
+async def test_an_order_lost_with_an_earlier_session_holds_no_hand_over_up(
+    start_gateway: Any, desk: Any, legs: Any, how: str
+) -> None:
+    """The broker cut the session an order had just gone into: no waiting of the leader's shows that order again."""
+    limit, market = legs
+    env = {"CQ_LEASE_TTL_S": str(LEASE_S), "GATEWAY_QUARANTINE_S": "2", "GATEWAY_ECHO_LIMIT_S": "20"}
+    gateways = {"a": start_gateway("a", 1, **env)}
+    leader = await desk.ready_leader()
+    gateways["b"] = start_gateway("b", 2, **env)
+    await standby_is_up(desk)
+    works = await desk.place(limit(Side.BUY, 1, "50"))
+    await desk.until(works, OrderState.WORKING)
+    desk.broker.fault("missing_end", name="completedOrdersEnd", count=1)  # the answer to the whole day takes its time
+    desk.broker.fault("lose_orders", count=1)
+    lost = await desk.place(market(Side.BUY, 1))
+    await desk.until(lost, OrderState.CLAIMED)
+    desk.broker.fault("cut", client_id=101)
+
+    def is_back() -> bool:
+        return [event["state"] for event in said(gateways[leader], "link.changed")][-2:] == ["RECONCILING", "READY"]
+
+    await eventually(lambda: len(said(gateways[leader], "link.connected")) == 2 and is_back())
+    if how == "control":
+        await ask(desk)
+    else:
+        gateways[leader].signal(signal.SIGTERM)
+    await eventually(lambda: said(gateways[leader], "handover.drained"))
+    (drained,) = said(gateways[leader], "handover.drained")
+    assert not said(gateways[leader], "handover.not_drained")
+    assert drained["took_ms"] < 500, "it waited for an order that nobody shows"
+    assert await desk.ready_leader(not_=leader) == "b"
+    await desk.until(lost, OrderState.NOT_SENT, timeout_s=20.0)
+    await desk.until(await desk.place(market(Side.SELL, 1)), OrderState.FILLED)
+    truth = desk.broker.truth()
+    assert truth["counts"]["orders_sent_twice"] == 0 and len(truth["orders"]) == 2
+    assert await desk.state(works) is OrderState.WORKING
