@@ -3,9 +3,10 @@
 Asked for by an operator (`cq gateway handover`, the web page) or by SIGTERM. Steps, each bounded:
 
 1. hold the claim: from here on nothing new is claimed, and nothing is between a claim and the socket;
-2. wait until the socket has taken every byte and the broker has shown every order sent on this session, so that the
-   successor finds nothing in doubt. An order of an earlier session that was not shown since may never have reached the
-   broker: no waiting shows it, only the answer to what happened all day, for which the successor asks as well;
+2. wait until the socket has taken every byte, and a moment for the broker's word on each order sent on this session:
+   a refusal is told to who sent the order, and nowhere else for certain. Everything else the successor finds by asking.
+   So an order is not waited for long: its echo may stand behind the answer to what happened all day, thousands of
+   messages long, and that of an order that went into an earlier session never comes;
 3. wait until everything queued is on the bus;
 4. end the leadership; its holder gives the lease up and stays out until another leads.
 """
@@ -23,13 +24,15 @@ from services.gateway.shell.commands import Commands
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.standbys import Standbys
 from services.gateway.shell.trading import Trading
-from shared.clock import NS_PER_MS, SYSTEM_CLOCK, Clock
+from shared.clock import NS_PER_MS, NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.errors import ConfigError, Fenced, OutcomeUnknown, TransientError
 from shared.logs import get_logger
 from shared.messages.control import Control, ControlAction
 from shared.messages.orders import OrderState
 
 DRAIN_S = 1.5
+ECHO_S = 0.15
+"""How long after it was sent an order's echo is waited for."""
 TURN_S = 0.01
 
 
@@ -84,24 +87,26 @@ class Handover:
             async with asyncio.timeout(DRAIN_S):
                 await commands.sending.acquire()  # never released: this leadership claims no more
                 marks.append(self._clock.monotonic_ns())
-                while _is_underway(trading, book):
+                while self._is_underway(trading, book):
                     await self._clock.sleep(TURN_S)
                 marks.append(self._clock.monotonic_ns())
                 await outbox.flushed()
         except TimeoutError:  # a successor asks the broker anyway
-            orders = [track.key for track in _unechoed(trading, book)]
-            get_logger().warning("handover.not_drained", entries=outbox.waiting, orders=orders)
+            get_logger().warning("handover.not_drained", entries=outbox.waiting)
         marks.append(self._clock.monotonic_ns())
         steps_ms = [(after - before) // NS_PER_MS for before, after in pairwise(marks)]
-        get_logger().warning("handover.drained", took_ms=(marks[-1] - marks[0]) // NS_PER_MS, steps_ms=steps_ms)
+        get_logger().warning(
+            "handover.drained", took_ms=(marks[-1] - marks[0]) // NS_PER_MS, steps_ms=steps_ms,
+            unechoed=[track.key for track in _unechoed(trading, book)],
+        )  # fmt: skip
         raise HandedOver(f"handed over, asked by {self._who}")
 
-
-def _is_underway(trading: Trading, book: OrderBook) -> bool:
-    session = trading.session
-    if session is None or not session.is_open:
-        return False
-    return session.unsent_bytes > 0 or bool(_unechoed(trading, book))
+    def _is_underway(self, trading: Trading, book: OrderBook) -> bool:
+        session = trading.session
+        if session is None or not session.is_open:
+            return False
+        since_ns = self._clock.monotonic_ns() - int(ECHO_S * NS_PER_S)
+        return session.unsent_bytes > 0 or any(track.sent_ns > since_ns for track in _unechoed(trading, book))
 
 
 def _unechoed(trading: Trading, book: OrderBook) -> list[OrderTrack]:

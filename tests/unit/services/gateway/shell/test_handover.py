@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from services.gateway.core.book import OrderBook
 from services.gateway.core.order_machine import OrderTrack
 from services.gateway.shell import handover as module
-from services.gateway.shell.handover import HandedOver, Handover
+from services.gateway.shell.handover import DRAIN_S, ECHO_S, HandedOver, Handover
 from shared.clock import NS_PER_S, SYSTEM_CLOCK
 from shared.ids import IntentId, order_ref
 from shared.messages.control import Control, ControlAction
@@ -114,24 +114,34 @@ async def test_it_waits_until_the_broker_shows_what_was_sent_on_this_session(lea
         assert await is_over(task)
 
 
-async def test_what_an_earlier_session_took_and_never_showed_is_not_waited_for(leader: Leader) -> None:
+async def test_what_an_earlier_session_took_and_never_showed_is_not_waited_for(leader: Leader, log: list[Any]) -> None:
     """The broker cut the session an order had just been written to: only the answer to the whole day settles it."""
-    leader.sent(3.0)
-    leader.opened_ns = SYSTEM_CLOCK.monotonic_ns() - NS_PER_S
+    leader.sent(0.002)
+    leader.opened_ns = SYSTEM_CLOCK.monotonic_ns() - NS_PER_S // 1000
+    async with leader.leaving() as task:
+        assert await is_over(task, 0.1)
+    assert [one["unechoed"] for one in log if one["event"] == "handover.drained"] == [[]]
+
+
+async def test_an_echo_is_waited_for_only_so_long_since_the_order_was_sent(leader: Leader, log: list[Any]) -> None:
+    """It may stand behind the answer to a whole day; the successor asks for what works and what was executed."""
+    long_ago, now = leader.sent(5.0, leg=0), leader.sent(0.001, leg=1)
+    began_ns = SYSTEM_CLOCK.monotonic_ns()
     async with leader.leaving() as task:
         assert await is_over(task)
+    took_s = (SYSTEM_CLOCK.monotonic_ns() - began_ns) / NS_PER_S
+    assert ECHO_S / 2 < took_s < DRAIN_S
+    assert not [one for one in log if one["event"] == "handover.not_drained"]
+    assert [one["unechoed"] for one in log if one["event"] == "handover.drained"] == [[long_ago.key, now.key]]
 
 
-async def test_of_both_only_what_this_session_took_is_waited_for_and_named(
-    leader: Leader, monkeypatch: pytest.MonkeyPatch, log: list[Any]
-) -> None:
+async def test_what_takes_too_long_is_left(leader: Leader, monkeypatch: pytest.MonkeyPatch, log: list[Any]) -> None:
     monkeypatch.setattr(module, "DRAIN_S", 0.1)
-    leader.sent(3.0, leg=0)
-    leader.opened_ns = SYSTEM_CLOCK.monotonic_ns() - NS_PER_S
-    here = leader.sent(0.5, leg=1)
+    leader.waiting = 7
+    leader.is_flushed.clear()
     async with leader.leaving() as task:
-        assert not await is_over(task, 0.05)
-    assert [one["orders"] for one in log if one["event"] == "handover.not_drained"] == [[here.key]]
+        assert await is_over(task)
+    assert [one["entries"] for one in log if one["event"] == "handover.not_drained"] == [7]
 
 
 @pytest.mark.parametrize("what", ["no session", "a closed one"])
