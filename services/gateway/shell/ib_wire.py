@@ -7,10 +7,11 @@ executions dropped for their time zone (M9), the policy's loop instead of the ru
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import struct
 from collections.abc import Callable, Sequence
 from datetime import UTC
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
 from services.gateway.ports import SessionListener
@@ -81,6 +82,17 @@ class _TellingDecoder:
 
         return handler
 
+    def parse(self, obj: Any) -> None:
+        """Give the fields of an object the types of their defaults.
+
+        As the library does, which looks through the class anew for each object: three times for an order's 150 fields.
+        """
+        values = vars(obj)
+        for name, convert, default in _typed_fields(type(obj)):
+            text = values[name]
+            if text is not default:
+                values[name] = convert(text) if text else default
+
     def _price(self, fields: Sequence[str]) -> None:
         price = fields[4]
         if price:
@@ -118,6 +130,17 @@ _CONVERT: dict[type, Callable[[str], Any]] = {
     float: lambda text: float(text or 0),
     bool: lambda text: bool(int(text or 0)),
 }
+
+
+@cache
+def _typed_fields(kind: type) -> tuple[tuple[str, Callable[[Any], Any], Any], ...]:
+    """Return the fields of one of the library's classes that are no text: name, conversion, default."""
+    makers: dict[type, Callable[[Any], Any]] = {int: int, float: float, bool: lambda text: bool(int(text))}
+    return tuple(
+        (field.name, makers[type(field.default)], field.default)
+        for field in dataclasses.fields(kind)
+        if type(field.default) in makers
+    )
 
 
 class _OwnWire:

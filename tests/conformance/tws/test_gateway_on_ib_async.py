@@ -29,7 +29,7 @@ def test_the_sessions_own_tests_hold() -> None:
     env = clean_environment({"PYTHONPATH": f"{PEER}{os.pathsep}{ROOT}", "TEST_LIBRARY": "ib_async"})
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
-         "tests/unit/services/gateway/shell/test_ib_session.py"],
+         "tests/unit/services/gateway/shell/test_ib_session.py", "tests/unit/services/gateway/shell/test_ib_wire.py"],
         cwd=ROOT, env=env, capture_output=True, text=True, timeout=50, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
