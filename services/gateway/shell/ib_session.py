@@ -1,7 +1,7 @@
 """One session with TWS or IB Gateway, over whichever broker library is chosen, using as little of it as possible.
 
 What is heard is in `ib_heard.py`, how our orders and contracts look to the library in `ib_sent.py`, its bytes in
-`ib_wire.py`, the choice of the library in `ib_library.py`.
+`ib_wire.py`, long answers in `ib_turns.py`, the choice of the library in `ib_library.py`.
 
 Invariants:
 1. One object is one session; once closed it is never used again.
@@ -23,6 +23,7 @@ from services.gateway.shell.ib_forms import EncodedOrders, OrderForms
 from services.gateway.shell.ib_heard import ENDINGS, Heard
 from services.gateway.shell.ib_library import Library, chosen_library
 from services.gateway.shell.ib_sent import contract_to_send, generic_ticks, name_to_send, utc_text, what_if_to_send
+from services.gateway.shell.ib_turns import Turns
 from services.gateway.shell.ib_wire import HEAD, Answers, Socket, open_wire
 from services.gateway.shell.translate import bar_of, info_of, rule_of
 from shared.contracts import ContractName
@@ -67,6 +68,7 @@ class IbSession:
         self._is_over = False
         self._next_request = 1
         self._rules: dict[int, tuple[PriceIncrement, ...]] = {}
+        self._turns = Turns(self._hear, lambda: self.listener.read_ended())
         self._forms = OrderForms(self._library, self._wire)
         self._encoded: EncodedOrders | None = None
 
@@ -84,6 +86,7 @@ class IbSession:
         try:
             async with asyncio.timeout(limit_s):
                 self._transport, _ = await loop.create_connection(lambda: Socket(self), host, port)
+                self._turns.transport = self._transport
                 self._wire.connState = self._library.client.CONNECTING
                 client = self._library.client
                 versions = f"v{client.MinClientVersion}..{MAX_VERSION}".encode()
@@ -114,6 +117,7 @@ class IbSession:
         if transport is None or self._is_over:
             self._end("closed")
             return
+        self._turns.drop()
         if at_once:
             transport.abort()
         else:
@@ -126,12 +130,14 @@ class IbSession:
         self._end("closed")
 
     def abort(self) -> None:
-        """Drop the socket and everything still to be written, now."""
+        """Drop the socket and everything still to be written or told, now."""
+        self._turns.drop()
         if self._transport is not None:
             self._transport.abort()
 
     def lost(self, reason: str) -> None:
-        """Note the end of the socket."""
+        """Note the end of the socket, after all that came before it."""
+        self._turns.finish()
         self._gone.set()
         self._end(reason)
 
@@ -198,16 +204,15 @@ class IbSession:
             frames = self._wire.take_bytes(data)
         except BrokerUnavailable as e:
             self._end(str(e))
-            if self._transport is not None:
-                self._transport.abort()
+            self.abort()
             return
-        interpret = self._wire.decoder.interpret
-        for fields in frames:
-            if not self._wire.serverVersion():
-                self._shake(fields)
-            else:
-                interpret(fields)
-        self.listener.read_ended()
+        self._turns.take(frames)
+
+    def _hear(self, fields: list[str]) -> None:
+        if not self._wire.serverVersion():
+            self._shake(fields)
+        else:
+            self._wire.decoder.interpret(fields)
 
     def _shake(self, fields: list[str]) -> None:
         wire = self._wire

@@ -138,6 +138,19 @@ async def test_an_execution_in_an_unknown_time_zone_is_not_lost(tws: Any) -> Non
     await session.close()
 
 
+async def test_much_at_once_is_told_whole_and_in_order_before_the_end_of_the_socket(tws: Any) -> None:
+    _, heard = await opened(tws)
+    fields = list(EXECUTION)
+    for number in range(1500):
+        fields[14] = f"e.{number}.01"
+        tws.send(*fields)
+    tws.writer.close()
+    await until(lambda: heard.of("closed"))
+    names = [name for name, _ in heard.told]
+    assert [execution.exec_id for (execution,) in heard.of("executed")] == [f"e.{number}.01" for number in range(1500)]
+    assert "executed" not in names[names.index("closed") :]
+
+
 async def test_what_does_not_decode_is_told_and_the_rest_goes_on(tws: Any) -> None:
     session, heard = await opened(tws)
     tws.send(11, "nonsense")
