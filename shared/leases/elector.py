@@ -38,6 +38,8 @@ class Elector:
         timing: the lease's times.
         at_least_epoch: highest epoch known elsewhere (the guard's); asked right before acquiring.
         may_hang: whether the loop hangs for a reason that is no fault: a person at a debugger's prompt.
+        is_prepared: whether this process could lead right away; a candidate that is not leaves the lease to others,
+            and watches it meanwhile.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Elector:
         clock: Clock = SYSTEM_CLOCK,
         at_least_epoch: Callable[[], int] = lambda: 0,
         may_hang: Callable[[], bool] = lambda: False,
+        is_prepared: Callable[[], bool] = lambda: True,
     ) -> None:
         timing.check()
         self.role = role
@@ -59,6 +62,7 @@ class Elector:
         self._clock = clock
         self._at_least_epoch = at_least_epoch
         self._may_hang = may_hang
+        self._is_prepared = is_prepared
         self._holder: Holder | None = None
         self._lost = asyncio.Event()
         self._stop_renewing = threading.Event()
@@ -114,7 +118,7 @@ class Elector:
             asked_ns = self._clock.monotonic_ns()
             view = await self._bus.lease_view(self.role)
             target = candidate.observed(view, asked_ns, self._clock.monotonic_ns())
-            if target is None and not self._is_unused(view):
+            if (target is None and not self._is_unused(view)) or not self._is_prepared():
                 return None
             return await self._acquire(view, candidate)
         except (TransientError, OutcomeUnknown):

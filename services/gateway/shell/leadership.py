@@ -76,11 +76,13 @@ class Gateway:
         self.guard = GuardControl(settings.guard_http, settings.guard_token.get_secret_value(), clock=clock)
         self.elector = Elector(
             bus, Role.GATEWAY, settings.instance, LeaseTiming.of_ttl(settings.lease_ttl_s), clock=clock,
-            at_least_epoch=lambda: self.guard.epoch,
+            at_least_epoch=lambda: self.guard.epoch, is_prepared=lambda: self._has_read,
         )  # fmt: skip
         self.outbox = Outbox(bus, self._source, clock=clock)
         self.book = OrderBook(settings.deployment_id, settings.account)
         self._follower = Follower(bus, self.book)
+        self._has_read = False
+        """Whether what is on the bus was read once: one that has only begun leaves the lease to one that has."""
         self._standbys = Standbys(bus, settings.instance, clock=clock)
         self._halt_file = halt_file
         self._epoch_before = 0
@@ -218,6 +220,7 @@ class Gateway:
             try:
                 await self._check_incarnation()
                 await self._follower.read_to_end()
+                self._has_read = True
                 await self._remember_halt()
                 await self._standbys.announce()
             except TransientError:
@@ -246,6 +249,7 @@ class Gateway:
         """Forget what was read: the server may have lost its end, or we did not publish what we knew."""
         self.book = OrderBook(self._settings.deployment_id, self._settings.account)
         self._follower = Follower(self._bus, self.book)
+        self._has_read = False
 
     async def _lead(self, token: LeaseToken, began_ns: int) -> str:
         try:

@@ -56,6 +56,21 @@ async def test_a_server_that_is_away_ends_leadership_and_brings_it_back(server: 
     await leader.resign("over")
 
 
+async def test_who_is_not_prepared_leaves_the_lease_to_others_and_watches_it_meanwhile(server: MemoryServer) -> None:
+    prepared = {"b": False}
+    first, second = elector(server, "a"), elector(server, "b", is_prepared=lambda: prepared["b"])
+    waiting = asyncio.create_task(second.win())
+    await asyncio.sleep(0.3)
+    assert not waiting.done(), "a lease that nobody holds"
+    await first.win()
+    first._end("it died")  # the lease stands there, and nobody renews it
+    await asyncio.sleep(1.5 * TIMING.ttl_s)
+    assert not waiting.done()
+    prepared["b"] = True
+    await asyncio.wait_for(waiting, TIMING.ttl_s / 2)  # a whole lease time has been seen already
+    await second.resign("over")
+
+
 class LateOnce(MemoryBus):
     """A bus of which every other renewal comes to nothing after half a lease time."""
 

@@ -88,3 +88,36 @@ async def test_only_a_hot_standby_holds_subscriptions_and_says_nothing_of_them(
     assert [state for state, value in shown.items() if value] == [LinkState.STANDBY]
     standing_by.cancel()
     await asyncio.wait([standing_by])
+
+
+async def test_a_gateway_leads_only_once_it_has_read_what_is_on_the_bus() -> None:
+    """Of two standbys the one that has read leads: the other would read first, with nobody leading meanwhile."""
+    clock = ManualClock(monotonic_ns=10**12)
+    bus = MemoryBus(MemoryServer(), Keys("sim"))
+    gateway = Gateway(settings(), cast(Any, bus), CodeTable({}), clock=clock)
+    may_read = asyncio.Event()
+    read = gateway._follower.read_to_end
+
+    async def slow() -> None:
+        await may_read.wait()
+        await read()
+
+    gateway._follower.read_to_end = slow  # type: ignore[method-assign]
+    standing_by = asyncio.get_running_loop().create_task(gateway._stand_by())
+
+    async def turn() -> None:
+        for _ in range(20):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            clock.advance(0.1)
+
+    await turn()
+    assert not (await bus.lease_view("gateway")).owner
+    may_read.set()
+    await turn()
+    token = await asyncio.wait_for(standing_by, 1.0)
+    assert (await bus.lease_view("gateway")).owner == "a"
+    gateway._step_down()
+    assert not gateway._has_read, "after a leadership it reads anew"
+    await gateway.elector.resign("over")
+    assert token.epoch
