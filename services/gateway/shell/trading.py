@@ -74,6 +74,7 @@ class Trading:
         """When the session was opened, monotonic; 0 while there is none."""
         self.rounds = 0
         """How many times the broker has told everything that is asked for after a loss; the books count on it."""
+        self._told_in = 0
         self._pacer: Pacer[asyncio.Future[None]] = Pacer()
         self._pace = asyncio.Event()
         self._wanted: list[str] = []
@@ -112,6 +113,11 @@ class Trading:
             and session.is_open
             and self._has_lease()
         )
+
+    @property
+    def is_day_told(self) -> bool:
+        """Return whether the broker has told on this session what happened all day."""
+        return self.session is not None and self._told_in == self.session_number
 
     @property
     def not_ready_s(self) -> float:
@@ -350,7 +356,7 @@ class Trading:
             self._takeover.answered(part)
         self._takeover.published()
         self._takeover.note(Step.PUBLISH, self._clock.monotonic_ns())
-        self.rounds += 1
+        self.rounds, self._told_in = self.rounds + 1, self.session_number
         self._is_day_known = True
         self._outbox.put_hash(self._bus.keys.books, {DAY_FIELD: self._token.incarnation})
         self._schedule(findings)

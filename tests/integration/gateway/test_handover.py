@@ -37,7 +37,7 @@ def said(gateway: Any, event: str) -> list[dict[str, Any]]:
 async def standby_is_up(desk: Any) -> None:
     async def up() -> bool:
         beats = (await desk.heartbeats()).values()
-        return any(each["role"] == "standby" and each["data_link"] == "READY" for each in beats)
+        return any(each["role"] == "standby" and each["data_link"] == "READY" and each["caught_up"] for each in beats)
 
     await eventually(up)
 

@@ -16,6 +16,9 @@ from services.gateway.core.windows import Windows
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.asking import ask_day
 from services.gateway.shell.trading import ODD_EVERY_S, Trading
+from shared.bus.keys import Keys
+from shared.bus.memory import MemoryBus
+from shared.bus.memory_server import MemoryServer
 from shared.bus.ports import LeaseToken
 from shared.clock import NS_PER_S
 from shared.errors import Fenced, TimedOut
@@ -180,3 +183,40 @@ async def test_without_a_lease_no_session_is_opened(trading: Trading) -> None:
     trading._has_lease = lambda: False
     with pytest.raises(Fenced, match="the lease is over"):
         await trading._connect()
+
+
+class Quiet:
+    """An outbox that takes everything."""
+
+    async def flushed(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+class Telling(Session):
+    """A session that answers that nothing is there, and nothing happened."""
+
+    async def nothing(self, **_: float) -> list[Any]:
+        return []
+
+    open_orders = completed_orders = executions = nothing
+
+
+async def test_the_day_is_told_once_the_broker_has_answered_on_this_session(trading: Trading) -> None:
+    trading._bus = MemoryBus(MemoryServer(), Keys("sim"))
+    trading._outbox = trading.desk._outbox = cast(Any, Quiet())
+    trading._takeover.fenced()
+    trading._takeover.read()
+    trading._takeover.connected()
+    trading.link.connected(NS_PER_S)
+    session = trading.session = cast(Any, Telling())
+    assert not trading.is_day_told
+    assert await trading._synchronise(session)
+    assert trading.is_day_told
+    trading.session_number = 2
+    assert not trading.is_day_told, "the broker cut the session: what happened since is asked for again"
+    trading.session = None
+    trading.session_number = 1
+    assert not trading.is_day_told
