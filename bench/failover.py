@@ -9,9 +9,9 @@ time is up:
   guard; bytes are lost); the broker **kicks** its trading session (the lease is kept, nobody takes over); and a
   **planned hand-over** (`cq gateway handover`).
 
-A trial begins once the one before is over: the leader is READY and the broker has told it what happened all day, and
-two standbys are connected and have read what is on the bus. Orders flow ten a second, and while a hand-over is measured
-fifty: else half of what it takes would be the wait for the next order to be made.
+A trial begins once the one before is over: the leader is READY, the broker has told it what happened all day, no order
+is in doubt, and two standbys are connected and have read what is on the bus. Orders flow ten a second, and while a
+hand-over is measured fifty: else half of what it takes would be the wait for the next order to be made.
 
 The first tick is the first entry of the successor's epoch on a tick stream, by the server's clock; the first order is
 the first that the simulator received on a later trading session, by the simulator's clock. All clocks are this

@@ -33,7 +33,7 @@ from shared.messages.orders import OrderState
 DRAIN_S = 1.5
 ECHO_S = 0.15
 """How long after it was sent an order's echo is waited for."""
-TURN_S = 0.01
+TURN_S = 0.002
 
 
 class HandedOver(Fenced):

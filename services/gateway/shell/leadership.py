@@ -128,7 +128,7 @@ class Gateway:
             "client_id": self._settings.client_id,
             "trading_client_id": trading.client_id if trading is not None else 0,
             "step": str(trading.step) if trading is not None else "",
-            "caught_up": trading.is_day_told if trading is not None else self._has_read,
+            "caught_up": trading.has_caught_up if trading is not None else self._has_read,
             "orders_open": len(self.book.open_tracks()),
             "halt": str(self.halt.stage) if self.halt is not None else "",
             "window": self.windows.text(),

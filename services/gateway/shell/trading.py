@@ -115,9 +115,10 @@ class Trading:
         )
 
     @property
-    def is_day_told(self) -> bool:
-        """Return whether the broker has told on this session what happened all day."""
-        return self.session is not None and self._told_in == self.session_number
+    def has_caught_up(self) -> bool:
+        """Return whether the broker has told on this session what happened all day, and nothing is in doubt."""
+        is_told = self.session is not None and self._told_in == self.session_number
+        return is_told and not self._wanted and not self._next_round_ns
 
     @property
     def not_ready_s(self) -> float:

@@ -204,7 +204,7 @@ class Telling(Session):
     open_orders = completed_orders = executions = nothing
 
 
-async def test_the_day_is_told_once_the_broker_has_answered_on_this_session(trading: Trading) -> None:
+async def test_a_leader_has_caught_up_once_the_broker_has_answered_on_this_session(trading: Trading) -> None:
     trading._bus = MemoryBus(MemoryServer(), Keys("sim"))
     trading._outbox = trading.desk._outbox = cast(Any, Quiet())
     trading._takeover.fenced()
@@ -212,11 +212,14 @@ async def test_the_day_is_told_once_the_broker_has_answered_on_this_session(trad
     trading._takeover.connected()
     trading.link.connected(NS_PER_S)
     session = trading.session = cast(Any, Telling())
-    assert not trading.is_day_told
+    assert not trading.has_caught_up
     assert await trading._synchronise(session)
-    assert trading.is_day_told
+    assert not trading.has_caught_up, "the order is shown nowhere: it is in doubt, and asked for again"
+    cast(Clock, trading._clock).now_ns += 60 * NS_PER_S
+    assert await trading._synchronise(session)
+    assert trading.has_caught_up
     trading.session_number = 2
-    assert not trading.is_day_told, "the broker cut the session: what happened since is asked for again"
+    assert not trading.has_caught_up, "the broker cut the session: what happened since is asked for again"
     trading.session = None
     trading.session_number = 1
-    assert not trading.is_day_told
+    assert not trading.has_caught_up
