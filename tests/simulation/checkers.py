@@ -179,10 +179,11 @@ class Outcomes(Checker):
             self._final[key] = event.state
         self.last[key] = event
 
-    @staticmethod
-    def _amends(before: OrderState, event: OrderEvent) -> bool:
-        # A late execution amends; what was declared never there may appear (counted, cancelled, alarmed).
-        return event.state is OrderState.FILLED or event.filled > ZERO or before is OrderState.NOT_SENT
+    def _amends(self, before: OrderState, event: OrderEvent) -> bool:
+        # A late execution amends; what was declared never there may appear (counted, cancelled, alarmed), and so may
+        # what one half of a split server refused and the other let through.
+        is_of_both = before is OrderState.REFUSED and self.is_lossy()
+        return event.state is OrderState.FILLED or event.filled > ZERO or before is OrderState.NOT_SENT or is_of_both
 
     def never_sent(self, event: OrderEvent, orders: list[SimOrder]) -> None:
         """Judge a `not_sent`: it may be said of nothing that the broker has."""

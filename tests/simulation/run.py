@@ -187,8 +187,8 @@ class Run:
             self.judge.violations.append(Violation("liveness", why, world.now))
         if not self.judge.violations:
             system.broker.is_quiet = True
-            self._until(world.now + QUIET_NS)
-            self._judge_end()
+            if self._until(world.now + QUIET_NS):
+                self._judge_end()
 
     def _until(self, when_ns: int) -> bool:
         """Go on until a time; False once something is wrong."""
