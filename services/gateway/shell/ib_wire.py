@@ -88,7 +88,7 @@ class _TellingDecoder:
         As the library does, which looks through the class anew for each object: three times for an order's 150 fields.
         """
         values = vars(obj)
-        for name, convert, default in _typed_fields(type(obj)):
+        for name, convert, default in _typed_fields(obj.__class__):
             text = values[name]
             if text is not default:
                 values[name] = convert(text) if text else default
