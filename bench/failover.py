@@ -302,6 +302,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, default=20, help="of each kind, those of earlier runs counted")
     parser.add_argument("--resume", action="store_true", help="go on with the samples of earlier runs")
+    parser.add_argument("--forget", choices=KINDS, action="append", default=[], help="earlier samples of this kind")
     parser.add_argument("--minutes", type=float, default=600.0, help="end this run after so long")
     parser.add_argument("--only", choices=KINDS, action="append", help="this kind; may be given several times")
     parser.add_argument("--standby", choices=("warm", "hot"), default="warm", help="hot: shown, not kept")
@@ -310,9 +311,12 @@ def main() -> int:
     is_kept = options.standby == "warm"
     goes_on = options.resume and is_kept and DATA.exists()
     kept: dict[str, Any] = json.loads(DATA.read_text()) if goes_on else {}
-    samples = [Sample(**row) for row in kept.get("samples", ())]
-    failures: list[str] = kept.get("failures", [])
-    runs: list[str] = kept.get("runs", [])
+    samples = [Sample(**row) for row in kept.get("samples", ()) if row["kind"] not in options.forget]
+    failures: list[str] = [one for one in kept.get("failures", ()) if not one.startswith(tuple(options.forget))]
+    runs: list[str] = [
+        *kept.get("runs", ()),
+        *(f"Forgotten: what was measured before of {one}." for one in options.forget),
+    ]
     about = f"{machine()}; commit {commit()}; lease 1.0 s; {ORDERS_PER_S:g} orders a second asked for, "
     about += "20 ticks a second and contract."
     loads = [os.getloadavg()[0]]
