@@ -24,6 +24,7 @@ from services.gateway.shell.asking import is_day_known
 from services.gateway.shell.books import BooksDesk
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.contracts import Contracts
+from services.gateway.shell.farms import FarmDesk
 from services.gateway.shell.feed import FeedDesk
 from services.gateway.shell.follower import Follower
 from services.gateway.shell.guard import GuardControl
@@ -82,6 +83,7 @@ class Gateway:
         self.book = OrderBook(settings.deployment_id, settings.account)
         self._follower = Follower(bus, self.book)
         self._standbys = Standbys(bus, settings.instance, clock=clock)
+        self.watch.on_farm = FarmDesk(bus, self.outbox, settings.instance, clock=clock).show
         self._halt_file = halt_file
         self._epoch_before = 0
         self.windows = WindowDesk(settings, bus, self.outbox, self._is_link_ready, clock=clock)
@@ -121,7 +123,7 @@ class Gateway:
             "data_link": str(self.watch.link.state),
             "data_link_reason": self.watch.link.reason,
             "data_link_code": self.watch.link.code,
-            "broken_farms": self.watch.link.broken_farms,
+            "broken_farms": self.watch.link.farms.broken,
             "data_lines": self.watch.desk.lines,
             "client_id": self._settings.client_id,
             "trading_client_id": trading.client_id if trading is not None else 0,
@@ -327,6 +329,7 @@ class Gateway:
         self.trading, self.halt, self._handover = trading, halt, handover
         self.watch.desk.feed, self.watch.desk.account = feed, account
         feed.speak()
+        self.watch.say_farms()
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "lease": self._until_lost,
             "outbox": lambda: outbox.run(token, has_lease),
@@ -346,6 +349,7 @@ class Gateway:
             "grace": self._resign_without_link,
             "gauges": self._gauges,
             "windows": self.windows.show,
+            "standbys": lambda: self._standbys.tell(outbox, token.epoch),
             "handover": lambda: handover.run(commands, outbox, trading, self.book),
         }
         try:

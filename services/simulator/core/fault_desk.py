@@ -128,7 +128,7 @@ class FaultDesk:
     def outage(
         self, *, seconds: float = 10.0, code: int = 1102, repeat_s: float = 5.0, keep_orders: bool = True
     ) -> None:
-        """Lose the connection to IB's servers (1100, repeated), then restore it with 1101 or 1102.
+        """Lose the connection to IB's servers (1100, repeated), restore it with 1102, or 1101: market data is lost.
 
         Orders that come meanwhile are submitted afterwards, or refused with 10328 where they are not kept.
         """
@@ -150,6 +150,9 @@ class FaultDesk:
         if not self._floor.faults.is_link_lost:
             return
         self._floor.faults.is_link_lost = False
+        if code == 1101:
+            for session in {session: None for session, _ in self._data.requests()}:
+                self._data.forget(session)
         self._floor.broadcast(code, RESTORED if code == 1102 else RESTORED_LOST)
         self._floor.release_deferred()
 

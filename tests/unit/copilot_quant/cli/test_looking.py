@@ -53,6 +53,10 @@ def test_status_says_why_the_link_is_not_ready_which_window_it_is_and_how_a_stan
         "gateway-1 leads (epoch 17), link DEGRADED: code 1100; broker's window: within reset"
     )
     assert "STANDBY, data session READY" in done.out
+    world.beat("gateway", role="leader", epoch=17, link="READY", broken_farms=["usfarm", "eufarm"])
+    assert cq("status").out.splitlines()[1].endswith("link READY; broken data farms: usfarm, eufarm")
+    assert cq("status", "--json").json["broken_farms"] == ["usfarm", "eufarm"]
+    world.beat("gateway", role="leader", epoch=17, link="DEGRADED", link_reason="code 1100", window="within reset")
     found = cq("status", "--json").json
     assert (found["link_reason"], found["window"]) == ("code 1100", "within reset")
 
