@@ -65,6 +65,7 @@ class Link:
         self.farms = Farms()
         self.farm: Farm | None = None
         """The farm whose condition changed last."""
+        self._cut_reason: tuple[str, int] = ("", 0)
         self.reason = "not connected yet"
         self.code = 0
 
@@ -120,13 +121,14 @@ class Link:
         self._heard_ns = now_ns
         if self._is_silent:
             self._is_silent = False
-            self.reason, self.code = "", 0
+            self.reason, self.code = self._cut_reason if self._is_cut else ("", 0)
 
     def told(self, code: int, text: str) -> list[LinkAct]:
         """Take a code of the link; return what to do."""
         if code in (1100, 2110):
             self._is_cut = True
-            self.reason, self.code = text or "TWS has lost the connection to IB's servers", code
+            self._cut_reason = (text or "TWS has lost the connection to IB's servers", code)
+            self.reason, self.code = self._cut_reason
             return []
         if code in (1101, 1102):
             self._is_cut = False
@@ -142,7 +144,7 @@ class Link:
         if farm is not None:
             self.farm = farm
             acts.append(LinkAct.SHOW_FARM)
-        if code in (2104, 2106, 2158) and self._is_cut and self.code == 2110:
+        if code in (2104, 2106, 2158) and self._is_cut and self._cut_reason[1] == 2110:
             self._is_cut = False  # 2110 heals by itself and has no code of its own for that
             acts += [LinkAct.RECONCILE, LinkAct.LISTEN]
         elif farm is not None and farm.was_lost and farm.kind is FarmKind.MARKET:

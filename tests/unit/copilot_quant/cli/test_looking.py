@@ -113,6 +113,12 @@ def test_orders_are_listed_with_what_identifies_and_prices_them(busy: World, cq:
     assert [row["state"] for row in rows] == ["working", "unknown"] and rows[0]["quantity"] == "100"
 
 
+def test_a_second_order_that_the_broker_made_is_listed_by_its_own_name(world: World, cq: Cq) -> None:
+    world.work(an_order(), an_order(order_ref="", perm_id=100, is_external=True))
+    rows = cq("orders", "--json").json
+    assert sorted(row["intent"] for row in rows) == sorted([an_order().intent_id, "permId 100"])
+
+
 def test_positions_with_cost_and_price(busy: World, cq: Cq) -> None:
     assert "151.25" in cq("positions").out
     (row,) = cq("positions", "--json").json

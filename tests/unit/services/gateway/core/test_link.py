@@ -36,6 +36,19 @@ def test_lost_connectivity_degrades_and_its_return_asks_again() -> None:
     assert link.told(1101, "back, data lost") == [LinkAct.RECONCILE, LinkAct.RESUBSCRIBE]
 
 
+def test_silence_during_an_outage_does_not_take_its_reason_away() -> None:
+    link = ready()
+    link.told(2110, "lost")
+    link.tick(6 * S)
+    assert (link.code, state(link)) == (0, LinkState.DEGRADED) and "does not answer" in link.reason
+    link.heard(7 * S)
+    assert (link.reason, link.code, state(link)) == ("lost", 2110, LinkState.DEGRADED)
+    link.tick(13 * S)
+    link.told(2104, "OK:usfarm")
+    link.heard(14 * S)
+    assert (link.reason, state(link)) == ("", LinkState.READY), "it heals, silent or not"
+
+
 def test_an_outage_told_while_connecting_is_not_forgotten() -> None:
     # Simulation, seed 5546: an order that TWS held was declared not sent by a session that began during the outage.
     link = Link()
