@@ -314,8 +314,10 @@ class Gateway:
         )  # fmt: skip
         apart = Apart(settings, trading, check_accounts=self.accounts.check, clock=clock)
         adoption = Adoption(
-            settings, trading, apart, has_lease=has_lease, is_wanted_gone=halt.is_wanted_gone, clock=clock
+            settings, trading, apart, has_lease=has_lease, cancels=commands.cancels_elsewhere, clock=clock,
+            is_wanted_gone=lambda track: halt.is_wanted_gone(track) or commands.cancels.is_wanted(track),
         )  # fmt: skip
+        commands.on_elsewhere = adoption.want
         visits = Visits(
             settings, trading, self.book, apart, is_halted=lambda: halt.stage is not HaltStage.NONE, clock=clock
         )  # fmt: skip

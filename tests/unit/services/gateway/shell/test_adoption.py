@@ -41,6 +41,7 @@ class World:
         self.opened: list[tuple[int, str]] = []
         self.cancelled: list[int] = []
         self.closed = 0
+        self.cancels: list[OrderTrack] = []
         self.asked_again: list[str] = []
         world: Any = self
         monkeypatch.setattr(apart, "IbSession", lambda *args, **more: Session(world, *args, **more))
@@ -49,6 +50,7 @@ class World:
         self.adoption = Adoption(
             world, world, Apart(world, world, check_accounts=lambda _: ""), has_lease=lambda: True,
             is_wanted_gone=lambda track: self.is_halted and track.strategy not in self.resumed,
+            cancels=lambda: self.cancels,
         )  # fmt: skip
 
     endpoint, connect_limit_s, answer_limit_s, tws_time_zone = ("127.0.0.1", 1), 1.0, 1.0, ""
@@ -172,3 +174,23 @@ async def test_behind_a_guard_the_trading_session_lists_anew_what_a_session_apar
     world.refusal = False
     await world.want(1)
     assert len(world.asked_again) == 1
+
+
+async def test_a_cancel_that_somebody_gave_is_looked_up_until_it_is_carried_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch)
+    monkeypatch.setattr(adoption, "PAUSE_S", 0.01)
+    (first,) = world.know(0)
+    world.lists, world.cancels, world.refusal = [shown(0)], [first], True
+    task = asyncio.create_task(world.adoption.run())
+    async with asyncio.timeout(5.0):
+        while len(world.opened) < 2:
+            await asyncio.sleep(0.001)
+        assert world.cancelled == [] and first.is_open, "the id is in use"
+        world.refusal = False
+        while first.is_open:
+            await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert world.cancelled == [10] and first.state is OrderState.CANCELLED
