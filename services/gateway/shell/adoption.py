@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 
 from services.gateway.core.evidence import BrokerOrder
 from services.gateway.core.order_machine import OrderTrack
+from services.gateway.ports import ClientIdInUse
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.apart import Apart
 from services.gateway.shell.ib_session import IbSession
@@ -87,25 +89,33 @@ class Adoption:
         return track.is_open and self._has_lease() and self._is_wanted_gone(track)
 
     async def _adopt(self, client_id: int, tracks: dict[str, OrderTrack]) -> None:
-        settings = self._settings
-        is_open = False
-        try:
-            async with self._apart.session(client_id) as session:
-                is_open = True
-                self._apart.check(session)
-                shown = await session.open_orders(limit_s=settings.answer_limit_s)
-                sent = await self._cancel(session, shown, tracks)
-                get_logger().warning("orders.adopted", client_id=client_id, orders=len(shown), cancelled=sent)
-        except TransientError as e:
-            self._not_before_ns[client_id] = self._clock.monotonic_ns() + int(PAUSE_S * NS_PER_S)
-            if self._complaints.get(client_id) != str(e):  # an id that is stuck is so for minutes
-                get_logger().error("adoption.failed", client_id=client_id, orders=len(tracks), error=str(e))
-            self._complaints[client_id] = str(e)
-        else:
-            self._complaints.pop(client_id, None)
-        finally:
-            if is_open and settings.guard:  # which begins anew to learn what reduces, from what sessions of ours list
-                self._trading.ask("a session of another client id has ended")
+        async with AsyncExitStack() as waits:
+            pause = await waits.enter_async_context(self._apart.order_pause())
+            try:
+                async with self._apart.session(client_id) as session:
+                    shown = await self._listed(session)
+                    pause.is_known = True
+                    await waits.aclose()  # the guard knows: others may send
+                    sent = await self._cancel(session, shown, tracks)
+                    get_logger().warning("orders.adopted", client_id=client_id, orders=len(shown), cancelled=sent)
+            except TransientError as e:
+                self._not_before_ns[client_id] = self._clock.monotonic_ns() + int(PAUSE_S * NS_PER_S)
+                if self._complaints.get(client_id) != str(e):  # an id that is stuck is so for minutes
+                    get_logger().error("adoption.failed", client_id=client_id, orders=len(tracks), error=str(e))
+                self._complaints[client_id] = str(e)
+                pause.is_known = pause.is_known or isinstance(e, ClientIdInUse)
+            else:
+                self._complaints.pop(client_id, None)
+            if self._settings.guard and not pause.is_known:  # it began anew to learn what reduces, and has not ended
+                self._trading.ask("a session of another client id has failed")
+
+    async def _listed(self, session: IbSession) -> list[BrokerOrder]:
+        """Return what is open under the session's id; a guard learns the positions along with it."""
+        limit_s = self._settings.answer_limit_s
+        self._apart.check(session)
+        if self._settings.guard:
+            await session.positions(limit_s=4 * limit_s)
+        return await session.open_orders(limit_s=limit_s)
 
     async def _cancel(self, session: IbSession, shown: list[BrokerOrder], tracks: dict[str, OrderTrack]) -> int:
         sent = 0

@@ -35,6 +35,7 @@ from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.overtaking import Overtaking
 from services.gateway.shell.reading import FencedReader
+from services.gateway.shell.sending import Sending
 from services.gateway.shell.trading import Trading
 from shared.bus.ports import Bus, ClaimRequest, Entry, LeaseToken, LedgerRow, entry_order
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
@@ -68,7 +69,7 @@ class Commands:
         reader = FencedReader(bus, has_lease, block_ms=BLOCK_MS, clock=clock)
         self._read, self._retry = reader.read, reader.until_done
         self._overtaking = Overtaking(bus, self._place, clock=clock)
-        self.sending = asyncio.Lock()
+        self.sending = Sending()
         """Held from a claim to the write of its orders: who holds it knows that nothing is in between."""
         self.cancels = Cancels(keep=REPEATED_CANCELS)
         self.on_elsewhere: Callable[[list[OrderTrack]], None] = lambda _tracks: None
@@ -124,7 +125,7 @@ class Commands:
         await self._wait_for_evidence(command)
         lane = Lane.REDUCING if command.is_reducing else Lane.ORDER
         late_reason = await self._wait_for_turn(command, lane, legs, "" if command.is_reducing else entry.entry_id)
-        async with self.sending:
+        async with self.sending.turn():
             trading = self._trading
             request = claim_request(
                 command, entry_id=entry.entry_id, deployment_id=self._deployment_id, client_id=trading.client_id,
@@ -150,7 +151,7 @@ class Commands:
     async def _modify(self, command: Command, entry: Entry) -> None:
         target = next(iter(self._book.of_intent(command.intent.modifies, command.intent.legs[0].leg)), None)
         late_reason = await self._wait_for_turn(command, Lane.ORDER, 1, entry.entry_id)
-        async with self.sending:
+        async with self.sending.turn():
             trading = self._trading
             session_number = trading.session_number
             refusal = late_reason or trading.window(command) or why_not_modify(command, target, trading.session_number)

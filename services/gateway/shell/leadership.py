@@ -312,15 +312,16 @@ class Gateway:
             self.watch, self.book, outbox, client_id=lambda: trading.client_id, every_s=settings.others_every_s,
             limit_s=settings.answer_limit_s, clock=clock,
         )  # fmt: skip
-        apart = Apart(settings, trading, check_accounts=self.accounts.check, clock=clock)
+        apart = Apart(
+            settings, trading, check_accounts=self.accounts.check, sending=commands.sending,
+            is_holding=lambda: halt.is_holding, clock=clock,
+        )  # fmt: skip
         adoption = Adoption(
             settings, trading, apart, has_lease=has_lease, cancels=commands.cancels_elsewhere, clock=clock,
             is_wanted_gone=lambda track: halt.is_wanted_gone(track) or commands.cancels.is_wanted(track),
         )  # fmt: skip
         commands.on_elsewhere = adoption.want
-        visits = Visits(
-            settings, trading, self.book, apart, is_halted=lambda: halt.stage is not HaltStage.NONE, clock=clock
-        )  # fmt: skip
+        visits = Visits(settings, trading, self.book, apart, clock=clock)
         halt.on_foreign, halt.ask_list, halt.listed_ns = adoption.want, others.ask, lambda: others.listed_ns
         halt.positions = account.reported
         handover = Handover(self._standbys, began_wall_ns=clock.wall_ns(), clock=clock)
