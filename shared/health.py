@@ -1,6 +1,5 @@
-"""Answer `/healthz`, `/readyz` and `/metrics`, and beat the heart.
+"""Say how a process is, and beat its heart: `health_server.py` answers probes from this.
 
-`/healthz`: the process turns; 503 means restart it. `/readyz`: it does its work now; 503 with the reasons otherwise.
 The heartbeat key `heartbeat:<service>:<instance>` expires after a few missed beats and says where metrics listen.
 """
 
@@ -11,12 +10,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import prometheus_client
-from aiohttp import web
-
 from shared.bus.ports import Bus
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
-from shared.errors import ConfigError, OutcomeUnknown, TransientError
+from shared.errors import OutcomeUnknown, TransientError
 from shared.logs import get_logger
 from shared.metrics import LOOP_STALL
 
@@ -55,78 +51,6 @@ class Health:
     def failed_checks(self) -> dict[str, str]:
         """Return the same without the bus: what a heartbeat says, which is only read where the bus is there."""
         return self._failed({**self.live, **self.ready})
-
-
-class HttpServer:
-    """An aiohttp application that listens on one address; `port` is known after `start`.
-
-    Args:
-        app: what to serve.
-        host: where.
-        port: 0 for any free one.
-        setting: the variable that says the port, for the sentence when it is in use.
-        close_limit_s: how long a stop waits for open answers.
-    """
-
-    def __init__(
-        self, app: web.Application, *, host: str, port: int, setting: str, close_limit_s: float = 60.0
-    ) -> None:
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=close_limit_s)
-        self._host = host
-        self._setting = setting
-        self.port = port
-
-    async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            ConfigError: the port cannot be used.
-        """
-        await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._host, self.port).start()
-        except OSError as e:
-            raise ConfigError(
-                f"{self._setting}: port {self.port} on {self._host} cannot be used ({e.strerror or e}): "
-                "stop what uses it or choose another"
-            ) from e
-        self.port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Stop listening and close what is open."""
-        await self._runner.cleanup()
-
-
-def add_health(app: web.Application, health: Health) -> None:
-    """Let an application answer `/healthz`, `/readyz` and `/metrics`."""
-
-    async def healthz(_: web.Request) -> web.Response:
-        return _answer(health.failed_live())
-
-    async def readyz(_: web.Request) -> web.Response:
-        return _answer(health.failed_ready())
-
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
-
-
-def _answer(failed: Mapping[str, str]) -> web.Response:
-    return web.json_response({"ok": not failed, "failed": failed}, status=503 if failed else 200)
-
-
-async def metrics(_: web.Request) -> web.Response:
-    """Answer with every metric of this process."""
-    return web.Response(
-        body=prometheus_client.generate_latest(), headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
-    )
-
-
-def health_server(health: Health, *, host: str, port: int) -> HttpServer:
-    """Return the small server of one process."""
-    app = web.Application()
-    add_health(app, health)
-    return HttpServer(app, host=host, port=port, setting="CQ_HTTP_PORT")
 
 
 async def beat(

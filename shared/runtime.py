@@ -35,7 +35,8 @@ import uvloop
 from shared.bus.ports import Bus
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import ConfigError, CqError, ExitCode, InvariantBroken, TransientError
-from shared.health import Health, beat, health_server
+from shared.health import Health, beat
+from shared.health_server import HealthServer
 from shared.logs import configure_logs, get_logger
 from shared.settings import CommonSettings, load_settings
 
@@ -66,7 +67,7 @@ async def serve(app: App, settings: CommonSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = health_server(app.health, host=settings.http_host, port=settings.http_port)
+    server = HealthServer(app.health, host=settings.http_host, port=settings.http_port)
     await server.start()
     gc.freeze()  # what is loaded by now stays: a full collection that walks over it holds up orders for tens of ms
     try:

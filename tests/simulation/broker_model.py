@@ -8,15 +8,12 @@ later; a modify meanwhile may leave two live orders under one orderRef; executio
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from services.gateway.core.evidence import (
-    BrokerCommission,
-    BrokerError,
-    BrokerExecution,
-)
+from services.gateway.core.evidence import BrokerCommission, BrokerError, BrokerExecution
 from shared.messages.orders import Side
 from shared.tws import requests as q
 from shared.tws.order import TwsOrder
@@ -40,6 +37,7 @@ class Broker(Answers):
         self.is_quiet = False
         """Nothing fills any more: the run is about to be judged."""
         self.is_silent_until = 0
+        self._unread: deque[tuple[BrokerSide, int, Any]] = deque()
         self.day = 0
         self.orders: list[SimOrder] = []
         self.executions: list[SimExecution] = []
@@ -143,11 +141,10 @@ class Broker(Answers):
         gone = [each for each in self.orders if not each.is_transmitted or (each.is_held and not each.perm_id)]
         for each in gone:
             self.orders.remove(each)
-        for client_id in self._used:
-            self._used[client_id] = max(0, self._used[client_id] - roll_back)
+        self._used = {client_id: max(0, used - roll_back) for client_id, used in self._used.items()}
         live = {(o.client_id, o.order_id): o for o in self.orders if o.is_active}
         self._by_id = live
-        for (client_id, order_id), _ in live.items():
+        for client_id, order_id in live:
             self._used[client_id] = max(self._used.get(client_id, 0), order_id)
 
         def begin() -> None:
@@ -162,13 +159,20 @@ class Broker(Answers):
     # -- requests
 
     def request(self, side: BrokerSide, client_id: int, request: Any) -> None:
-        """Carry one request out."""
-        if self.world.now < self.is_silent_until:
-            self.world.at(self.is_silent_until, lambda: self.request(side, client_id, request))
-            return
-        act = self.acts.get(type(request))
-        if act is not None and side in self._connections:  # what a silent TWS had not read is gone with its restart
-            act(side, client_id, request)
+        """Carry one request out, once TWS reads; what it had not read is gone with its restart."""
+        self._unread.append((side, client_id, request))
+        self.read()
+
+    def read(self) -> None:
+        """Carry out what waits, in its order; a silent TWS reads later."""
+        while self._unread:
+            if self.world.now < self.is_silent_until:
+                self.world.at(self.is_silent_until, self.read)
+                return
+            side, client_id, request = self._unread.popleft()
+            act = self.acts.get(type(request))
+            if act is not None and side in self._connections:
+                act(side, client_id, request)
 
     def _global_cancel(self, _side: BrokerSide, _client_id: int, _request: Any) -> None:
         for order in [each for each in self.orders if each.is_active]:
@@ -207,11 +211,8 @@ class Broker(Answers):
 
     def _family(self, order: SimOrder) -> list[SimOrder]:
         parent = order.terms.parent_id or order.order_id
-        return [
-            each
-            for each in self.orders
-            if each.client_id == order.client_id and parent in (each.order_id, each.terms.parent_id)
-        ]
+        owner = order.client_id
+        return [o for o in self.orders if o.client_id == owner and parent in (o.order_id, o.terms.parent_id)]
 
     def _transmit(self, order: SimOrder) -> None:
         for member in self._family(order):
@@ -353,8 +354,7 @@ class Broker(Answers):
     def _cancel_request(self, side: BrokerSide, client_id: int, order_id: int) -> None:
         live = [o for o in self.orders if (o.client_id, o.order_id) == (client_id, order_id) and o.is_active]
         if not live:
-            known = self._by_id.get((client_id, order_id))
-            code = 10147 if known is None else 161
+            code = 161 if (client_id, order_id) in self._by_id else 10147
             side.tell("error", BrokerError(order_id, code, "cannot be cancelled"))
             return
         order = live[-1]

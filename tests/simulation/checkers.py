@@ -141,6 +141,15 @@ class FillsOnce(Checker):
                 yield f"execution {row.exec_id} of {row.order_ref} is not in fills"
 
 
+def _is_had(order: SimOrder) -> bool:
+    """Return whether the broker has, or had, an order.
+
+    What TWS kept during an outage and dropped before IB ever saw it was not sent; nor was a leg that waits in TWS for
+    the last one of its group, which a cut has swallowed: nothing transmits it.
+    """
+    return bool(order.perm_id) or (order.is_active and order.is_transmitted)
+
+
 @dataclass
 class Outcomes(Checker):
     """P4: every intent ends once, and as the broker says."""
@@ -179,15 +188,15 @@ class Outcomes(Checker):
             self._final[key] = event.state
         self.last[key] = event
 
-    @staticmethod
-    def _amends(before: OrderState, event: OrderEvent) -> bool:
-        # A late execution amends; what was declared never there may appear (counted, cancelled, alarmed).
-        return event.state is OrderState.FILLED or event.filled > ZERO or before is OrderState.NOT_SENT
+    def _amends(self, before: OrderState, event: OrderEvent) -> bool:
+        # A late execution amends; what was declared never there may appear (counted, cancelled, alarmed), and so may
+        # what one half of a split server refused and the other let through.
+        is_of_both = before is OrderState.REFUSED and self.is_lossy()
+        return event.state is OrderState.FILLED or event.filled > ZERO or before is OrderState.NOT_SENT or is_of_both
 
     def never_sent(self, event: OrderEvent, orders: list[SimOrder]) -> None:
         """Judge a `not_sent`: it may be said of nothing that the broker has."""
-        # What TWS kept during an outage and dropped before IB ever saw it was not sent.
-        if any(order.ref[:32] == event.order_ref and (order.perm_id or order.is_active) for order in orders):
+        if any(order.ref[:32] == event.order_ref and _is_had(order) for order in orders):
             self.fail(f"{event.order_ref} is declared not sent, and the broker has it")
 
     def settled(
@@ -197,7 +206,7 @@ class Outcomes(Checker):
         """Judge the end."""
         truth: dict[str, SimOrder] = {}
         for order in orders:
-            if not order.is_double and (order.perm_id or order.is_active):
+            if not order.is_double and _is_had(order):
                 truth[order.ref[:32]] = order
         for intent_id in asked:
             if intent_id not in rejected and intent_id not in commands:

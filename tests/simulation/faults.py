@@ -225,7 +225,7 @@ class Nemesis(Intrusions):
     def broker_silent(self) -> None:
         """Let TWS answer nothing for a while on open sockets."""
         broker = self._system.broker
-        broker.is_silent_until = self._world.now + self._world.between(0.2, 6.0)
+        broker.is_silent_until = max(broker.is_silent_until, self._world.now + self._world.between(0.2, 6.0))
         self._note("broker_silent")
 
     def stuck_id(self) -> None:
@@ -376,6 +376,7 @@ class Nemesis(Intrusions):
         for node in system.cluster.nodes:
             node.is_full, node.slow_ns = False, 0
         system.broker.is_silent_until = 0
+        system.broker.read()
         system.broker.stuck.clear()
         for wire in system.wires:
             wire.heal()

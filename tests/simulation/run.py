@@ -175,20 +175,25 @@ class Run:
         no_answer_until = world.now + (LOST_NS if {"bus_loss", "bus_late"} & set(options.rates) else 0)
         self._until(world.now + AFTERWARDS_NS)
         self.people.is_trading = False
-        give_up = world.now + int(options.settle_s * NS)
+        self._settle(no_answer_until)
+        if not self.judge.violations:
+            system.broker.is_quiet = True
+            if self._until(world.now + QUIET_NS):
+                self._judge_end()
+
+    def _settle(self, no_answer_until: int) -> None:
+        """Go on until everything has an end, or too long."""
+        world = self.world
+        give_up = world.now + int(self.options.settle_s * NS)
         why = "it never began"
         while world.now < give_up and self.judge.violations == []:
             if not self._until(world.now + LOOK_EVERY_NS):
                 return
             why = self._why_unsettled() or ("an answer may be lost" if world.now < no_answer_until else "")
             if not why:
-                break
-        if why and not self.judge.violations:
-            self.judge.violations.append(Violation("liveness", why, world.now))
+                return
         if not self.judge.violations:
-            system.broker.is_quiet = True
-            self._until(world.now + QUIET_NS)
-            self._judge_end()
+            self.judge.violations.append(Violation("liveness", why, world.now))
 
     def _until(self, when_ns: int) -> bool:
         """Go on until a time; False once something is wrong."""

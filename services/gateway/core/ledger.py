@@ -111,11 +111,33 @@ class KnownOrders(Protocol):
         ...
 
 
-class OrderIds:
-    """The next free order ids of one trading client id."""
+LOST_IDS = 1000
+"""More orders than the pace of IB's messages lets through before a TWS that hangs is left alone."""
+LOST_EVERY_US, LOST_IN_A_ROW = 500_000, 64
+"""Leaderships that begin so far apart take ids of their own, so many in a row, knowing nothing of each other."""
 
-    def __init__(self) -> None:
+
+def room_for_lost_ids(epoch: int) -> int:
+    """Return how many order ids a leadership leaves alone when Redis may have lost the claims of earlier ones.
+
+    Args:
+        epoch: the leadership's; microseconds of wall time at least (`shared/leases/elector.py`).
+    """
+    return LOST_IDS * (1 + epoch // LOST_EVERY_US % LOST_IN_A_ROW)
+
+
+class OrderIds:
+    """The next free order ids of one trading client id.
+
+    Args:
+        room: how many ids are left alone between those known to be used and the first that is taken. An order that
+            a predecessor wrote may still wait in a TWS that hangs, and Redis may have lost its claim: another order
+            under its id would be read as a change of it.
+    """
+
+    def __init__(self, *, room: int = 0) -> None:
         self._highest = 0
+        self._room = room
 
     @property
     def highest(self) -> int:
@@ -132,8 +154,8 @@ class OrderIds:
 
     def take(self, count: int) -> tuple[int, ...]:
         """Return `count` ids never given before."""
-        first = self._highest + 1
-        self._highest += count
+        first = self._highest + 1 + self._room
+        self._highest, self._room = first + count - 1, 0
         return tuple(range(first, first + count))
 
 

@@ -41,6 +41,8 @@ from shared.settings import Mode
 
 CANCEL_AGAIN_S = 1.0
 BLOCK_MS = 250
+UNKEPT = "unkept"
+"""The field of the `halt` hash with the ids of entries of `control` that wait for their dead letter."""
 LISTED = 200
 """How many orders a line of the log names."""
 
@@ -115,6 +117,8 @@ class HaltDesk:
         self._began_ns = 0
         self._at_guard: HaltMemory | None = None
         """A halt that the guard was told directly, and `control` was not."""
+        self._unkept: dict[str, tuple[Entry, str]] = {}
+        """Unreadable entries by id, with what is wrong: taken for halts, and not yet among the dead letters."""
 
     async def restore(self, *, redis_epoch: int = 0, at_guard: HaltMemory | None = None) -> None:
         """Read the stored states before any command is consumed; a missing one is set up.
@@ -125,6 +129,8 @@ class HaltDesk:
         """
         stored = {name: value.decode() for name, value in (await self._retry(self._stored)).items()}
         self._cursor = stored.get("cursor", "0-0")
+        for entry_id in stored.get(UNKEPT, "").split():
+            await self._recall_unkept(entry_id)
         known = hash_memory(stored)
         kept = self._file.load() if self._file is not None else None
         self.latches.restore(recalled_latches(known, kept))
@@ -163,7 +169,7 @@ class HaltDesk:
         values = {
             "stage": str(self.stage), "control_id": self._control_id, "who": self._who, "reason": self._reason,
             "everything": "1" if self._everything else "0", "ts": iso_utc(self._clock.wall_ns()),
-            "cursor": self._cursor, **self.latches.fields(),
+            "cursor": self._cursor, UNKEPT: " ".join(self._unkept), **self.latches.fields(),
         }  # fmt: skip
 
         def act() -> Awaitable[None]:
@@ -187,6 +193,7 @@ class HaltDesk:
         while True:
             for entry in await self._read(stream, self._cursor):
                 await self._entry(entry)
+            await self._keep_unreadable()
             await self._heed_guard()
             if foreign := await self.latches.work(self.positions()):
                 self.on_foreign(foreign)
@@ -240,11 +247,34 @@ class HaltDesk:
     async def _unreadable(self, entry: Entry, error: str) -> None:
         """An unreadable entry of `control` could have been a halt: it is taken for one (P10)."""
         get_logger().error("entry.dead_lettered", stream=entry.stream, entry_id=entry.entry_id, error=error)
-        try:
-            await self._bus.dead_letter(entry, consumer=self._source, error=error)
-        except (TransientError, OutcomeUnknown) as e:
-            get_logger().error("dead_letter.failed", error=str(e))
+        self._unkept[entry.entry_id] = (entry, error)
         await self.halt(entry.entry_id, "gateway", f"an entry of control could not be read: {error}")
+        if why := await self._keep_unreadable():
+            get_logger().error("dead_letter.waits", stream=entry.stream, entry_id=entry.entry_id, error=why)
+
+    async def _keep_unreadable(self) -> str:
+        """Dead-letter what could not be read; return why one waits: a full Redis takes a halt, but no dead letter."""
+        while self._unkept:
+            entry_id, (entry, error) = next(iter(self._unkept.items()))
+            try:
+                await self._bus.dead_letter(entry, consumer=self._source, error=error)
+            except (TransientError, OutcomeUnknown) as e:
+                return str(e)
+            del self._unkept[entry_id]
+            await self._retry(self._store_unkept)
+        return ""
+
+    async def _store_unkept(self) -> None:
+        await self._bus.hash_set(self._bus.keys.halt, {UNKEPT: " ".join(self._unkept)})
+
+    async def _recall_unkept(self, entry_id: str) -> None:
+        """Take over a dead letter that a predecessor could not write."""
+        stream = self._bus.keys.control
+        for entry in await self._retry(lambda: self._bus.read_range(stream, first=entry_id, last=entry_id)):
+            try:
+                decode_fields(entry.fields, entry_id=entry.entry_id, stream=stream)
+            except BadInput as e:
+                self._unkept[entry_id] = (entry, str(e))
 
     async def halt(self, control_id: str, who: str, reason: str, *, everything: bool = False) -> None:
         """Hold: returns when nothing that adds exposure passes any more."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
 from services.gateway.core.evidence import Evidence
-from services.gateway.core.ledger import OrderIds
+from services.gateway.core.ledger import OrderIds, room_for_lost_ids
 from services.gateway.core.link import Link, LinkAct, LinkTiming
 from services.gateway.core.order_machine import OrderFact
 from services.gateway.core.pacing import Lane, Pacer
@@ -63,7 +63,7 @@ class Trading:
         self._is_day_known = is_day_known
         """Whether all of the day was asked for and published in this incarnation of the bus, up to what came last."""
         self.link = Link(LinkTiming(settings.probe_every_s, settings.silence_limit_s))
-        self.ids = OrderIds()
+        self.ids = OrderIds(room=0 if is_day_known else room_for_lost_ids(token.epoch))
         self.desk = OrderDesk(
             book, outbox, codes, settings.account, clock=clock,
             on_link=self._on_link, on_ask=self.ask, on_closed=self._on_closed,

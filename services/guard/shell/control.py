@@ -28,7 +28,7 @@ from services.guard.shell.epoch import StateDir
 from services.guard.shell.probe import BrokerProbe
 from services.guard.shell.relay import Relay
 from shared.clock import Clock
-from shared.health import HttpServer, metrics
+from shared.http_server import HttpServer, metrics
 from shared.logs import get_logger
 
 _MAX_TEXT = 200

@@ -22,7 +22,8 @@ from services.monitoring.metrics import CONTROLS
 from services.monitoring.shell.controls import Controls
 from shared.clock import Clock
 from shared.errors import BadInput, OutcomeUnknown, TransientError
-from shared.health import Health, HttpServer, add_health
+from shared.health import Health
+from shared.http_server import HttpServer, add_health
 from shared.logs import get_logger
 
 STATIC = Path(__file__).resolve().parent.parent / "static"

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from services.simulator.shell.sockets import Exchange
 from shared.errors import BadInput
-from shared.health import HttpServer, metrics
+from shared.http_server import HttpServer, metrics
 
 
 class Control(HttpServer):

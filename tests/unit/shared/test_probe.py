@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from shared import probe
-from shared.health import Health, health_server
+from shared.health import Health
+from shared.health_server import HealthServer
 
 
 async def asked(port: int, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -18,7 +19,7 @@ async def test_a_ready_service_is_status_0_and_another_says_why_not(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reasons: dict[str, str | None] = {"lease": None}
-    server = health_server(Health(ready={"lease": lambda: reasons["lease"]}), host="127.0.0.1", port=0)
+    server = HealthServer(Health(ready={"lease": lambda: reasons["lease"]}), host="127.0.0.1", port=0)
     await server.start()
     try:
         assert await asked(server.port, monkeypatch) == 0

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 from services.gateway.core.ledger import (
+    LOST_IDS,
     MODIFY_CODE,
     OrderIds,
     claim_request,
@@ -12,6 +13,7 @@ from services.gateway.core.ledger import (
     keep_known,
     may_be_at_broker,
     modify_request,
+    room_for_lost_ids,
     was_claimed_now,
     why_not_modify,
 )
@@ -63,6 +65,17 @@ def test_ids_exceed_everything_ever_seen_and_never_go_back() -> None:
     ids.seen(40)
     ids.next_valid(5)
     assert ids.take(1) == (41,)
+
+
+def test_ids_of_which_redis_lost_the_claims_are_left_alone_by_each_leadership_in_its_own_way() -> None:
+    epoch = 1_795_712_403_891_454
+    first, second = (OrderIds(room=room_for_lost_ids(each)) for each in (epoch, epoch + 800_000))
+    for ids in (first, second):
+        ids.next_valid(10)
+        ids.seen(40)  # what the broker shows: more than its nextValidId after a restart that rolled it back
+    before, after = first.take(LOST_IDS), second.take(LOST_IDS)
+    assert before[0] > 40 + LOST_IDS and not set(before) & set(after)
+    assert first.take(1) == (before[-1] + 1,)
 
 
 def test_every_result_that_can_come_of_it_has_its_events() -> None:

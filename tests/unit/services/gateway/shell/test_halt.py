@@ -16,7 +16,7 @@ from services.gateway.shell.halt_file import HaltFile
 from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
-from shared.errors import Refused
+from shared.errors import BusUnavailable, Refused
 from shared.messages.codec import decode_fields
 from shared.messages.control import Control, ControlAction, HaltStage
 from shared.messages.orders import OrderEvent, OrderState, Side
@@ -257,6 +257,35 @@ async def test_an_unreadable_control_is_a_halt(world: World) -> None:
     world.server.add(world.bus.keys.control, {"type": b"control", "body": b"\xff"})
     await world.take(desk)
     assert desk.stage is HaltStage.HOLDING and await world.bus.stream_length(world.bus.keys.dead_letter) == 1
+
+
+async def test_a_dead_letter_that_a_full_redis_refuses_is_owed_by_whoever_leads(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise BusUnavailable("OOM command not allowed when used memory > 'maxmemory'.")
+
+    desk = world.desk()
+    await desk.restore()
+    keep = world.bus.dead_letter
+    monkeypatch.setattr(world.bus, "dead_letter", refuse)
+    entry_id = world.server.add(world.bus.keys.control, {"type": b"control", "body": b"\xff"})
+    await world.take(desk)
+    assert desk.stage is HaltStage.HOLDING, "the halt does not wait for its dead letter"
+    assert await desk._keep_unreadable() != ""
+
+    successor = world.desk()
+    await successor.restore()
+    await world.tell(successor, ControlAction.RESUME)
+    monkeypatch.setattr(world.bus, "dead_letter", keep)
+    assert await successor._keep_unreadable() == "" and await successor._keep_unreadable() == ""
+    kept = await world.bus.read_range(world.bus.keys.dead_letter)
+    assert [each.fields[b"id"].decode() for each in kept] == [entry_id] and successor.stage is HaltStage.NONE
+
+    third = world.desk()
+    await third.restore()
+    await third._keep_unreadable()
+    assert await world.bus.stream_length(world.bus.keys.dead_letter) == 1
 
 
 async def test_other_controls_are_passed_on_after_the_cursor_moved(world: World) -> None:
