@@ -129,7 +129,7 @@ class Node:
     observers: list[Callable[[Node, Entry], None]] = field(default_factory=list)
     watchers: list[Callable[[Node, str, tuple[Any, ...], dict[str, Any], Any], None]] = field(default_factory=list)
     """Told of every act that was done, with its arguments and answer."""
-    log: list[tuple[int, str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    log: list[tuple[int, int, str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     lagging_since: int = 0
     """When its replica was last in touch; 0 while it is."""
     waiters: list[_Waiter] = field(default_factory=list)
@@ -167,7 +167,7 @@ class Node:
         finally:
             self.world.current = before
         if name not in READS and name != "lease_renew":
-            self.log.append((self.clock.wall_ns(), name, args, kwargs))
+            self.log.append((self.clock.wall_ns(), self.server.life, name, args, kwargs))
             for watcher in self.watchers:
                 watcher(self, name, args, kwargs, answer)
         if self._woken:
@@ -218,15 +218,14 @@ class Node:
         other = Node(self.world, self.keys, life, number=life)
         other.observers, other.watchers = self.observers, self.watchers
         other._is_replaying = True
-        other.server.life = self.server.life  # tokens of then are checked as then
         kept = self.log[: len(self.log) - missing] if missing else self.log
-        for at_ns, name, args, kwargs in kept:
-            other.clock.replayed_ns = at_ns
+        for at_ns, then, name, args, kwargs in kept:
+            other.clock.replayed_ns, other.server.life = at_ns, then  # tokens of then are checked as then
             try:
                 finish(getattr(other.bus, name)(*args, **kwargs))
             except Exception:
                 continue  # an act that was refused then is refused again
-            other.log.append((at_ns, name, args, kwargs))
+            other.log.append((at_ns, then, name, args, kwargs))
         other.server.life = life
         other.clock.replayed_ns = None
         other._is_replaying = False
