@@ -614,7 +614,7 @@ def _advance(result: OrderResult, message: Message, events: tuple[Message, ...],
         if message.approved:
             return OrderResult(result.intent_id, "approved", events=events)
         return OrderResult(result.intent_id, "rejected", "risk", message.code, message.text, events=events)
-    if isinstance(message, OrderEvent) and message.leg == leg:
+    if isinstance(message, OrderEvent) and message.leg == leg and not message.is_double:
         return OrderResult(
             result.intent_id,
             message.state.value,

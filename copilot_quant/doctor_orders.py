@@ -60,23 +60,27 @@ LINK_CURES: Mapping[int, str] = {
 }
 _NO_LINK = "is TWS running and logged in? `cq connect` looks at it alone"
 
+_GONE = "it stood by and is gone: start it again, unless you took it away"
+
 
 def link_findings(
     statuses: Iterable[Message], now_ns: int, heartbeats: Iterable[Mapping[str, Any]] = ()
 ) -> list[Finding]:
     """Return what is wrong with the broker's link now, and whether it broke the pacing lately.
 
-    Only leaders write about the link: of a gateway that lives and stands by, the last word may be one of the time when
-    it led; how its own session stands is in its heartbeat.
+    Only leaders write: how the data session of a gateway that stands by does is in its heartbeat, which says it sooner;
+    that a heartbeat has stopped they write, too, and an hour later it is history.
     """
     statuses = list(statuses)
     told = [one for one in statuses if isinstance(one, BrokerStatus)]
     standing_by = {row.get("instance") for row in heartbeats if row.get("role") == "standby"}
     latest = {one.instance: one for one in told if one.instance not in standing_by}
     found = [
-        Finding(f"link of {name}", "bad" if one.is_leader else "warn", _words(one), LINK_CURES.get(one.code, _NO_LINK))
+        Finding(f"link of {name}", "bad", _words(one), LINK_CURES.get(one.code, _NO_LINK))
+        if one.is_leader
+        else Finding(f"gateway {name}", "warn", _words(one), _GONE)
         for name, one in sorted(latest.items())
-        if one.state in (LinkState.DOWN, LinkState.DEGRADED)
+        if one.state in (LinkState.DOWN, LinkState.DEGRADED) and (one.is_leader or _is_recent(one.ts_init_ns, now_ns))
     ]
     paced = [one for one in told if one.code == 100 and _is_recent(one.ts_init_ns, now_ns)]
     if paced:

@@ -93,6 +93,7 @@ def _said(message: Message) -> tuple[str, str]:
         return _of_event(message)
     if isinstance(message, Fill):
         late = ", found later" if message.is_late else ""
+        late += f", of a second order that IB made (permId {message.perm_id})" if message.is_double else ""
         return "fill", f"{_plain(message.quantity)} at {_plain(message.price)}, execution {message.exec_id}{late}"
     if isinstance(message, Commission):
         return "commission", f"{_plain(message.commission)} {message.currency}, execution {message.exec_id}"
@@ -114,7 +115,8 @@ def _terms(leg: OrderLeg) -> str:
 
 
 def _of_event(event: OrderEvent) -> tuple[str, str]:
-    parts = [f"leg {event.leg}"] if event.leg else []
+    parts = [f"a second order that IB made of it (permId {event.perm_id})"] if event.is_double else []
+    parts += [f"leg {event.leg}"] if event.leg else []
     parts += [f"filled {_plain(event.filled)} of {_plain(event.quantity)}"] if event.filled else []
     parts += [f"order id {event.order_id}"] if event.order_id and event.state == "claimed" else []
     parts += [f"broker: {event.broker_status}"] if event.broker_status else []

@@ -65,6 +65,7 @@ async def read_status(desk: Desk, settings: BrokerSettings) -> dict[str, Any]:
         "epoch": leader.get("epoch") if leader else None,
         "link": leader.get("link") if leader else None,
         "link_reason": leader.get("link_reason", "") if leader else "",
+        "broken_farms": leader.get("broken_farms", []) if leader else [],
         "window": leader.get("window", "") if leader else "",
         "halt": halt.get("stage", "missing"),
         "halt_reason": halt.get("reason", ""),
@@ -124,7 +125,8 @@ def _leader(content: Mapping[str, Any]) -> str:
         return "no gateway leads: no order can go out"
     reason = f": {content['link_reason']}" if content["link_reason"] and content["link"] != LinkState.READY else ""
     window = f"; broker's window: {content['window']}" if content["window"] else ""
-    return f"{content['leader']} leads (epoch {content['epoch']}), link {content['link']}{reason}{window}"
+    farms = f"; broken data farms: {', '.join(content['broken_farms'])}" if content["broken_farms"] else ""
+    return f"{content['leader']} leads (epoch {content['epoch']}), link {content['link']}{reason}{farms}{window}"
 
 
 def _state(row: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from shared.metrics import counter, gauge, histogram
 LINK_UP = gauge("cq_gateway_link_up", "1 while the session is READY", ["session"])
 LINK_STATE = gauge("cq_gateway_link_info", "1 for the state this gateway is in now, else 0", ["state"])
 LINK_CHANGES = counter("cq_gateway_link_changes_total", "state changes of the trading link", ["state"])
+BROKEN_FARMS = gauge("cq_gateway_broken_farms_entries", "data farms of IB's that are broken now")
 CLAIMS = counter("cq_gateway_claims_total", "claims by result", ["result"])
 ORDERS_SENT = counter("cq_gateway_orders_sent_total", "orders written to the broker", ["kind"])
 ORDER_EVENTS = counter("cq_gateway_order_events_total", "order events published", ["state"])

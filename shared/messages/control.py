@@ -155,7 +155,11 @@ class LinkState(StrEnum):
 
 @register
 class BrokerStatus(Message):
-    """The state of a gateway's broker session, with the reason. Published on each change."""
+    """The state of a gateway's broker session, with the reason. Published on each change, by the leader alone.
+
+    Its own state has `is_leader`. Of the others it says, as their heartbeats do, that they are STANDBY (with no reason
+    while their data session is up), or DOWN once a heartbeat has stopped; who wants the trading link skips those.
+    """
 
     TYPE: ClassVar[str] = "broker_status"
 
@@ -171,6 +175,43 @@ class BrokerStatus(Message):
     def envelope_key(self) -> str:
         """Return the gateway's instance name."""
         return self.instance
+
+
+class FarmKind(StrEnum):
+    """What a data farm of IB's serves."""
+
+    MARKET = "market data"
+    HISTORY = "history"
+    CONTRACTS = "contract definitions"
+
+
+class FarmCondition(StrEnum):
+    """How a data farm does; one that is inactive is connected to upon demand."""
+
+    OK = "ok"
+    BROKEN = "broken"
+    INACTIVE = "inactive"
+
+
+@register
+class FarmStatus(Message):
+    """A data farm of IB's broke, came back or went inactive, as TWS told the leader's data session.
+
+    No order is touched by it. Published on each change, and of every farm that a new leader knows.
+    """
+
+    TYPE: ClassVar[str] = "farm_status"
+
+    instance: str
+    farm: str
+    kind: FarmKind
+    condition: FarmCondition
+    code: int = 0
+    text: str = ""
+
+    def envelope_key(self) -> str:
+        """Return the farm's name."""
+        return self.farm
 
 
 class WindowPhase(StrEnum):

@@ -304,7 +304,8 @@ class OrderEvent(Message):
     `by` says who caused an outcome: gateway, broker, risk or operator; `code` is stable (`GATEWAY_EXPIRED`, `IB_201`).
     `filled` and `remaining` are cumulative shares as the broker reports them; `average_price` over all fills.
     `ts_event_ns` is our receipt of the broker's message, wall time. Orders that are not ours have an empty
-    `intent_id`, strategy `unassigned` and `is_external`.
+    `intent_id`, strategy `unassigned` and `is_external`. A second order that IB made of one of ours (`is_double`) is
+    `is_external` too, with the intent and the strategy of the first and no orderRef: it says nothing of the first.
     """
 
     TYPE: ClassVar[str] = "order_event"
@@ -341,6 +342,11 @@ class OrderEvent(Message):
     is_reducing: bool = False
     intent_ts_ns: int = 0
     ts_event_ns: int = 0
+
+    @property
+    def is_double(self) -> bool:
+        """Return whether it is a second order that IB made of ours: nobody asked for it, and it is cancelled."""
+        return self.is_external and bool(self.intent_id)
 
     def envelope_key(self) -> str:
         """Return the conId."""
@@ -386,6 +392,8 @@ class Fill(Message):
     is_late: bool = False
     is_liquidation: bool = False
     """The broker closed it by itself, for want of margin."""
+    is_double: bool = False
+    """Of a second order that IB made of ours: the strategy's, and nothing of the order that it asked for."""
     origin: str = ""
     ts_event_ns: int = 0
 

@@ -147,7 +147,8 @@ def claim_after_send(_: Run, patches: Patches) -> None:
             ]
             for event in request.if_claimed:
                 self._book.restore(event)
-            self._send(command, claimed(command, rows, deployment_id=self._deployment_id), is_modify=False)
+            orders = claimed(command, rows, deployment_id=self._deployment_id)
+            self._send(command, orders, is_same=True, is_modify=False)
             answer = await self._claim(request)
             if not was_claimed_now(answer, request, self._token.epoch):
                 self._refused(request, answer)

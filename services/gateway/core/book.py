@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.gateway.core.evidence import BrokerExecution, BrokerOrder, BrokerOrderStatus
+from services.gateway.core.fills import fill_of
 from services.gateway.core.ledger import MODIFY_CODE
 from services.gateway.core.order_machine import OrderFact, OrderTrack, status_fact, track_of
 from shared.ids import UNASSIGNED, deployment_tag, exec_stem, parse_order_ref
@@ -130,8 +131,8 @@ class OrderBook:
             track.reported = max(track.reported, known.reported)
             track.cancel_sent_ns = known.cancel_sent_ns
         # A predecessor may have seen it and died before it was cancelled.
-        is_double, is_reopened = track.is_external and bool(track.intent_id), track.previous in _NEVER_THERE
-        track.is_odd = is_double or (is_reopened and track.is_open) or (known is not None and known.is_odd)
+        is_reopened = track.previous in _NEVER_THERE
+        track.is_odd = track.is_double or (is_reopened and track.is_open) or (known is not None and known.is_odd)
         self.put(track)
 
     def restore_fill(self, message: Fill | Commission) -> None:
@@ -320,18 +321,20 @@ class OrderBook:
         change = Change()
         if execution.account and execution.account != self._account:
             return change
-        track = self._track_of_execution(execution)
-        strategy = track.strategy if track is not None else UNASSIGNED
-        self._remember_exec(execution.exec_id, strategy, execution.con_id)
+        track, is_second = self._track_of_execution(execution)
+        self._remember_exec(execution.exec_id, track.strategy if track is not None else UNASSIGNED, execution.con_id)
         self.last_fill_ns = max(self.last_fill_ns, execution.ts_ns)
         stem, revision = exec_stem(execution.exec_id)
         if self._published.get(stem, 0) < revision:
             self._published[stem] = revision
             _shorten(self._published, self._keep_final * 4)
-            fill = self._fill(execution, track, now_ns, is_late=is_late)
+            ref = parse_order_ref(execution.order_ref) if self.is_ours(execution.order_ref) else None
+            fill = fill_of(
+                execution, track, self._account, ref, now_ns, is_late=is_late, is_second=is_second, origin=origin
+            )
             self.fills_taken += 1
-            change.fills.append(fill.model_copy(update={"origin": origin}) if origin else fill)
-        if track is None:
+            change.fills.append(fill)
+        if track is None or is_second:
             return change
         before, state_before = track.face(), track.state
         if execution.perm_id and not track.perm_id:
@@ -340,29 +343,15 @@ class OrderBook:
         track.executed(execution.exec_id, execution.shares, execution.price)
         return self._noted(track, before, state_before, now_ns, change)
 
-    def _track_of_execution(self, execution: BrokerExecution) -> OrderTrack | None:
+    def _track_of_execution(self, execution: BrokerExecution) -> tuple[OrderTrack | None, bool]:
+        """Return whose it is; with True it is of a second order under that one's orderRef, which was not shown yet."""
         by_perm = self._by_perm.get(execution.perm_id) if execution.perm_id else None
         if by_perm is not None:
-            return by_perm
-        if self.is_ours(execution.order_ref):
-            return self._tracks.get(execution.order_ref[:32])
-        return None
-
-    def _fill(self, execution: BrokerExecution, track: OrderTrack | None, now_ns: int, *, is_late: bool) -> Fill:
-        stem, revision = exec_stem(execution.exec_id)
-        parsed = parse_order_ref(execution.order_ref) if self.is_ours(execution.order_ref) else None
-        return Fill(
-            ts_init_ns=now_ns, ts_event_ns=execution.ts_ns, exec_id=execution.exec_id, exec_stem=stem,
-            revision=revision, intent_id=parsed[1] if parsed else "", leg=parsed[2] if parsed else 0,
-            order_ref=execution.order_ref[:32] if parsed else "",
-            strategy=track.strategy if track is not None else UNASSIGNED, account=self._account,
-            con_id=execution.con_id, contract=execution.contract or (track.contract if track is not None else ""),
-            side=execution.side, quantity=execution.shares, price=execution.price, exchange=execution.exchange,
-            currency=execution.currency, order_id=execution.order_id, client_id=execution.client_id,
-            perm_id=execution.perm_id, cumulative_quantity=execution.cumulative_quantity,
-            average_price=execution.average_price, liquidity=execution.liquidity, is_late=is_late,
-            is_liquidation=execution.is_liquidation,
-        )  # fmt: skip
+            return by_perm, False
+        if not self.is_ours(execution.order_ref):
+            return None, False
+        track = self._tracks.get(execution.order_ref[:32])
+        return track, bool(track is not None and track.perm_id and execution.perm_id)
 
     def told(
         self, track: OrderTrack, fact: OrderFact, now_ns: int, *, by: str = "broker", code: str = "", text: str = ""

@@ -250,6 +250,14 @@ class Feed:
         return self._is_silent
 
     @property
+    def faces(self) -> dict[int, tuple[float, ...]]:
+        """Return contract → its prices and sizes: the same some time later, nothing has come (NaN is one object)."""
+        return {
+            line.con_id: (line.bid, line.bid_size, line.ask, line.ask_size, line.last, line.last_size)
+            for line in self._lines.values()
+        }
+
+    @property
     def qualities(self) -> dict[int, int]:
         """Return contract → what kind of data flows, where that is known."""
         return {line.con_id: line.quality for line in self._lines.values() if line.quality != DataQuality.UNKNOWN}

@@ -8,8 +8,8 @@
 | DEGRADED | the socket lives, but TWS has lost IB's servers (1100, 2110), or does not answer |
 
 What happened is told apart: a closed socket, a half-open one (no answer to a heartbeat), lost connectivity behind TWS
-(1100/2110, back with 1101 data lost or 1102 data kept), and broken data farms (2103/2105/2157), which do not touch
-orders. Times are nanoseconds on the monotonic clock.
+(1100/2110, back with 1101 data lost or 1102 data kept), and data farms (`farms.py`), which do not touch orders. Times
+are nanoseconds on the monotonic clock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.messages.control import LinkState
+from services.gateway.core.farms import Farm, Farms
+from shared.messages.control import FarmKind, LinkState
 
 SECOND_NS = 1_000_000_000
 
@@ -33,6 +34,10 @@ class LinkAct(StrEnum):
     """Ask for orders and executions again: something may have happened meanwhile."""
     RESUBSCRIBE = "resubscribe"
     """Ask for all market data again, with new request ids."""
+    LISTEN = "listen"
+    """See that market data which TWS says it kept goes on, and ask anew for what does not."""
+    SHOW_FARM = "show_farm"
+    """Say how the farm that was told of last does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,10 @@ class Link:
         self._failures = 0
         self._heard_ns = 0
         self._probed_ns = 0
-        self._farms: dict[str, str] = {}
+        self.farms = Farms()
+        self.farm: Farm | None = None
+        """The farm whose condition changed last."""
+        self._cut_reason: tuple[str, int] = ("", 0)
         self.reason = "not connected yet"
         self.code = 0
 
@@ -75,15 +83,10 @@ class Link:
         """Return whether no lost connectivity is outstanding: only then an answer may prove an absence."""
         return self._is_connected and not self._is_cut and not self._is_silent
 
-    @property
-    def broken_farms(self) -> list[str]:
-        """Return the data farms that are down now."""
-        return list(self._farms)
-
     def dialing(self) -> None:
         """Note that a session is being opened: what is told from here on is of the new one, not of the last."""
         self._is_cut = self._is_silent = False
-        self._farms.clear()
+        self.farms.clear()
 
     def connected(self, now_ns: int) -> None:
         """Note a session that the broker accepted.
@@ -118,34 +121,35 @@ class Link:
         self._heard_ns = now_ns
         if self._is_silent:
             self._is_silent = False
-            self.reason, self.code = "", 0
+            self.reason, self.code = self._cut_reason if self._is_cut else ("", 0)
 
     def told(self, code: int, text: str) -> list[LinkAct]:
         """Take a code of the link; return what to do."""
         if code in (1100, 2110):
             self._is_cut = True
-            self.reason, self.code = text or "TWS has lost the connection to IB's servers", code
+            self._cut_reason = (text or "TWS has lost the connection to IB's servers", code)
+            self.reason, self.code = self._cut_reason
             return []
         if code in (1101, 1102):
             self._is_cut = False
             self.reason, self.code = text, code
-            return [LinkAct.RECONCILE, LinkAct.RESUBSCRIBE] if code == 1101 else [LinkAct.RECONCILE]
+            return [LinkAct.RECONCILE, LinkAct.RESUBSCRIBE if code == 1101 else LinkAct.LISTEN]
         if code == 1300:
             return [LinkAct.CLOSE]
         return self._farm(code, text)
 
     def _farm(self, code: int, text: str) -> list[LinkAct]:
-        name = text.rpartition(":")[2].strip() or str(code)
-        if code in (2103, 2105, 2157):
-            self._farms[name] = text
-        elif code in (2104, 2106, 2158):
-            was_broken = self._farms.pop(name, None) is not None
-            if self._is_cut and self.code == 2110:
-                self._is_cut = False  # 2110 heals by itself and has no code of its own for that
-                return [LinkAct.RECONCILE]
-            if was_broken and code == 2104:
-                return [LinkAct.RESUBSCRIBE]
-        return []
+        acts: list[LinkAct] = []
+        farm = self.farms.told(code, text)
+        if farm is not None:
+            self.farm = farm
+            acts.append(LinkAct.SHOW_FARM)
+        if code in (2104, 2106, 2158) and self._is_cut and self._cut_reason[1] == 2110:
+            self._is_cut = False  # 2110 heals by itself and has no code of its own for that
+            acts += [LinkAct.RECONCILE, LinkAct.LISTEN]
+        elif farm is not None and farm.was_lost and farm.kind is FarmKind.MARKET:
+            acts.append(LinkAct.RESUBSCRIBE)
+        return acts
 
     def tick(self, now_ns: int) -> list[LinkAct]:
         """Return what silence asks for now."""

@@ -174,6 +174,11 @@ class OrderTrack:
         return self.order_ref or str(self.perm_id)
 
     @property
+    def is_double(self) -> bool:
+        """Return whether it is a second order that IB made of one of ours."""
+        return self.is_external and bool(self.intent_id)
+
+    @property
     def filled(self) -> Decimal:
         """Return the quantity filled: the larger of what was reported and what executions sum up to."""
         return max(self.reported, sum((shares for _, shares, _ in self.executions.values()), ZERO))

@@ -54,13 +54,10 @@ def reconcile(
             plain = replace(order, is_listed=False) if order.is_listed else order
             findings.change.add(book.shown(plain, now_ns, session=session))
         findings.orders_shown += 1
-        if book.is_ours(order.order_ref):
-            shown[order.order_ref[:32]] = True
-        shown[str(order.perm_id)] = True
+        _note_shown(book, shown, order.order_ref, order.perm_id)
     for execution in evidence.executions:
         findings.change.add(book.executed(execution, now_ns, is_late=True))
-        shown[execution.order_ref[:32]] = True
-        shown[str(execution.perm_id)] = True
+        _note_shown(book, shown, execution.order_ref, execution.perm_id)
     for track in book.open_tracks():
         if evidence.is_visit and track.client_id == evidence.client_id:
             track.seen_apart_ns = monotonic_ns
@@ -70,6 +67,14 @@ def reconcile(
         _doubt(book, track, evidence, findings, now_ns, monotonic_ns, quarantine_ns)
     _settle_modifies(book, evidence, findings, now_ns, quarantine_ns)
     return findings
+
+
+def _note_shown(book: OrderBook, shown: dict[str, bool], order_ref: str, perm_id: int) -> None:
+    """Note that the broker shows an order; a second one under the orderRef of ours is no sign of the first."""
+    shown[str(perm_id)] = True
+    track = book.get(order_ref[:32]) if book.is_ours(order_ref) else None
+    if track is not None and perm_id in (0, track.perm_id):
+        shown[track.key] = True
 
 
 def _was_told(book: OrderBook, order: BrokerOrder, session: int) -> bool:

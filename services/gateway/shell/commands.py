@@ -14,6 +14,7 @@ from functools import partial
 
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
+from services.gateway.core.cancels import Cancels
 from services.gateway.core.ledger import (
     ClaimedOrder,
     claim_request,
@@ -34,13 +35,14 @@ from services.gateway.shell.ib_session import IbSession
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.overtaking import Overtaking
 from services.gateway.shell.reading import FencedReader
+from services.gateway.shell.sending import Sending
 from services.gateway.shell.trading import Trading
 from shared.bus.ports import Bus, ClaimRequest, Entry, LeaseToken, LedgerRow, entry_order
 from shared.clock import NS_PER_S, SYSTEM_CLOCK, Clock
 from shared.errors import BadInput, BrokerUnavailable, CqError, Fenced, OutcomeUnknown, Refused, TransientError
 from shared.logs import get_logger
 from shared.messages.codec import decode_fields, encode_body
-from shared.messages.orders import CancelCommand, CancelRequest, Command, Intent, IntentAction, OrderEvent
+from shared.messages.orders import CancelCommand, Command, Intent, IntentAction, OrderEvent
 
 BLOCK_MS = 500
 READY_S = 30.0
@@ -67,13 +69,11 @@ class Commands:
         reader = FencedReader(bus, has_lease, block_ms=BLOCK_MS, clock=clock)
         self._read, self._retry = reader.read, reader.until_done
         self._overtaking = Overtaking(bus, self._place, clock=clock)
-        self.sending = asyncio.Lock()
+        self.sending = Sending()
         """Held from a claim to the write of its orders: who holds it knows that nothing is in between."""
-        self._cancels_wanted: dict[str, str] = {}
-        self._cancels_unmet: dict[str, CancelRequest] = {}
-        """Intent → its cancel, when no order of it was known: one whose claim Redis lost may still be shown."""
-        self._cancels_sent: dict[str, tuple[int, str]] = {}
-        """Order → (session, reason) of the last cancel: one that a lost session may have swallowed is sent again."""
+        self.cancels = Cancels(keep=REPEATED_CANCELS)
+        self.on_elsewhere: Callable[[list[OrderTrack]], None] = lambda _tracks: None
+        """Takes orders of ours that are to be cancelled and live under another client id (`adoption.py`)."""
         trading.desk.on_shown = self._shown
 
     # -- orders
@@ -125,7 +125,7 @@ class Commands:
         await self._wait_for_evidence(command)
         lane = Lane.REDUCING if command.is_reducing else Lane.ORDER
         late_reason = await self._wait_for_turn(command, lane, legs, "" if command.is_reducing else entry.entry_id)
-        async with self.sending:
+        async with self.sending.turn():
             trading = self._trading
             request = claim_request(
                 command, entry_id=entry.entry_id, deployment_id=self._deployment_id, client_id=trading.client_id,
@@ -140,7 +140,8 @@ class Commands:
                 self._refused(request, rows)
                 return
             orders = claimed(command, rows, deployment_id=self._deployment_id)
-            self._send(command, orders, is_modify=False, events=request.if_claimed)
+            is_same = trading.client_id == request.client_id
+            self._send(command, orders, is_same=is_same, is_modify=False, events=request.if_claimed)
 
     def _prepare(self, session: IbSession, command: Command, order_ids: Sequence[int]) -> None:
         """Encode the orders of a claim under way: once it has succeeded, their bytes go at once."""
@@ -150,8 +151,9 @@ class Commands:
     async def _modify(self, command: Command, entry: Entry) -> None:
         target = next(iter(self._book.of_intent(command.intent.modifies, command.intent.legs[0].leg)), None)
         late_reason = await self._wait_for_turn(command, Lane.ORDER, 1, entry.entry_id)
-        async with self.sending:
+        async with self.sending.turn():
             trading = self._trading
+            session_number = trading.session_number
             refusal = late_reason or trading.window(command) or why_not_modify(command, target, trading.session_number)
             if not refusal and target is not None and target.order_ref in self._book.modifies:
                 refusal = "another change of this order waits for the broker's word"
@@ -166,7 +168,8 @@ class Commands:
             if refusal or target is None:
                 return
             self._book.restore(request.if_claimed[0])
-            self._send(command, claimed_modify(command, rows, target, self._parent_id(target)), is_modify=True)
+            orders = claimed_modify(command, rows, target, self._parent_id(target))
+            self._send(command, orders, is_same=trading.session_number == session_number, is_modify=True)
 
     def _parent_id(self, target: OrderTrack) -> int:
         if target.parent_leg is None:
@@ -226,9 +229,13 @@ class Commands:
             )  # fmt: skip
 
     def _send(
-        self, command: Command, orders: Sequence[ClaimedOrder], *, is_modify: bool, events: Sequence[OrderEvent] = ()
-    ) -> None:
+        self, command: Command, orders: Sequence[ClaimedOrder], *, is_same: bool, is_modify: bool,
+        events: Sequence[OrderEvent] = (),
+    ) -> None:  # fmt: skip
         """Write orders that were claimed a moment ago; nothing awaits between the question and the write.
+
+        `is_same`: they were claimed for the client id in use, a change for this very session. Another id may have been
+        taken meanwhile: an order would be judged by what the wrong one is shown, a change there would be a new order.
 
         The `events` of the claim go to the book right after it: the broker's word comes in a later turn of the loop.
         """
@@ -238,6 +245,8 @@ class Commands:
                 if not self._has_lease():
                     raise Fenced("the lease ran out between claim and send")
                 raise BrokerUnavailable(f"the link was {trading.state} at the moment of sending")
+            if not is_same:
+                raise BrokerUnavailable("the session with the broker was replaced between claim and send")
             trading.session.place(orders, self._contracts.known(intent.con_id))
             error = ""
         except BrokerUnavailable as e:
@@ -327,7 +336,7 @@ class Commands:
                 tracks = self._book.of_intent(cancel.intent_id, cancel.leg)
                 if not tracks:
                     # Closed first. A claim that comes later writes the outcomes, for only it knows the terms.
-                    self._remember_unmet(cancel)
+                    self.cancels.unmet(cancel)
                     try:
                         await self._retry(lambda: self._close_first(cancel.intent_id, cancel.leg or 0, entry.entry_id))
                     except (BadInput, Refused) as e:
@@ -337,11 +346,6 @@ class Commands:
         for track in tracks:
             if track.is_open:
                 await self.cancel(track, cancel.reason)
-
-    def _remember_unmet(self, cancel: CancelRequest) -> None:
-        self._cancels_unmet[cancel.intent_id] = cancel
-        while len(self._cancels_unmet) > REPEATED_CANCELS:
-            del self._cancels_unmet[next(iter(self._cancels_unmet))]
 
     async def _close_first(self, intent_id: str, leg: int, entry_id: str) -> str:
         await self._bus.cancel_first(
@@ -361,13 +365,15 @@ class Commands:
         is_shown = track.shown_in == trading.session_number and track.perm_id
         session = trading.session
         if not is_shown or session is None or not session.is_open:
-            self._cancels_wanted[track.key] = reason
+            self.cancels.want(track, reason)
+            if track.client_id not in (0, trading.client_id):
+                self.on_elsewhere([track])
             return False
         try:
             await trading.slot(Lane.CANCEL)
         except CqError as e:
             get_logger().error("cancel.not_sent", order_ref=track.order_ref, error=str(e))
-            self._cancels_wanted[track.key] = reason
+            self.cancels.want(track, reason)
             return False
         return self._write_cancel(track, reason)
 
@@ -376,7 +382,7 @@ class Commands:
         if session is None or not session.is_open or not self._has_lease() or not track.is_open:
             return False
         session.cancel(track.order_id)
-        self._cancels_sent[track.key] = (self._trading.session_number, reason)
+        self.cancels.sent(track, self._trading.session_number, reason)
         track.cancel_sent_ns = self._clock.monotonic_ns()
         metrics.ORDERS_SENT.labels("cancel").inc()
         get_logger().info("cancel.sent", order_ref=track.order_ref, order_id=track.order_id, reason=reason)
@@ -384,16 +390,10 @@ class Commands:
 
     def _shown(self, track: OrderTrack) -> None:
         """Send a cancel that waited for the broker to show its order."""
-        if not track.is_open:
-            self._cancels_wanted.pop(track.key, None)
-            self._cancels_sent.pop(track.key, None)
-            return
-        reason = self._cancels_wanted.pop(track.key, None)
-        unmet = self._cancels_unmet.get(track.intent_id)
-        if reason is None and unmet is not None and unmet.leg in (None, track.leg) and not track.cancel_sent_ns:
-            reason = unmet.reason
-        sent = self._cancels_sent.get(track.key)
-        if reason is None and sent is not None and sent[0] != self._trading.session_number:
-            reason = sent[1]
+        reason = self.cancels.due(track, self._trading.session_number)
         if reason is not None:
             self._write_cancel(track, reason)
+
+    def cancels_elsewhere(self) -> list[OrderTrack]:
+        """Return the orders whose cancel only a session of their own client id can carry out."""
+        return self.cancels.elsewhere(self._book.open_tracks(), self._trading.client_id)

@@ -181,7 +181,7 @@ class OrderDesk(SessionListener):
         for track in change.duplicates:
             metrics.DUPLICATES.inc()
             get_logger().error("order.duplicated", intent_id=track.intent_id, perm_id=track.perm_id)
-        if change.reopened or change.duplicates:
+        if change.reopened or change.duplicates or any(fill.is_double for fill in change.fills):
             self._on_ask("an order is there that should not be")  # what must be cancelled is cancelled with the answer
 
     def _acknowledged(self, track: OrderTrack) -> None:

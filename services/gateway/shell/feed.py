@@ -36,6 +36,8 @@ RESUBSCRIBE_S = 15.0
 """How long after a refused subscription it is tried again."""
 LOOK_AGAIN_S = 1.0
 """How long a standby waits for the leader to write a contract down."""
+LISTEN_S = 10.0
+"""How long market data may take to go on after an outage in which TWS says that it kept it."""
 TOO_MANY_LINES = 101
 
 
@@ -64,6 +66,8 @@ class FeedDesk:
         self._dropped = 0
         self._subscribed_on: IbSession | None = None
         self._is_cold = False
+        self._faces: dict[int, tuple[float, ...]] = {}
+        self._listen_until_ns = 0
 
     # -- silent while standing by
 
@@ -163,6 +167,23 @@ class FeedDesk:
         self._end(self._req_of)
         self._retry_ns.clear()
 
+    def listen(self) -> None:
+        """Ask anew, in a while, for what stays silent after an outage in which TWS says that it kept all (1102).
+
+        IB promises that, and users see data that does not come back (ib-facts D.4). What goes on is left alone: asking
+        for it would cost every reader a gap, and the session a message for each contract.
+        """
+        self._faces = self.feed.faces
+        self._listen_until_ns = self._clock.monotonic_ns() + int(LISTEN_S * NS_PER_S)
+
+    def _renew_silent(self) -> None:
+        now = self.feed.faces
+        silent = [con_id for con_id, face in self._faces.items() if now.get(con_id) == face]
+        self._faces, self._listen_until_ns = {}, 0
+        if silent:
+            get_logger().warning("subscriptions.silent", con_ids=silent)
+            self._end(silent)
+
     def _end(self, con_ids: Iterable[int]) -> None:
         """End subscriptions; what of them is wanted is subscribed with the next look."""
         session = self._session()
@@ -218,10 +239,13 @@ class FeedDesk:
             for con_id in list(self._req_of):
                 self._drop(con_id)
             self._subscribed_on = session
+            self._faces, self._listen_until_ns = {}, 0
+        now_ns = self._clock.monotonic_ns()
+        if self._listen_until_ns and now_ns >= self._listen_until_ns:
+            self._renew_silent()
         for con_id in [con_id for con_id in self._req_of if con_id not in self._wanted]:
             session.unsubscribe(self._req_of[con_id])
             self._drop(con_id)
-        now_ns = self._clock.monotonic_ns()
         for con_id in self._wanted:
             if con_id not in self._req_of and now_ns >= self._retry_ns.get(con_id, 0):
                 await self._subscribe(session, con_id)

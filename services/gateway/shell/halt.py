@@ -354,6 +354,11 @@ class HaltDesk:
         """Return the open orders that this halt cancels."""
         return must_go(self._book.open_tracks(), self.positions(), everything=self._everything)
 
+    @property
+    def is_holding(self) -> bool:
+        """Return whether anything is halted: the account, a strategy or a contract."""
+        return self.stage is not HaltStage.NONE or any(self.latches.fields().values())
+
     def is_wanted_gone(self, track: OrderTrack) -> bool:
         """Return whether the halt that asked for an order's end, of the account or of a part of it, still stands."""
         return self.stage is not HaltStage.NONE or self.latches.halts(track)

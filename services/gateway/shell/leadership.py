@@ -24,6 +24,7 @@ from services.gateway.shell.asking import is_day_known
 from services.gateway.shell.books import BooksDesk
 from services.gateway.shell.commands import Commands
 from services.gateway.shell.contracts import Contracts
+from services.gateway.shell.farms import FarmDesk
 from services.gateway.shell.feed import FeedDesk
 from services.gateway.shell.follower import Follower
 from services.gateway.shell.guard import GuardControl
@@ -84,6 +85,7 @@ class Gateway:
         self._has_read = False
         """Whether what is on the bus was read once: one that has only begun leaves the lease to one that has."""
         self._standbys = Standbys(bus, settings.instance, clock=clock)
+        self.watch.on_farm = FarmDesk(bus, self.outbox, settings.instance, clock=clock).show
         self._halt_file = halt_file
         self._epoch_before = 0
         self.windows = WindowDesk(settings, bus, self.outbox, self._is_link_ready, clock=clock)
@@ -123,7 +125,7 @@ class Gateway:
             "data_link": str(self.watch.link.state),
             "data_link_reason": self.watch.link.reason,
             "data_link_code": self.watch.link.code,
-            "broken_farms": self.watch.link.broken_farms,
+            "broken_farms": self.watch.link.farms.broken,
             "data_lines": self.watch.desk.lines,
             "client_id": self._settings.client_id,
             "trading_client_id": trading.client_id if trading is not None else 0,
@@ -315,13 +317,16 @@ class Gateway:
             self.watch, self.book, outbox, client_id=lambda: trading.client_id, every_s=settings.others_every_s,
             limit_s=settings.answer_limit_s, clock=clock,
         )  # fmt: skip
-        apart = Apart(settings, trading, check_accounts=self.accounts.check, clock=clock)
+        apart = Apart(
+            settings, trading, check_accounts=self.accounts.check, sending=commands.sending,
+            is_holding=lambda: halt.is_holding, clock=clock,
+        )  # fmt: skip
         adoption = Adoption(
-            settings, trading, apart, has_lease=has_lease, is_wanted_gone=halt.is_wanted_gone, clock=clock
+            settings, trading, apart, has_lease=has_lease, cancels=commands.cancels_elsewhere, clock=clock,
+            is_wanted_gone=lambda track: halt.is_wanted_gone(track) or commands.cancels.is_wanted(track),
         )  # fmt: skip
-        visits = Visits(
-            settings, trading, self.book, apart, is_halted=lambda: halt.stage is not HaltStage.NONE, clock=clock
-        )  # fmt: skip
+        commands.on_elsewhere = adoption.want
+        visits = Visits(settings, trading, self.book, apart, clock=clock)
         halt.on_foreign, halt.ask_list, halt.listed_ns = adoption.want, others.ask, lambda: others.listed_ns
         halt.positions = account.reported
         handover = Handover(self._standbys, began_wall_ns=clock.wall_ns(), clock=clock)
@@ -332,6 +337,7 @@ class Gateway:
         self.trading, self.halt, self._handover = trading, halt, handover
         self.watch.desk.feed, self.watch.desk.account = feed, account
         feed.speak()
+        self.watch.say_farms()
         loops: dict[str, Callable[[], Awaitable[None]]] = {
             "lease": self._until_lost,
             "outbox": lambda: outbox.run(token, has_lease),
@@ -351,6 +357,7 @@ class Gateway:
             "grace": self._resign_without_link,
             "gauges": self._gauges,
             "windows": self.windows.show,
+            "standbys": lambda: self._standbys.tell(outbox, token.epoch),
             "handover": lambda: handover.run(commands, outbox, trading, self.book),
         }
         try:

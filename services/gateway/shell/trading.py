@@ -88,6 +88,8 @@ class Trading:
         self._undisturbed_since_ns = 0
         self._id_refused_since_ns = 0
         self._id_index = 0
+        self._back_to: int | None = None
+        """While the first id is tried again: the one that was in use, which is taken again where that is refused."""
         self._closing = ""
 
     # -- what others ask
@@ -226,6 +228,13 @@ class Trading:
         self._fail_slots("the session with the broker is gone")
         if session.is_open:
             get_logger().info("link.left", client_id=session.client_id)
+        self._prefer_first_id()
+
+    def _prefer_first_id(self) -> None:
+        """Try the first id of the pool again, unless orders of ours work under the one in use."""
+        ours = (track for track in self._book.open_tracks() if not track.is_external)
+        if self._id_index and not any(track.client_id == self.client_id for track in ours):
+            self._back_to, self._id_index = self._id_index, 0
 
     def _fail_slots(self, reason: str) -> None:
         for future in self._pacer.drain():
@@ -255,6 +264,7 @@ class Trading:
                 await self._clock.sleep(self.link.retry_in_s(random_fraction()))
                 continue
             self._id_refused_since_ns = 0
+            self._back_to = None
             self.session = session
             self.ids.next_valid(session.next_valid_id)
             self._undisturbed_since_ns = self._clock.monotonic_ns()
@@ -278,6 +288,9 @@ class Trading:
         self.link.closed(str(error), code)
         if not code:
             self._id_refused_since_ns = 0
+            return
+        if self._back_to is not None:  # it is stuck still: no need to wait it out again
+            self._id_index, self._back_to = self._back_to, None
             return
         self._id_refused_since_ns = self._id_refused_since_ns or now_ns
         ids = self._settings.trading_client_ids

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from services.gateway import metrics
 from services.gateway.core.book import OrderBook
 from services.gateway.core.evidence import BrokerError, BrokerOrder, BrokerOrderStatus, BrokerPosition
+from services.gateway.core.farms import Farm
 from services.gateway.core.link import Link, LinkAct, LinkTiming
 from services.gateway.core.order_machine import OrderFact
 from services.gateway.core.reconcile import missing_external
@@ -25,7 +26,7 @@ from services.gateway.shell.outbox import Outbox
 from shared.clock import SYSTEM_CLOCK, Clock, random_fraction
 from shared.errors import BrokerUnavailable, TransientError
 from shared.logs import get_logger
-from shared.messages.control import LinkState
+from shared.messages.control import FarmCondition, LinkState
 
 TURN_S = 0.2
 
@@ -136,6 +137,8 @@ class Watch:
         self.session: IbSession | None = None
         self._closing = ""
         self._turn = asyncio.Event()
+        self.on_farm: Callable[[Farm], None] = lambda _farm: None
+        """Takes each data farm whose condition changed."""
 
     @property
     def is_ready(self) -> bool:
@@ -149,9 +152,24 @@ class Watch:
         for act in self.link.told(code, text):
             if act is LinkAct.RESUBSCRIBE and self.desk.feed is not None:
                 self.desk.feed.renew()
+            elif act is LinkAct.LISTEN and self.desk.feed is not None:
+                self.desk.feed.listen()
+            elif act is LinkAct.SHOW_FARM and self.link.farm is not None:
+                metrics.BROKEN_FARMS.set(len(self.link.farms.broken))
+                self._say_farm(self.link.farm)
             elif act is LinkAct.CLOSE:
                 self._closing = f"code {code}"
         self._turn.set()
+
+    def _say_farm(self, farm: Farm) -> None:
+        if farm.condition is FarmCondition.BROKEN or farm.was_lost:
+            get_logger().warning("farm.changed", farm=farm.name, condition=str(farm.condition), code=farm.code)
+        self.on_farm(farm)
+
+    def say_farms(self) -> None:
+        """Say how every farm does that is known: a new leader's readers know what the last one said."""
+        for farm in self.link.farms:
+            self.on_farm(farm)
 
     def _on_closed(self, reason: str) -> None:
         self._closing = reason
@@ -176,6 +194,7 @@ class Watch:
             session = IbSession(settings.client_id, self.desk, time_zone=settings.tws_time_zone)
             self._closing = ""
             self.link.dialing()
+            metrics.BROKEN_FARMS.set(0)
             try:
                 await session.open(host, port, limit_s=settings.connect_limit_s)
                 complaint = self._check_accounts(session.accounts)

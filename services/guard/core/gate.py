@@ -8,6 +8,7 @@ Invariants (each has a property test):
    reduce (see `exposure`); cancels always pass.
 4. The claim never goes upstream.
 5. Trading client ids are opened by claimed sessions only, and claimed sessions open no others.
+6. One that the broker refuses (326) beside another takes nothing away from what is known to reduce.
 
 Effects are carried out in their order and without a pause between them; that order is the barrier.
 
@@ -36,6 +37,8 @@ from shared.tws.responses import ErrorMessage, decode_response, encode_response
 
 SessionId = int
 
+ERROR = 4
+"""Message id of an error, by which the broker refuses a client id."""
 REJECTED = 201
 VALIDATION_FAILED = 321
 CLIENT_ID_IN_USE = 326
@@ -106,6 +109,8 @@ class _Session:
     claim: TradingClaim | None
     version: int = 0
     client_id: int | None = None
+    is_beside: bool = False
+    """A trading session beside another one that the broker has not let in yet: until then nothing is begun anew."""
     is_ended: bool = False
     """Nothing is forwarded any more; it stays known until its sockets are gone, so that it can still be cut."""
 
@@ -211,7 +216,8 @@ class Gate:
                 self._unread.append((client_id, payload, session.version))
                 return [Forward(number, payload)]
             order = _order_of(payload, session.version)
-            if (text := self._why_held(order)) and not self._passes_halt(client_id, order):
+            passes = not session.is_beside and self._passes_halt(client_id, order)
+            if (text := self._why_held(order)) and not passes:
                 return self._refuse(number, session, payload, message_id, text)
             if order is not None:
                 self.exposure.sent(client_id, order)
@@ -238,7 +244,10 @@ class Gate:
         if session is None or session.claim is None or session.client_id is None:
             return
         try:
-            if message_id_of(payload) in WATCHED:
+            message_id = message_id_of(payload)
+            if session.is_beside:
+                self._let_in(session, session.client_id, message_id)
+            if message_id in WATCHED:
                 self.exposure.observe(decode_response(payload, session.version))
         except DecodeError:
             return  # what is not known is not a reduction
@@ -300,9 +309,21 @@ class Gate:
             for twin in twins:
                 del self._sessions[twin]
                 effects.append(Cut(twin, f"its owner has connected again with client id {client_id}"))
-            others = frozenset(s.client_id for s in self._sessions.values() if s.claim and s.client_id is not None)
-            self.exposure.session_started(client_id, others - {client_id})
+            session.is_beside = bool(self._others(client_id))
+            if not session.is_beside:
+                self.exposure.session_started(client_id, frozenset())
         return [*effects, Forward(number, payload)]
+
+    def _others(self, client_id: int) -> frozenset[int]:
+        """Return the client ids of the other trading sessions."""
+        ids = (session.client_id for session in self._sessions.values() if session.claim is not None)
+        return frozenset(other for other in ids if other is not None and other != client_id)
+
+    def _let_in(self, session: _Session, client_id: int, message_id: int) -> None:
+        """Begin anew once the broker's first word shows that it took the client id: a refusal (326) changes nothing."""
+        if message_id != ERROR:
+            session.is_beside = False
+            self.exposure.session_started(client_id, self._others(client_id))
 
     def _refuse(self, number: SessionId, session: _Session, payload: bytes, message_id: int, text: str) -> list[Effect]:
         name = _NAMES.get(message_id, f"message {message_id}")

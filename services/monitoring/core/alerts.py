@@ -113,7 +113,8 @@ def conditions(view: StatusView, pulse: Pulse, limits: Limits, now_ns: int) -> l
     """Return everything that is wrong in a state."""
     return [
         *_process_conditions(view, pulse, limits, now_ns),
-        *_trading_conditions(view, limits),
+        *_link_conditions(view, limits),
+        *_trading_conditions(view),
         *_data_conditions(view, limits),
     ]
 
@@ -142,7 +143,7 @@ def _process_conditions(view: StatusView, pulse: Pulse, limits: Limits, now_ns: 
     return found
 
 
-def _trading_conditions(view: StatusView, limits: Limits) -> list[Condition]:
+def _link_conditions(view: StatusView, limits: Limits) -> list[Condition]:
     found: list[Condition] = []
     leader = view.leader()
     if leader["instance"] is None:
@@ -150,11 +151,19 @@ def _trading_conditions(view: StatusView, limits: Limits) -> list[Condition]:
     elif leader["link"] not in ("READY", "", None) and not _is_in_window(view):
         text = f"the leading gateway {leader['instance']} is {leader['link']}: {leader['reason'] or 'no reason given'}"
         found.append(Condition("link", "error", text, limits.leader_s))
+    if leader["broken_farms"] and not _is_in_window(view):
+        text = f"IB's data farms are broken: {', '.join(map(str, leader['broken_farms']))}; orders go, prices may stand"
+        found.append(Condition("farms", "warning", text, 30.0))
     if view.window is not None and view.window.phase is WindowPhase.OUTLIVED:
         text = (
             f"the broker's window {view.window.name} is over and the link has not come back: look at TWS, its login too"
         )
         found.append(Condition("window-outlived", "error", text))
+    return found
+
+
+def _trading_conditions(view: StatusView) -> list[Condition]:
+    found: list[Condition] = []
     stage = view.halt.get("stage")
     if stage not in ("none", ""):
         by = f" by {view.halt['who']}" if view.halt.get("who") else ""

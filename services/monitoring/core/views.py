@@ -296,8 +296,9 @@ class StatusView:
                     "epoch": beat.get("epoch"),
                     "link": beat.get("link") or (said.state.value if said else ""),
                     "reason": beat.get("link_reason") or (said.reason if said else ""),
+                    "broken_farms": beat.get("broken_farms") or [],
                 }
-        return {"instance": None, "epoch": None, "link": None, "reason": "no gateway leads"}
+        return {"instance": None, "epoch": None, "link": None, "reason": "no gateway leads", "broken_farms": []}
 
     def unknown_orders(self) -> int:
         """Return how many orders are in doubt."""

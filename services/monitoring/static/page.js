@@ -100,7 +100,8 @@ function drawHeader() {
   mode.className = `mode ${state.mode}`;
   document.title = `${mode.textContent} · Copilot Quant`;
   const leader = state.leader || {};
-  const linkClass = leader.link === "READY" ? "good" : "bad";
+  const farms = leader.broken_farms || [];
+  const linkClass = leader.link !== "READY" ? "bad" : farms.length ? "warn" : "good";
   const stage = (state.halt || {}).stage;
   const trading = stage === "none" ? "on" : stage ? `HALTED (${stage})` : "–";
   const link = leader.link === "READY" || !leader.reason ? leader.link : `${leader.link}: ${leader.reason}`;
@@ -108,7 +109,7 @@ function drawHeader() {
     fact("account", state.account || "–"),
     fact("leader", leader.instance || "none", leader.instance ? "" : "bad"),
     fact("epoch", leader.epoch || "–"),
-    fact("broker", link || "–", linkClass),
+    fact("broker", [link || "–", ...farms.map((farm) => `farm ${farm} is broken`)].join("; "), linkClass),
     fact("trading", trading, stage === "none" ? "good" : "bad"),
     fact("P&L today", state.pnl.daily === null ? "–" : money(state.pnl.daily), signed("daily")(state.pnl)),
     fact("ticks/s", state.tick_rate === null ? "–" : money(state.tick_rate, 0)),
@@ -190,13 +191,18 @@ function drawTables() {
   table("processes", [
     ["service", "service", "extra"], ["instance", "instance"], ["role", (r) => r.role || (r.is_leader ? "leader" : "")],
     ["pid", "pid", "number extra"], ["up", (r) => duration(state.now_ns - r.started_ns), "number"],
-    ["state", (r) => (r.ready ? "ready" : Object.values(r.failed || {}).join("; ") || "not ready"), "text",
-      (r) => (r.ready ? "good" : "bad")],
+    ["state", processState, "text", (r) => (r.ready ? "good" : "bad")],
   ], state.processes, "No process is alive.");
   table("lags", [
     ["stream", "stream"], ["reader", "reader"],
     ["behind", "lag", "number", (r) => (Number(r.lag) > 100 ? "warn" : "")],
   ], state.lags, "Nobody reads yet.");
+}
+
+function processState(row) {
+  if (!row.ready) return Object.values(row.failed || {}).join("; ") || "not ready";
+  if (row.role === "standby" && row.data_link) return `${row.link || "STANDBY"}, data session ${row.data_link}`;
+  return "ready";
 }
 
 function nameOf(conId) {

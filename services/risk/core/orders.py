@@ -168,10 +168,13 @@ class Orders:
                 self._end_modify(event.intent_id, modified, is_taken=event.state is OrderState.MODIFIED)
                 self._closed.append((now_ns, event.intent_id))
             return
-        key = event.intent_id or _foreign_key(event.perm_id, event.order_ref)
+        key = _key(event)
         if not key or event.code == MODIFY_CLAIMED or self.ended.is_modify(key):
             return
-        group = self._group(key, event.con_id, event.strategy, event.group, is_external=event.is_external)
+        kind = Group.SINGLE if event.is_double else event.group
+        group = self._group(
+            key, event.con_id, event.strategy, kind, is_external=event.is_external, is_double=event.is_double
+        )
         leg = group.leg(event.leg, event.side.sign)
         before = leg.filled
         if event.state is OrderState.REJECTED and leg.state is not OrderState.REJECTED and event.intent_id:
@@ -199,9 +202,11 @@ class Orders:
     def _apply_fill(self, fill: Fill, now_ns: int) -> None:
         if fill.account != self.account:
             return
-        key = fill.intent_id or _foreign_key(fill.perm_id, fill.order_ref) or f"exec:{fill.exec_stem}"
+        key = _key(fill) or f"exec:{fill.exec_stem}"
         is_known = key in self.groups or key in self.ended
-        group = self._group(key, fill.con_id, fill.strategy, Group.SINGLE, is_external=not fill.intent_id)
+        group = self._group(
+            key, fill.con_id, fill.strategy, Group.SINGLE, is_external=not fill.intent_id, is_double=fill.is_double
+        )
         leg = group.leg(fill.leg, fill.side.sign)
         before, executed, is_new = leg.filled, leg.executed, fill.exec_stem not in leg.executions
         if leg.apply_fill(fill):
@@ -229,13 +234,15 @@ class Orders:
                 self.filled_since += grown * contract.value
         self._recount(group)
 
-    def _group(self, key: str, con_id: int, strategy: str, kind: Group, *, is_external: bool = False) -> OrderGroup:
+    def _group(
+        self, key: str, con_id: int, strategy: str, kind: Group, *, is_external: bool = False, is_double: bool = False
+    ) -> OrderGroup:
         group = self.groups.get(key)
         if group is None:
             group = self.ended.take(key)
             if group is None:
-                owner = UNASSIGNED if is_external else strategy
-                group = OrderGroup(key, con_id, owner, kind, is_external=is_external)
+                owner = UNASSIGNED if is_external and not is_double else strategy
+                group = OrderGroup(key, con_id, owner, kind, is_external=is_external or is_double)
                 group.since_ns = self.seen_ns
             self.groups[key] = self.contract(group.con_id).groups[key] = group
         elif group.kind is Group.SINGLE:
@@ -283,7 +290,7 @@ class Orders:
 
     def apply_open(self, event: OrderEvent, now_ns: int) -> bool:
         """Take a working order of the `open-orders` hash unless the streams told of it; return whether it was new."""
-        key = event.intent_id or _foreign_key(event.perm_id, event.order_ref)
+        key = _key(event)
         group = self.groups.get(key)
         leg = group.legs.get(event.leg) if group is not None else None
         if key in self.ended or (leg is not None and leg.is_shown):
@@ -323,6 +330,8 @@ class Orders:
             self.sums.quantities_changed(contract)
 
 
-def _foreign_key(perm_id: int, order_ref: str) -> str:
-    """Return the key of an order that is not ours."""
-    return f"perm:{perm_id}" if perm_id else order_ref
+def _key(message: OrderEvent | Fill) -> str:
+    """Return the intent of an order of ours; of one that is not, and of a second that IB made of ours, its permId."""
+    if message.intent_id and not message.is_double:
+        return message.intent_id
+    return f"perm:{message.perm_id}" if message.perm_id else message.order_ref

@@ -122,6 +122,8 @@ class ExitDesk:
                 event = decode_body(OrderEvent.TYPE, body)
             except BadInput:
                 continue
-            if isinstance(event, OrderEvent) and (event.intent_id, event.leg) == (act.intent_id, act.leg):
+            if not isinstance(event, OrderEvent) or event.is_double:
+                continue
+            if (event.intent_id, event.leg) == (act.intent_id, act.leg):
                 return event
         return None

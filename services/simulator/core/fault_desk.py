@@ -126,19 +126,24 @@ class FaultDesk:
 
     # -------------------------------------------------------------------------------------------- IB's side
     def outage(
-        self, *, seconds: float = 10.0, code: int = 1102, repeat_s: float = 5.0, keep_orders: bool = True
-    ) -> None:
-        """Lose the connection to IB's servers (1100, repeated), then restore it with 1101 or 1102.
+        self, *, seconds: float = 10.0, code: int = 1102, repeat_s: float = 5.0, keep_orders: bool = True,
+        unnoticed_s: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Lose the connection to IB's servers (1100, repeated), and restore it with 1102, or 1101: market data is lost.
 
-        Orders that come meanwhile are submitted afterwards, or refused with 10328 where they are not kept.
+        Orders that come meanwhile are submitted afterwards, or refused with 10328 where they are not kept. TWS notices
+        it, and says so, after `unnoticed_s`.
         """
         if code not in (1101, 1102):
             raise ValueError("code must be 1101 or 1102")
-        self._floor.faults.keeps_orders = keep_orders
         floor = self._floor
-        floor.faults.is_link_lost = True
         end_ns = floor.now_ns + _ns(seconds)
-        self._repeat_lost(end_ns, _ns(repeat_s))
+        floor.faults.keeps_orders = keep_orders
+        floor.faults.is_link_lost = True
+        if unnoticed_s:
+            floor.later(_ns(unnoticed_s), lambda: self._repeat_lost(end_ns, _ns(repeat_s)))
+        else:
+            self._repeat_lost(end_ns, _ns(repeat_s))
         floor.later(_ns(seconds), lambda: self._restore(code))
 
     def _repeat_lost(self, end_ns: int, period_ns: int) -> None:
@@ -150,6 +155,9 @@ class FaultDesk:
         if not self._floor.faults.is_link_lost:
             return
         self._floor.faults.is_link_lost = False
+        if code == 1101:
+            for session in {session: None for session, _ in self._data.requests()}:
+                self._data.forget(session)
         self._floor.broadcast(code, RESTORED if code == 1102 else RESTORED_LOST)
         self._floor.release_deferred()
 

@@ -254,8 +254,8 @@ class Unit:
     def order_event(self, event: OrderEvent, now_ns: int, wall_ns: int, cause_id: str) -> None:
         """Take a transition of an order of this unit."""
         contract = self.contracts.get(event.con_id)
-        if contract is None or event.strategy != self.identity.strategy:
-            return
+        if contract is None or event.strategy != self.identity.strategy or event.is_double:
+            return  # nobody asked for a second order, and that it ends says nothing of the first
         if event.intent_id and self.saved.pending.pop(event.intent_id, None) is not None:
             self._resend.pop(event.intent_id, None)  # an order the broker or gateway speaks of was decided
         if not self.book.order_event(event):

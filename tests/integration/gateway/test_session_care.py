@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared.messages.control import BrokerStatus, LinkState
+from shared.messages.control import BrokerStatus, FarmCondition, FarmStatus, LinkState
 from shared.messages.orders import OrderState, Side
 from tests.integration.gateway.test_faults import check_books
 from tests.support import eventually
@@ -109,8 +109,55 @@ async def test_farms_that_flap_are_shown_and_stop_no_order(
     await eventually(is_told, 10.0)
     await desk.until(await desk.place(market(Side.BUY, 1)), OrderState.FILLED)
 
-    async def is_over() -> bool:
-        return not await is_told()
+    async def flaps() -> list[tuple[FarmCondition, int]]:
+        found = [each for each in await desk.messages(desk.bus.keys.broker_status) if isinstance(each, FarmStatus)]
+        return [(each.condition, each.code) for each in found if each.farm == "usfarm"]
 
-    await eventually(is_over, 20.0)
-    assert [each.state for each in (await shown(desk))[before:]] == []
+    broken, back = (FarmCondition.BROKEN, 2103), (FarmCondition.OK, 2104)
+
+    async def is_over() -> bool:
+        return not await is_told() and await flaps() == [back, broken, back, broken, back]
+
+    try:
+        await eventually(is_over, 20.0)
+    except AssertionError:
+        raise AssertionError(await flaps()) from None
+    assert [each.state for each in (await shown(desk))[before:]] == [], "the trading link was READY all the time"
+
+
+async def test_who_stands_by_is_shown_by_the_leader_with_what_is_wrong_with_it_and_when_it_is_gone(
+    start_gateway: Callable[..., Any], desk: Any
+) -> None:
+    first = start_gateway("a", 1, **SETTINGS)
+    await desk.ready_leader()
+    start_gateway("b", 2, **SETTINGS)
+
+    async def said(name: str, state: LinkState, words: str = "") -> bool:
+        of_it = [each for each in await shown(desk) if each.instance == name]
+        return (
+            bool(of_it)
+            and of_it[-1].state is state
+            and not of_it[-1].is_leader
+            and (words in of_it[-1].reason if words else not of_it[-1].reason)
+        )
+
+    async def fits(name: str, state: LinkState, words: str = "") -> None:
+        try:
+            await eventually(lambda: said(name, state, words), 20.0)
+        except AssertionError:
+            raise AssertionError([(e.instance, e.state, e.reason) for e in await shown(desk)]) from None
+
+    await fits("b", LinkState.STANDBY)
+    desk.broker.fault("stuck_client", client_id=2, seconds=4.0)
+    desk.broker.fault("cut", client_id=2)
+    await fits("b", LinkState.STANDBY, "its data session is DOWN: client id 2 is refused")
+    assert [each for each in await shown(desk) if each.instance == "b"][-1].code == 326
+    await fits("b", LinkState.STANDBY)
+    leads = [each for each in await shown(desk) if each.is_leader]
+    assert {each.instance for each in leads} == {"a"} and leads[-1].state is LinkState.READY
+    first.kill()
+    await desk.ready_leader(30.0, not_="a")
+    await fits("a", LinkState.DOWN, "its heartbeat has stopped")
+    start_gateway("a", 1, **SETTINGS)
+    await fits("a", LinkState.STANDBY)
+    assert [each for each in await shown(desk) if each.is_leader][-1].instance == "b"

@@ -106,6 +106,22 @@ async def test_an_order_is_followed_to_its_answer(
     assert result.is_refused is (expected in ("rejected", "expired"))
 
 
+async def test_the_end_of_a_second_order_that_the_broker_made_is_no_answer(bus: MemoryBus, desk: Desk) -> None:
+    async def answers() -> None:
+        await answer(bus, approved=True, states=[OrderState.CLAIMED])
+        (entry, *_) = await bus.read_range(bus.keys.intents)
+        intent = decode_fields(entry.fields).message
+        assert isinstance(intent, Intent)
+        double = an_event(intent, OrderState.CANCELLED).model_copy(update={"is_external": True, "perm_id": 100})
+        for event in (double, an_event(intent, OrderState.FILLED, filled=1)):
+            await bus.append(bus.keys.orders, event, source="gateway:1")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(answers())
+        result = await desk.place(APPLE, BUY_ONE, limit_s=5)
+    assert result.state == "filled"
+
+
 async def test_prices_are_asked_for_before_an_order_and_waited_for_a_while(bus: MemoryBus, desk: Desk) -> None:
     await bus.hash_delete(bus.keys.last(APPLE.con_id), ["fresh_ns"])
     async with asyncio.TaskGroup() as group:

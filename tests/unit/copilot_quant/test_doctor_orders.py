@@ -36,9 +36,12 @@ def test_a_link_that_came_back_is_no_finding() -> None:
     assert link_findings([status(1100), status(1102, LinkState.READY)], NOW) == []
 
 
-def test_a_standby_without_a_link_is_a_warning() -> None:
-    (found,) = link_findings([status(instance="gateway-2", is_leader=False, state=LinkState.DOWN)], NOW)
-    assert found.state == "warn" and "cq connect" in found.cure
+def test_a_gateway_that_stood_by_and_is_gone_is_a_warning_for_an_hour() -> None:
+    gone = status(instance="gateway-2", is_leader=False, state=LinkState.DOWN)
+    (found,) = link_findings([gone], NOW)
+    assert found.state == "warn" and found.name == "gateway gateway-2" and "start it again" in found.cure
+    assert link_findings([gone, status(instance="gateway-2", is_leader=False, state=LinkState.STANDBY)], NOW) == []
+    assert link_findings([gone], NOW + 61 * MINUTE) == []
 
 
 def test_the_last_word_of_a_leader_that_stands_by_now_is_no_finding() -> None:

@@ -56,6 +56,17 @@ def test_an_orders_way_from_the_tick_to_its_last_fill() -> None:
     assert texts["fill"] == "10 at 100.5, execution e1" and texts["commission"].startswith("0.35 USD")
 
 
+def test_a_second_order_that_the_broker_made_is_told_apart() -> None:
+    fill = Fill(
+        exec_id="e1", exec_stem="e1", intent_id=number_id(1), strategy="s", account=ACCOUNT, con_id=1, side=Side.BUY,
+        quantity=D(4), price=D(100), perm_id=77, is_double=True,
+    )  # fmt: skip
+    double = event_of(1, OrderState.CANCELLED, by="broker", perm_id=77, is_external=True)
+    filled, ended = (timed.step.text for timed in story_of(told((1, fill), (2, double))))
+    assert filled == "4 at 100, execution e1, of a second order that IB made (permId 77)"
+    assert ended == "a second order that IB made of it (permId 77), by broker"
+
+
 def test_a_rejection_names_every_rule_and_a_cancel_is_told() -> None:
     failed = tuple(RuleResult(code=code, ok=False, text="no") for code in ("RISK_HALTED", "RISK_DATA_STALE"))
     cancel = CancelRequest(cancel_id="c", intent_id=number_id(2), reason="cq cancel")

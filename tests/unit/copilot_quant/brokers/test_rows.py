@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -45,6 +46,15 @@ def test_orders_and_fills_are_plain_values() -> None:
     )  # fmt: skip
     row = rows.fill_row(fill)
     assert (row["time"], row["side"], row["quantity"], row["price"]) == ("1970-01-01T00:00:00.000000Z", "sell", 2, 1.5)
+
+
+def test_a_second_order_that_the_broker_made_is_not_the_one_that_was_asked_for() -> None:
+    common: dict[str, Any] = {"intent_id": "i", "strategy": "manual", "account": "DU1", "con_id": 1, "side": Side.BUY}
+    event = OrderEvent(
+        **common, state=OrderState.CANCELLED, quantity=Decimal(1), order_type="LMT", is_external=True, perm_id=7
+    )
+    fill = Fill(**common, exec_id="e.01", exec_stem="e", quantity=Decimal(2), price=Decimal(1), is_double=True)
+    assert rows.order_row(event)["order_id"] == rows.fill_row(fill)["order_id"] == ""
 
 
 def test_a_receipt_says_who_refused() -> None:

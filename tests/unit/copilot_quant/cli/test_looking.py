@@ -53,6 +53,10 @@ def test_status_says_why_the_link_is_not_ready_which_window_it_is_and_how_a_stan
         "gateway-1 leads (epoch 17), link DEGRADED: code 1100; broker's window: within reset"
     )
     assert "STANDBY, data session READY" in done.out
+    world.beat("gateway", role="leader", epoch=17, link="READY", broken_farms=["usfarm", "eufarm"])
+    assert cq("status").out.splitlines()[1].endswith("link READY; broken data farms: usfarm, eufarm")
+    assert cq("status", "--json").json["broken_farms"] == ["usfarm", "eufarm"]
+    world.beat("gateway", role="leader", epoch=17, link="DEGRADED", link_reason="code 1100", window="within reset")
     found = cq("status", "--json").json
     assert (found["link_reason"], found["window"]) == ("code 1100", "within reset")
 
@@ -107,6 +111,12 @@ def test_orders_are_listed_with_what_identifies_and_prices_them(busy: World, cq:
     assert all(word in done.out for word in ("momentum", "AAPL", "SELL", "STP", "140.5", "UNKNOWN".lower()))
     rows = cq("orders", "--json").json
     assert [row["state"] for row in rows] == ["working", "unknown"] and rows[0]["quantity"] == "100"
+
+
+def test_a_second_order_that_the_broker_made_is_listed_by_its_own_name(world: World, cq: Cq) -> None:
+    world.work(an_order(), an_order(order_ref="", perm_id=100, is_external=True))
+    rows = cq("orders", "--json").json
+    assert sorted(row["intent"] for row in rows) == sorted([an_order().intent_id, "permId 100"])
 
 
 def test_positions_with_cost_and_price(busy: World, cq: Cq) -> None:

@@ -104,6 +104,20 @@ def test_a_second_perm_id_is_a_second_order(book: OrderBook) -> None:
     assert not book.odd_tracks()
 
 
+def test_what_a_second_order_executes_is_the_strategys_and_nothing_of_the_first(book: OrderBook) -> None:
+    book.shown(shown(), 5, session=1)
+    (unseen,) = book.executed(execution("b.01.01", 4, perm_id=100), 6, is_late=False).fills
+    assert unseen.is_double and (unseen.strategy, unseen.intent_id, unseen.perm_id) == ("demo", IID, 100)
+    change = book.shown(shown(perm_id=100), 7, session=1)
+    assert [track.is_double for track in change.duplicates] == [True] and change.events[0].is_double
+    (seen,) = book.executed(execution("b.02.01", 6, perm_id=100), 8, is_late=False).fills
+    assert seen.is_double and seen.strategy == "demo"
+    first = book.get(REF)
+    assert first is not None and (first.filled, first.state, first.is_double) == (0, OrderState.WORKING, False)
+    (own,) = book.executed(execution("a.01.01", 10), 9, is_late=False).fills
+    assert not own.is_double and first.state is OrderState.FILLED
+
+
 def test_a_successor_knows_what_should_not_be_there(book: OrderBook) -> None:
     # A leader that died between the event of a double, or of a reopened order, and its cancel left it working.
     track = book.get(REF)

@@ -30,10 +30,23 @@ def test_lost_connectivity_degrades_and_its_return_asks_again() -> None:
     link = ready()
     assert link.told(1100, "lost") == []
     assert state(link) is LinkState.DEGRADED and not link.is_undisturbed
-    assert link.told(1102, "back") == [LinkAct.RECONCILE]
+    assert link.told(1102, "back") == [LinkAct.RECONCILE, LinkAct.LISTEN]
     assert state(link) is LinkState.READY
     link.told(1100, "lost")
     assert link.told(1101, "back, data lost") == [LinkAct.RECONCILE, LinkAct.RESUBSCRIBE]
+
+
+def test_silence_during_an_outage_does_not_take_its_reason_away() -> None:
+    link = ready()
+    link.told(2110, "lost")
+    link.tick(6 * S)
+    assert (link.code, state(link)) == (0, LinkState.DEGRADED) and "does not answer" in link.reason
+    link.heard(7 * S)
+    assert (link.reason, link.code, state(link)) == ("lost", 2110, LinkState.DEGRADED)
+    link.tick(13 * S)
+    link.told(2104, "OK:usfarm")
+    link.heard(14 * S)
+    assert (link.reason, state(link)) == ("", LinkState.READY), "it heals, silent or not"
 
 
 def test_an_outage_told_while_connecting_is_not_forgotten() -> None:
@@ -44,7 +57,7 @@ def test_an_outage_told_while_connecting_is_not_forgotten() -> None:
     link.connected(0)
     link.synced()
     assert state(link) is LinkState.DEGRADED and not link.is_undisturbed and link.code == 1100
-    assert link.told(1102, "back") == [LinkAct.RECONCILE] and link.is_undisturbed
+    assert link.told(1102, "back") == [LinkAct.RECONCILE, LinkAct.LISTEN] and link.is_undisturbed
 
 
 def test_an_outage_of_the_last_session_says_nothing_of_the_next() -> None:
@@ -60,16 +73,24 @@ def test_2110_heals_with_the_next_good_farm() -> None:
     link = ready()
     link.told(2110, "broken")
     assert state(link) is LinkState.DEGRADED
-    assert link.told(2104, "Market data farm connection is OK:usfarm") == [LinkAct.RECONCILE]
+    acts = link.told(2104, "Market data farm connection is OK:usfarm")
+    assert acts == [LinkAct.SHOW_FARM, LinkAct.RECONCILE, LinkAct.LISTEN]
     assert state(link) is LinkState.READY
 
 
-def test_a_broken_farm_does_not_stop_orders_and_its_return_resubscribes() -> None:
+def test_a_broken_farm_does_not_stop_orders_is_shown_and_its_return_resubscribes() -> None:
     link = ready()
-    assert link.told(2103, "broken:usfarm") == []
-    assert state(link) is LinkState.READY and link.broken_farms == ["usfarm"]
-    assert link.told(2104, "OK:usfarm") == [LinkAct.RESUBSCRIBE]
+    assert link.told(2103, "broken:usfarm") == [LinkAct.SHOW_FARM]
+    assert link.farm is not None and link.farm.name == "usfarm"
+    assert state(link) is LinkState.READY and link.farms.broken == ["usfarm"]
+    assert link.told(2104, "OK:usfarm") == [LinkAct.SHOW_FARM, LinkAct.RESUBSCRIBE]
     assert link.told(2104, "OK:usfarm") == []
+
+
+def test_a_farm_of_history_that_comes_back_costs_no_subscription() -> None:
+    link = ready()
+    link.told(2105, "broken:ushmds")
+    assert link.told(2106, "OK:ushmds") == [LinkAct.SHOW_FARM]
 
 
 def test_silence_is_asked_about_then_shown_then_given_up() -> None:

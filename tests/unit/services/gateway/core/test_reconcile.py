@@ -50,6 +50,19 @@ def states(findings: Findings) -> list[OrderState]:
     return [event.state for event in findings.change.events]
 
 
+def test_a_second_order_under_its_reference_is_no_sign_of_the_first(book: OrderBook) -> None:
+    run(book, replace(EMPTY, open_orders=(shown(),)))
+    execution = BrokerExecution(
+        exec_id="b.01.01", account="DU1", con_id=1, side=Side.BUY, shares=Decimal(3), price=Decimal(5), ts_ns=1,
+        perm_id=100, client_id=101, order_id=7, order_ref=REF,
+    )  # fmt: skip
+    second = shown(perm_id=100, status="Cancelled", is_completed=True)
+    findings = run(book, replace(EMPTY, completed_orders=(second,), executions=(execution,)), 105)
+    (first,) = findings.in_doubt
+    assert (first.perm_id, first.state) == (99, OrderState.UNKNOWN), "it is gone from the lists: IB may have renamed it"
+    assert [fill.is_double for fill in findings.change.fills] == [True]
+
+
 def test_an_absence_is_doubted_first_and_decided_after_the_quarantine(book: OrderBook) -> None:
     first = run(book, EMPTY, 101)
     assert states(first) == [OrderState.UNKNOWN] and len(first.in_doubt) == 1

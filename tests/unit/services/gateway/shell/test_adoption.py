@@ -15,7 +15,9 @@ from services.gateway.ports import ClientIdInUse
 from services.gateway.shell import adoption, apart
 from services.gateway.shell.adoption import Adoption
 from services.gateway.shell.apart import Apart
+from services.gateway.shell.sending import Sending
 from shared.clock import SYSTEM_CLOCK
+from shared.errors import TimedOut
 from shared.ids import IntentId, order_ref
 from shared.messages.orders import OrderState, Side
 
@@ -40,15 +42,24 @@ class World:
         self.lists: list[BrokerOrder] = []
         self.opened: list[tuple[int, str]] = []
         self.cancelled: list[int] = []
+        self.seen: list[tuple[str, bool]] = []
+        """What sessions were asked, and whether orders could be sent then."""
+        self.error: Exception = ClientIdInUse("326")
         self.closed = 0
+        self.cancels: list[OrderTrack] = []
         self.asked_again: list[str] = []
         world: Any = self
         monkeypatch.setattr(apart, "IbSession", lambda *args, **more: Session(world, *args, **more))
         monkeypatch.setattr(adoption, "APART_S", 0.0)
         monkeypatch.setattr(adoption, "SETTLE_S", 0.1)
+        self.sending, self.rounds = Sending(), 0
+        self.apart = Apart(
+            world, world, check_accounts=lambda _: "", sending=self.sending, is_holding=lambda: self.is_halted
+        )
         self.adoption = Adoption(
-            world, world, Apart(world, world, check_accounts=lambda _: ""), has_lease=lambda: True,
+            world, world, self.apart, has_lease=lambda: True,
             is_wanted_gone=lambda track: self.is_halted and track.strategy not in self.resumed,
+            cancels=lambda: self.cancels,
         )  # fmt: skip
 
     endpoint, connect_limit_s, answer_limit_s, tws_time_zone = ("127.0.0.1", 1), 1.0, 1.0, ""
@@ -93,13 +104,20 @@ class Session:
 
     async def open(self, _host: str, _port: int, *, limit_s: float) -> None:
         if self._world.refusal:
-            raise ClientIdInUse(f"326 within {limit_s}")
+            raise self._world.error
 
     async def open_orders(self, *, limit_s: float) -> list[BrokerOrder]:
         assert limit_s
+        self._world.seen.append(("open_orders", await may_send(self._world)))
         return self._world.lists
 
+    async def positions(self, *, limit_s: float) -> list[Any]:
+        assert limit_s
+        self._world.seen.append(("positions", await may_send(self._world)))
+        return []
+
     def cancel(self, order_id: int) -> None:
+        self._world.seen.append(("cancel", not self._world.sending.is_held_back))
         self._world.cancelled.append(order_id)
         self.listener.order_shown(shown(order_id - 10, status="Cancelled"))
 
@@ -155,20 +173,70 @@ async def test_an_id_in_use_is_left_alone_for_a_while(monkeypatch: pytest.Monkey
     assert world.cancelled == [10]
 
 
-async def test_behind_a_guard_the_trading_session_lists_anew_what_a_session_apart_made_it_forget(
+async def may_send(world: World) -> bool:
+    """Return whether a command would have its turn now."""
+    turn = world.sending.turn()
+    try:
+        async with asyncio.timeout(0):
+            await turn.__aenter__()
+    except TimeoutError:
+        return False
+    await turn.__aexit__(None, None, None)
+    return True
+
+
+async def test_behind_a_guard_positions_are_listed_before_anything_is_cancelled_and_orders_wait_until_then(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World(monkeypatch)
     world.know(0)
     world.lists = [shown(0)]
     await world.want(0)
-    assert not world.asked_again
-    world.guard, world.refusal = "guard:1", True
+    assert world.seen == [("open_orders", True), ("cancel", True)], "without a guard nobody waits"
+    world.seen.clear()
+    world.guard = "guard:1"
     world.know(1)
     world.lists = [shown(1)]
     await world.want(1)
-    assert not world.asked_again, "the guard saw no session"
-    world.adoption._not_before_ns.clear()
-    world.refusal = False
-    await world.want(1)
-    assert len(world.asked_again) == 1
+    assert world.seen == [("positions", False), ("open_orders", False), ("cancel", True)]
+    assert not world.asked_again, "the guard knows what it knew before"
+
+
+@pytest.mark.parametrize("error, is_asked", [(ClientIdInUse("326"), False), (TimedOut("no answer"), True)])
+async def test_behind_a_guard_the_trading_session_lists_anew_what_a_failed_one_made_it_forget(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, *, is_asked: bool
+) -> None:
+    world = World(monkeypatch)
+    world.know(0)
+    world.lists, world.guard, world.refusal = [shown(0)], "guard:1", True
+    world.error = error
+    task = asyncio.create_task(world.want(0))
+    async with asyncio.timeout(5.0):
+        while not world.opened:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        assert bool(world.asked_again) is is_asked and await may_send(world) is not is_asked
+        world.rounds += 1
+        while not await may_send(world):
+            await asyncio.sleep(0.001)
+    await task
+
+
+async def test_a_cancel_that_somebody_gave_is_looked_up_until_it_is_carried_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(monkeypatch)
+    monkeypatch.setattr(adoption, "PAUSE_S", 0.01)
+    (first,) = world.know(0)
+    world.lists, world.cancels, world.refusal = [shown(0)], [first], True
+    task = asyncio.create_task(world.adoption.run())
+    async with asyncio.timeout(5.0):
+        while len(world.opened) < 2:
+            await asyncio.sleep(0.001)
+        assert world.cancelled == [] and first.is_open, "the id is in use"
+        world.refusal = False
+        while first.is_open:
+            await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert world.cancelled == [10] and first.state is OrderState.CANCELLED

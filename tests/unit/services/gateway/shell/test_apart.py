@@ -10,6 +10,7 @@ import pytest
 from services.gateway.ports import ClientIdInUse
 from services.gateway.shell import apart
 from services.gateway.shell.apart import Apart, ApartDesk
+from services.gateway.shell.sending import Sending
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import BrokerUnavailable
 
@@ -47,7 +48,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Session]:
 
 def sessions(complaint: str = "") -> Apart:
     trading: Any = SimpleNamespace(desk=None, claim=lambda: "claim")
-    return Apart(SETTINGS, trading, check_accounts=lambda accounts: complaint and f"{accounts}: {complaint}")
+    return Apart(
+        SETTINGS, trading, check_accounts=lambda accounts: complaint and f"{accounts}: {complaint}", sending=Sending(),
+        is_holding=lambda: False,
+    )  # fmt: skip
 
 
 async def test_a_session_carries_the_claim_and_is_closed(opened: list[Session]) -> None:

@@ -43,6 +43,7 @@ class Trading:
     """A trading session that is there."""
 
     session_number = 1
+    client_id = 101
 
     def __init__(self) -> None:
         self.desk = Desk()
@@ -105,3 +106,18 @@ async def test_only_the_leg_that_was_named_is_cancelled(leader: Leader) -> None:
     leader.show(0, 7)
     leader.show(1, 8)
     assert leader.trading.session.cancelled == [8]
+
+
+@pytest.mark.parametrize("client_id, is_elsewhere", [(101, False), (102, True)])
+async def test_a_cancel_of_an_order_under_another_id_is_handed_on(
+    leader: Leader, client_id: int, *, is_elsewhere: bool
+) -> None:
+    found: list[Any] = []
+    leader.commands.on_elsewhere = found.extend
+    leader.trading.client_id = client_id
+    leader.show(0, 7)
+    leader.trading.session_number = 2
+    await leader.cancel(None)
+    (track,) = leader.book.open_tracks()
+    assert found == ([track] if is_elsewhere else []) and leader.commands.cancels.is_wanted(track)
+    assert leader.commands.cancels_elsewhere() == found and not leader.trading.session.cancelled

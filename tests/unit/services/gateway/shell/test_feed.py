@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from services.gateway.core.evidence import BrokerError
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.shell.contracts import Contracts
-from services.gateway.shell.feed import LOOK_AGAIN_S, FeedDesk
+from services.gateway.shell.feed import LISTEN_S, LOOK_AGAIN_S, FeedDesk
 from services.gateway.shell.outbox import Outbox
 from services.gateway.shell.pace import Pace
 from shared.bus.keys import Keys
@@ -228,3 +228,46 @@ async def test_what_is_to_be_renewed_is_ended_and_subscribed_with_a_new_request(
     await desk.feed._follow()
     assert desk.session.ended == [2] and desk.session.subscribed == [AAPL, IBM, IBM]
     assert desk.feed.feed.subscribed == {1: AAPL, 3: IBM}
+
+
+@pytest.fixture
+async def leading() -> Desk:
+    made = Desk()
+    for con_id in (AAPL, IBM):
+        await made.knows(con_id)
+    await made.feed._contracts.load()
+    await made.wants(AAPL, IBM)
+    made.quote(1, 10.0)
+    made.feed.feed.take()
+    return made
+
+
+async def test_what_is_silent_after_an_outage_that_kept_it_is_asked_for_anew_once_and_the_rest_left_alone(
+    leading: Desk,
+) -> None:
+    leading.feed.listen()
+    leading.clock.advance(LISTEN_S - 0.1)
+    leading.quote(1, 10.1)
+    await leading.feed._follow()
+    assert leading.session.ended == [] and leading.session.subscribed == [AAPL, IBM]
+    leading.clock.advance(0.2)
+    await leading.feed._follow()
+    assert leading.session.ended == [2] and leading.session.subscribed == [AAPL, IBM, IBM]
+    assert [(tick.con_id, tick.kind) for tick in leading.feed.feed.take()] == [
+        (AAPL, TickKind.QUOTE), (IBM, TickKind.MARKER),
+    ]  # fmt: skip
+    leading.clock.advance(LISTEN_S * 5)
+    await leading.feed._follow()
+    assert leading.session.subscribed == [AAPL, IBM, IBM], "a market that is closed is silent, too"
+
+
+async def test_a_new_session_or_lost_data_leave_nothing_to_listen_for(leading: Desk) -> None:
+    leading.feed.listen()
+    leading.feed.renew()
+    await leading.feed._follow()
+    assert leading.session.ended == [1, 2] and leading.session.subscribed == [AAPL, IBM] * 2
+    leading.session = Session()
+    await leading.feed._follow()
+    leading.clock.advance(LISTEN_S + 0.1)
+    await leading.feed._follow()
+    assert leading.session.subscribed == [AAPL, IBM] and leading.session.ended == []

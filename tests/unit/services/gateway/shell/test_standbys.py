@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from services.gateway.shell.standbys import ANNOUNCE_S, Standbys
+from services.gateway.shell.standbys import ANNOUNCE_S, LOOK_S, Standbys
 from shared.bus.keys import Keys
 from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
@@ -63,6 +66,41 @@ async def test_without_a_list_the_heartbeats_are_searched(is_away: bool) -> None
     await beat(bus, "b")
     server.is_away = is_away
     assert await Standbys(bus, "a").is_one_ready() is not is_away
+
+
+async def test_the_leader_says_how_the_others_do_after_itself_and_when_they_are_gone() -> None:
+    clock, bus = ManualClock(), Watched(MemoryServer())
+    told: list[tuple[str, str]] = []
+    outbox: Any = SimpleNamespace(put=lambda _, said: told.append((said.instance, str(said.state))))
+    leader = Standbys(bus, "a", clock=clock)
+    await beat(bus, "a", role="leader")
+    await beat(bus, "b")
+    await bus.hash_set(bus.keys.gateways, {"a": "1", "b": "1"})
+    telling = asyncio.create_task(leader.tell(outbox, 7))
+
+    async def looks() -> list[tuple[str, str]]:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        clock.advance(LOOK_S)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        found, told[:] = list(told), []
+        return found
+
+    await asyncio.sleep(0)
+    assert told == []
+    assert await looks() == [("b", "STANDBY")]
+    assert await looks() == []
+    await bus.hash_delete(bus.keys.gateways, ["b"])
+    assert await looks() == [], "the list is lost with Redis, and b beats"
+    bus._server.is_away = True
+    assert await looks() == []
+    bus._server.is_away = False
+    del bus._server.texts[bus.keys.heartbeat("gateway", "b")]
+    assert await looks() == [("b", "DOWN")]
+    assert await looks() == []
+    telling.cancel()
+    await asyncio.wait([telling])
 
 
 async def test_a_name_is_said_again_now_and_then() -> None:

@@ -10,9 +10,11 @@ import pytest
 
 from services.gateway.core.book import OrderBook
 from services.gateway.core.evidence import BrokerOrder
+from services.gateway.core.order_machine import OrderFact
 from services.gateway.core.takeover import Takeover
 from services.gateway.core.tws_codes import CodeTable
 from services.gateway.core.windows import Windows
+from services.gateway.ports import ClientIdInUse
 from services.gateway.settings import GatewaySettings
 from services.gateway.shell.asking import ask_day
 from services.gateway.shell.trading import ODD_EVERY_S, Trading
@@ -21,7 +23,7 @@ from shared.bus.memory import MemoryBus
 from shared.bus.memory_server import MemoryServer
 from shared.bus.ports import LeaseToken
 from shared.clock import NS_PER_S
-from shared.errors import Fenced, TimedOut
+from shared.errors import BrokerUnavailable, Fenced, TimedOut
 from shared.ids import IntentId, order_ref
 from shared.messages.orders import OrderEvent, OrderState, Side
 
@@ -223,3 +225,53 @@ async def test_a_leader_has_caught_up_once_the_broker_has_answered_on_this_sessi
     trading.session = None
     trading.session_number = 1
     assert not trading.has_caught_up
+
+
+class Pool:
+    """A trading session whose id is refused or let in by turns."""
+
+    def __init__(self, trading: Trading) -> None:
+        self._trading = trading
+        cast(Any, trading)._settings = trading._settings.model_copy(
+            update={"trading_client_ids": (101, 102, 103), "id_in_use_limit_s": 5.0}
+        )
+
+    def refused(self, after_s: float = 0.1) -> int:
+        cast(Clock, self._trading._clock).now_ns += int(after_s * NS_PER_S)
+        self._trading._note_refusal(ClientIdInUse("326"))
+        return self._trading.client_id
+
+    def let_in(self) -> None:
+        self._trading._id_refused_since_ns, self._trading._back_to = 0, None
+
+    def lost(self) -> int:
+        self._trading._leave(cast(Any, Session()))
+        return self._trading.client_id
+
+
+def test_the_first_id_is_tried_again_with_the_next_session_and_left_at_once_where_it_is_stuck(trading: Trading) -> None:
+    pool = Pool(trading)
+    trading._book.told(trading._book.open_tracks()[0], OrderFact.CANCELLED, 5)
+    assert [pool.refused(), pool.refused(4.8), pool.refused()] == [101, 101, 101]
+    assert pool.refused(0.3) == 102, "the first was refused for longer than the limit"
+    assert pool.refused(0.1) == 102 and pool.refused(5.1) == 103
+    pool.let_in()
+    assert pool.lost() == 101
+    trading._note_refusal(BrokerUnavailable("refused"))
+    assert trading.client_id == 101, "TWS is away: that says nothing of an id"
+    assert pool.refused() == 103, "stuck still: back without waiting it out again"
+    pool.let_in()
+    assert pool.lost() == 101
+    pool.let_in()
+    assert pool.lost() == 101 and pool.refused() == 101
+
+
+@pytest.mark.parametrize("client_id, stays", [(102, True), (101, False)])
+def test_where_orders_of_ours_live_under_the_id_in_use_it_is_kept(
+    trading: Trading, client_id: int, *, stays: bool
+) -> None:
+    pool = Pool(trading)
+    (track,) = trading._book.open_tracks()
+    track.client_id = client_id
+    trading._id_index = 1
+    assert pool.lost() == (102 if stays else 101)

@@ -238,6 +238,35 @@ def test_a_halt_lets_a_position_be_closed_and_not_turned():
     assert it.client_frame(1, sell(9, 40)) == [g.Forward(1, sell(9, 40))]
 
 
+def test_a_session_beside_begins_anew_what_is_known_only_once_the_broker_lets_it_in():
+    it = gate(Halt(is_holding=True, reason="storm"))
+    started(it, 1, 101, A)
+    contract = TwsContract(con_id=265598, symbol="AAPL", sec_type="STK")
+    lists = (r.Position("DUSIM1", contract, Decimal(100), 1.0), r.PositionEnd(), r.OpenOrderEnd())
+
+    def told(number: int, *messages: r.Response) -> None:
+        for message in messages:
+            it.broker_frame(number, r.encode_response(message, 176))
+
+    def closes(number: int, order_id: int) -> bool:
+        terms = TwsOrder("SELL", Decimal(1), "MKT", account="DUSIM1")
+        payload = frame(q.PlaceOrder(order_id, contract, terms))
+        return it.client_frame(number, payload) == [g.Forward(number, payload)]
+
+    told(1, *lists)
+    assert closes(1, 8)
+    started(it, 2, 102, A)
+    assert closes(1, 9) and not closes(2, 10), "nobody knows yet what the second session is"
+    told(2, ErrorMessage(-1, 326, "Unable to connect as the client id is already in use."))
+    it.closed(2)
+    assert closes(1, 11), "it was refused: nothing has changed"
+    started(it, 3, 102, A)
+    told(3, r.ManagedAccounts("DUSIM1"), r.NextValidId(1))
+    assert not closes(1, 12)
+    told(3, *lists)
+    assert closes(1, 13) and closes(3, 14)
+
+
 def test_a_halted_contract_may_only_be_reduced_and_others_go_on():
     it = gate(Halt(is_holding=False, contracts={265598: "anna: news"}))
     started(it, 1, 101, A)

@@ -99,6 +99,7 @@ TROUBLES: dict[str, Callable[[StatusView], object]] = {
     "service:risk": _without_risk,
     "no-leader": lambda view: view.heartbeats[0].update(is_leader=False),
     "link": lambda view: view.heartbeats[0].update(link="DEGRADED"),
+    "farms": lambda view: view.heartbeats[0].update(broken_farms=["usfarm"]),
     "halted": lambda view: view.halt.update(stage="holding", who="anna"),
     "dead-letter": lambda view: setattr(view, "dead_letter_count", 1),
     "orders-unknown": lambda view: view.open_orders.update(r=_order(OrderState.UNKNOWN)),

@@ -119,10 +119,16 @@ def test_the_leader_is_who_beats_as_leader() -> None:
     assert shown.leader()["instance"] is None
     shown.heartbeats = [
         {"service": "gateway", "instance": "gw-1"},
-        {"service": "gateway", "instance": "gw-2", "role": "leader", "epoch": 7},
+        {"service": "gateway", "instance": "gw-2", "role": "leader", "epoch": 7, "broken_farms": ["usfarm"]},
     ]
-    shown.apply(BrokerStatus(instance="gw-2", state=LinkState.DEGRADED, reason="farm 2103"))
-    assert shown.leader() == {"instance": "gw-2", "epoch": 7, "link": "DEGRADED", "reason": "farm 2103"}
+    shown.apply(BrokerStatus(instance="gw-2", state=LinkState.DEGRADED, reason="1100", is_leader=True))
+    shown.apply(BrokerStatus(instance="gw-1", state=LinkState.STANDBY))
+    assert shown.leader() == {
+        "instance": "gw-2", "epoch": 7, "link": "DEGRADED", "reason": "1100", "broken_farms": ["usfarm"],
+    }  # fmt: skip
+    assert {row["instance"]: row["state"] for row in shown.state(1)["gateways"]} == {
+        "gw-2": "DEGRADED", "gw-1": "STANDBY",
+    }  # fmt: skip
 
 
 def test_positions_that_are_not_named_any_more_are_flat() -> None:

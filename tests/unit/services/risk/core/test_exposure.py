@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.risk.core.decide import decide
 from shared.messages.account import BookMove, PnlReport
 from shared.messages.control import Reconciled
@@ -46,6 +48,22 @@ def test_executions_count_once_and_corrections_replace() -> None:
     book.apply(event_of(1, OrderState.WORKING, quantity=10, filled=D(3)), NOW)
     fill_of(book, 1, 1, "BUY", 0, exec_id="a.b.03")
     assert book.contract(1).total == 0, "what was reported included the execution that was taken back"
+
+
+def test_a_second_order_that_the_broker_made_counts_beside_the_first_and_its_end_ends_nothing_else() -> None:
+    book = ready_book()
+    decided(intent_of(1, quantity=10), book, limits_with())
+    book.apply(event_of(1, OrderState.WORKING, quantity=10, perm_id=99), NOW)
+    contract = book.contract(1)
+    double: dict[str, Any] = {"quantity": 10, "perm_id": 100, "is_external": True}
+    book.apply(event_of(1, OrderState.WORKING, **double), NOW)
+    assert (contract.buys, contract.open_buys, contract.total) == (D(20), 2, 0)
+    fill_of(book, 1, 1, "BUY", 4, exec_id="b.01.01", perm_id=100, is_double=True)
+    book.apply(event_of(1, OrderState.CANCELLED, filled=D(4), **double), NOW)
+    assert (contract.buys, contract.open_buys, contract.total) == (D(10), 1, D(4))
+    assert contract.by_strategy == {"s": D(4)}, "it is of the strategy that the first is of"
+    fill_of(book, 1, 1, "BUY", 10, exec_id="a.01.01", perm_id=99)
+    assert (contract.buys, contract.total) == (0, D(14))
 
 
 def test_late_executions_of_a_cancelled_order_move_the_position() -> None:

@@ -108,6 +108,31 @@ def test_orders_in_an_outage_are_kept_or_refused(exchange: Driver) -> None:
     assert exchange.statuses(1, 2)[-1] == "Filled"
 
 
+def test_an_outage_may_be_noticed_late(exchange: Driver) -> None:
+    exchange.fault("outage", seconds=5, unnoticed_s=2, repeat_s=60)
+    exchange.place(1, 1, order("BUY", 100))
+    exchange.run(1.9)
+    assert 1100 not in codes(exchange) and exchange.statuses(1, 1) == [], "it is lost all the same"
+    exchange.run(0.2)
+    assert codes(exchange)[-1] == 1100
+    exchange.run(4)
+    assert codes(exchange)[-1] == 1102 and exchange.statuses(1, 1)[-1] == "Filled"
+
+
+@pytest.mark.parametrize("code, goes_on", [(1101, False), (1102, True)])
+def test_market_data_go_on_after_an_outage_unless_they_are_said_to_be_lost(
+    exchange: Driver, code: int, *, goes_on: bool
+) -> None:
+    exchange.fault("outage", seconds=5, code=code)
+    exchange.run(6)
+    before = len(exchange.got(1, rs.TickPrice))
+    exchange.quote(102.00, 102.02)
+    assert (len(exchange.got(1, rs.TickPrice)) > before) is goes_on
+    exchange.ask(1, rq.ReqMktData(902, AAPL))
+    exchange.quote(103.00, 103.02)
+    assert any(each.req_id == 902 for each in exchange.got(1, rs.TickPrice))
+
+
 def test_clear_ends_everything(exchange: Driver) -> None:
     for name, parameters in (
         ("outage", {"seconds": 100}), ("stall", {"seconds": 100}), ("hang", {}), ("slow", {"seconds": 100}),

@@ -216,6 +216,21 @@ def test_a_fill_counts_once_and_a_correction_replaces_it() -> None:
     assert [one.position for one in probe.told] == [10, 7]
 
 
+def test_a_second_order_that_the_broker_made_moves_the_position_and_says_nothing_of_the_first() -> None:
+    unit, probe = started()
+    intent = one_order(unit, probe, 10, limit=90)
+    unit.order_event(event(intent, OrderState.WORKING), T0, T0, "1-1")
+    probe.told.clear()
+    for state in (OrderState.WORKING, OrderState.CANCELLED):
+        double = event(intent, state).model_copy(update={"is_external": True, "order_ref": "", "perm_id": 100})
+        unit.order_event(double, T0, T0, "1-2")
+    assert probe.told == [] and [row.state for row in unit.book.state.orders.values()] == [OrderState.WORKING]
+    unit.fill(fill(intent, 4).model_copy(update={"is_double": True, "perm_id": 100}), T0, T0, "1-3")
+    assert [told.quantity for told in probe.told] == [4]
+    (row,) = unit.book.state.orders.values()
+    assert row.executed == 0 and unit.book.state.holdings[IBM.con_id].quantity == 4
+
+
 def test_another_strategys_fill_is_not_ours() -> None:
     unit, probe = started()
     intent = one_order(unit, probe, 10)
