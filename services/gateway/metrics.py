@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from shared.messages.control import LinkState
+from shared.messages.orders import OrderState
 from shared.metrics import counter, gauge, histogram
 
 LINK_UP = gauge("cq_gateway_link_up", "1 while the session is READY", ["session"])
@@ -34,3 +37,9 @@ def show_state(now: LinkState) -> None:
     """Show the one state that a gateway is in."""
     for state in LinkState:
         LINK_STATE.labels(str(state)).set(state is now)
+
+
+def show_orders(states: Sequence[OrderState]) -> None:
+    """Show how many orders are open, and how many of them in doubt."""
+    ORDERS_OPEN.set(len(states))
+    ORDERS_UNKNOWN.set(states.count(OrderState.UNKNOWN))

@@ -51,7 +51,6 @@ from shared.leases.core import LeaseTiming
 from shared.leases.elector import Elector
 from shared.logs import get_logger
 from shared.messages.control import HaltStage, LinkState
-from shared.messages.orders import OrderState
 from shared.runtime import bind_epoch, side_by_side, until_available
 
 FOLLOW_S = 0.25
@@ -386,9 +385,7 @@ class Gateway:
 
     async def _gauges(self) -> None:
         while True:
-            tracks = self.book.open_tracks()
-            metrics.ORDERS_OPEN.set(len(tracks))
-            metrics.ORDERS_UNKNOWN.set(sum(1 for track in tracks if track.state is OrderState.UNKNOWN))
+            metrics.show_orders([track.state for track in self.book.open_tracks()])
             await self._clock.sleep(1.0)
 
     def _step_down(self) -> None:
