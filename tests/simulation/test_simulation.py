@@ -18,7 +18,7 @@ CAUGHT_WITHIN = {
     "approvals_go_on_after_an_unreadable_entry": 10,
     "claim_after_send": 20,
     "claim_refusal_not_final": 80,
-    "dedupe_by_order_id": 60,
+    "dedupe_by_order_id": 40,
     "fence_after_tail": 40,
     "guard_that_polls_redis": 40,
     "halt_acknowledged_at_redis": 10,
