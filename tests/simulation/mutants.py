@@ -65,9 +65,8 @@ def options_for(name: str, seed: int) -> Options:
     if name in FOCUS:
         options.rates, options.gateways, options.has_guard = dict(FOCUS[name]), max(2, options.gateways), True
         options.broker["duplicate_on_modify"] = 0.8
-        options.orders_per_s = (
-            20.0 if name == "dedupe_by_order_id" else 8.0
-        )  # a change has to be on its way as TWS is cut
+        # One of them needs a change on its way at the moment that TWS is cut off.
+        options.orders_per_s = 20.0 if name == "dedupe_by_order_id" else 8.0
     options.workers = max(options.workers, name == "unit_commit_in_two_steps")
     return options
 
