@@ -92,10 +92,15 @@ def test_two_hours_of_stalls_are_one_run_of_two_hours_without_a_lost_lease() -> 
     name = "stalls of disk and CPU"
     twice = shown([row, {**row, "began": "2"}])[name]
     assert not twice.is_there
-    assert twice.shown == ("18 stalls in 180 min (commits not noted, 1 to 2), the longest run 90 min; leases lost: 0")
+    assert (
+        twice.shown == "18 stalls in 180 min (commits not noted, 1 to 2); leases lost: 0; the longest clean run: 90 min"
+    )
     assert shown([{**row, "seconds": 7201.0}])[name].is_there
     assert not shown([{**row, "seconds": 7201.0, "leases_lost": 1, "is_clean": False}])[name].is_there
     assert not shown([{**row, "seconds": 7201.0, "is_judged": False}])[name].is_there
+    lossy, clean = {**row, "leases_lost": 1, "is_clean": False}, {**row, "seconds": 7201.0}
+    assert shown([lossy, clean])[name].is_there and not shown([clean, lossy])[name].is_there
+    assert "leases lost: 1; the longest clean run since then: 120 min" in shown([lossy, clean])[name].shown
 
 
 def test_failovers_count_on_a_quiet_machine_only_and_the_tail_decides() -> None:
