@@ -58,9 +58,14 @@ def free_port() -> int:
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without the project's settings, plus `extra`; no `.env` file is read."""
+    """Return this process's environment without the project's settings, plus `extra`; no `.env` file is read.
+
+    IB's windows are off: in paper and live a gateway refuses orders during them, and tests run at any hour of the night
+    in New York.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(SETTING_PREFIXES)}
-    return {**kept, "CQ_ENV_FILE": "", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(extra or {})}
+    always = {"CQ_ENV_FILE": "", "GATEWAY_BROKER_WINDOWS": "none", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    return {**kept, **always, **(extra or {})}
 
 
 # --------------------------------------------------------------------------------------------------- waiting

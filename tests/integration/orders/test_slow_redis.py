@@ -194,4 +194,8 @@ async def test_a_redis_that_is_slow_for_the_leader_alone_makes_the_standby_lead(
     last = await traded(desk)
     await scene.settled(*under_way, last)
     assert (await scene.lease()).owner == "b", "who was slow comes back as a standby"
-    assert (await desk.heartbeats())["a"]["role"] == "standby"
+
+    async def says_so() -> bool:  # its last heartbeat may be one that was as slow as all else
+        return (await desk.heartbeats()).get("a", {}).get("role") == "standby"
+
+    await eventually(says_so)

@@ -76,10 +76,7 @@ async def live(
         "CQ_MODE": "live", "CQ_DEPLOYMENT": deployment, "REDIS_URL": redis_server.url, "IB_LIVE_PORT": str(port),
         "IB_LIVE_ACCOUNT": ACCOUNT, "CQ_LEASE_TTL_S": "1.0",
     }  # fmt: skip
-    # No windows of IB's: these tests run at any hour of the night in New York.
-    gateway = {
-        "CQ_INSTANCE": "g1", "GATEWAY_STATE_DIR": str(tmp_path / "gateway"), "GATEWAY_BROKER_WINDOWS": "none",
-    }  # fmt: skip
+    gateway = {"CQ_INSTANCE": "g1", "GATEWAY_STATE_DIR": str(tmp_path / "gateway")}
     spawn("services.gateway", env={**env, **gateway}, name="gateway")
     market = {"CQ_INSTANCE": "m1", "MARKETDATA_CACHE_DIR": str(tmp_path / "history")}
     spawn("services.marketdata", env={**env, **market}, name="marketdata")
