@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(180)]
     [
         pytest.param("deposit", {"amount": "2500"}, JournalKind.CREDIT, "2500", marks=pytest.mark.long),
         pytest.param("interest", {"amount": "12.34"}, JournalKind.CREDIT, "12.34", marks=pytest.mark.long),
-        ("fee", {"amount": "4.5"}, JournalKind.DEBIT, "-4.5"),
+        pytest.param("fee", {"amount": "4.5"}, JournalKind.DEBIT, "-4.5", marks=pytest.mark.long),
         ("dividend", {"symbol": "AAPL", "amount": "0.25", "pay_after_s": 20}, JournalKind.DIVIDEND, "2.5"),
     ],
 )

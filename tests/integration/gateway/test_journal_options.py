@@ -16,7 +16,10 @@ pytestmark = [pytest.mark.redis, pytest.mark.process, pytest.mark.timeout(180)]
 
 @pytest.mark.parametrize(
     ("command", "action", "kind"),
-    [("exercise", "BUY", JournalKind.EXERCISE), ("assign", "SELL", JournalKind.ASSIGNMENT)],
+    [
+        pytest.param("exercise", "BUY", JournalKind.EXERCISE, marks=pytest.mark.long),
+        ("assign", "SELL", JournalKind.ASSIGNMENT),
+    ],
 )
 async def test_an_option_that_ends_in_shares(
     command: str, action: str, kind: JournalKind, start_gateway: Any, desk: Any
