@@ -15,6 +15,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
@@ -30,9 +31,36 @@ LOOP_LIMIT_S = 2.0
 """How long an answer waits for the event loop; less than the three seconds of a probe (`probe.py`)."""
 CLIENT_LIMIT_S = 5.0
 """How long one connection may take to ask or to read."""
-Answer = tuple[str, str, bytes]
-"""Status line, content type, body."""
-_UNKNOWN: Answer = ("404 Not Found", "text/plain", b"/healthz, /readyz or /metrics\n")
+Answer = tuple[HTTPStatus, str, bytes]
+"""Status, content type, body."""
+_UNKNOWN: Answer = (HTTPStatus.NOT_FOUND, "text/plain", b"/healthz, /readyz or /metrics\n")
+
+
+def health_answers(health: Health) -> dict[str, Callable[[], Answer]]:
+    """Return what every server of health answers, by path."""
+    return {
+        "/healthz": lambda: _checked(health.failed_live()),
+        "/readyz": lambda: _checked(health.failed_ready()),
+        "/metrics": metrics_answer,
+    }
+
+
+def _checked(failed: Mapping[str, str]) -> Answer:
+    body = json.dumps({"ok": not failed, "failed": failed}).encode()
+    return HTTPStatus.SERVICE_UNAVAILABLE if failed else HTTPStatus.OK, "application/json; charset=utf-8", body
+
+
+def metrics_answer() -> Answer:
+    """Return every metric of this process."""
+    return HTTPStatus.OK, prometheus_client.CONTENT_TYPE_LATEST, prometheus_client.generate_latest()
+
+
+def cannot_listen(setting: str, host: str, port: int, error: OSError) -> ConfigError:
+    """Return the sentence for a port that cannot be used; `setting` is the variable that says it."""
+    return ConfigError(
+        f"{setting}: port {port} on {host} cannot be used ({error.strerror or error}): "
+        "stop what uses it or choose another"
+    )
 
 
 class HealthServer:
@@ -47,11 +75,7 @@ class HealthServer:
     def __init__(self, health: Health, *, host: str, port: int) -> None:
         self._host = host
         self.port = port
-        self._answers: dict[str, Callable[[], Answer]] = {
-            "/healthz": lambda: _checked(health.failed_live()),
-            "/readyz": lambda: _checked(health.failed_ready()),
-            "/metrics": _metrics,
-        }
+        self._answers = health_answers(health)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: WSGIServer | None = None
 
@@ -66,10 +90,7 @@ class HealthServer:
             family, _, _, _, address = socket.getaddrinfo(self._host, self.port, type=socket.SOCK_STREAM)[0]
             self._server = _listening(family, str(address[0]), int(address[1]))
         except OSError as e:
-            raise ConfigError(
-                f"CQ_HTTP_PORT: port {self.port} on {self._host} cannot be used ({e.strerror or e}): "
-                "stop what uses it or choose another"
-            ) from e
+            raise cannot_listen("CQ_HTTP_PORT", self._host, self.port, e) from e
         self._server.set_app(self._answer)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
@@ -84,7 +105,9 @@ class HealthServer:
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         make = self._answers.get(environ["PATH_INFO"])
         status, content_type, body = self._by_loop(make) if make is not None else _UNKNOWN
-        start_response(status, [("Content-Type", content_type), ("Content-Length", str(len(body)))])
+        start_response(
+            f"{status.value} {status.phrase}", [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+        )
         return [body]
 
     def _by_loop(self, make: Callable[[], Answer]) -> Answer:
@@ -122,12 +145,3 @@ def _listening(family: int, host: str, port: int) -> WSGIServer:
         address_family = family
 
     return Server((host, port), _Handler)
-
-
-def _checked(failed: Mapping[str, str]) -> Answer:
-    status = "503 Service Unavailable" if failed else "200 OK"
-    return status, "application/json", json.dumps({"ok": not failed, "failed": failed}).encode()
-
-
-def _metrics() -> Answer:
-    return "200 OK", prometheus_client.CONTENT_TYPE_LATEST, prometheus_client.generate_latest()

@@ -5,13 +5,13 @@ A service that has nothing to serve but its health does without (`health_server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 
-import prometheus_client
 from aiohttp import web
 
-from shared.errors import ConfigError
 from shared.health import Health
+from shared.health_server import Answer, cannot_listen, health_answers, metrics_answer
 
 
 class HttpServer:
@@ -43,10 +43,7 @@ class HttpServer:
         try:
             await web.TCPSite(self._runner, self._host, self.port).start()
         except OSError as e:
-            raise ConfigError(
-                f"{self._setting}: port {self.port} on {self._host} cannot be used ({e.strerror or e}): "
-                "stop what uses it or choose another"
-            ) from e
+            raise cannot_listen(self._setting, self._host, self.port, e) from e
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
@@ -56,24 +53,15 @@ class HttpServer:
 
 def add_health(app: web.Application, health: Health) -> None:
     """Let an application answer `/healthz`, `/readyz` and `/metrics`."""
-
-    async def healthz(_: web.Request) -> web.Response:
-        return _answer(health.failed_live())
-
-    async def readyz(_: web.Request) -> web.Response:
-        return _answer(health.failed_ready())
-
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
+    for path, make in health_answers(health).items():
+        app.router.add_get(path, partial(_answered, make))
 
 
-def _answer(failed: Mapping[str, str]) -> web.Response:
-    return web.json_response({"ok": not failed, "failed": failed}, status=503 if failed else 200)
-
-
-async def metrics(_: web.Request) -> web.Response:
+async def metrics(request: web.Request) -> web.Response:
     """Answer with every metric of this process."""
-    return web.Response(
-        body=prometheus_client.generate_latest(), headers={"Content-Type": prometheus_client.CONTENT_TYPE_LATEST}
-    )
+    return await _answered(metrics_answer, request)
+
+
+async def _answered(make: Callable[[], Answer], _: web.Request) -> web.Response:
+    status, content_type, body = make()
+    return web.Response(status=status, body=body, headers={"Content-Type": content_type})

@@ -58,7 +58,7 @@ def position_row(report: PositionReport) -> dict[str, Any]:
 def order_row(event: OrderEvent) -> dict[str, Any]:
     """Return what is known of an order."""
     return {
-        "order_id": "" if event.is_double else event.intent_id,
+        "order_id": event.own_intent_id,
         "leg": event.leg,
         "symbol": _symbol(event.contract),
         "contract": event.contract,
@@ -90,7 +90,7 @@ def fill_row(fill: Fill) -> dict[str, Any]:
         "quantity": number(fill.quantity),
         "price": float(fill.price),
         "strategy": fill.strategy,
-        "order_id": "" if fill.is_double else fill.intent_id,
+        "order_id": fill.own_intent_id,
         "exec_id": fill.exec_id,
     }
 

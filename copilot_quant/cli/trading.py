@@ -216,7 +216,7 @@ def modify(
     """Change a working order's prices, quantity or hours; what is not named stays as it is."""
 
     async def act(desk: Desk, settings: BrokerSettings) -> OrderResult:
-        working = [event for event in await desk.open_orders() if event.intent_id and not event.is_double]
+        working = [event for event in await desk.open_orders() if event.own_intent_id]
         found = [event for event in working if order == event.order_ref or (order, leg) == (event.intent_id, event.leg)]
         if not found:
             raise BadInput(f"{order!r} leg {leg} is no working order of ours: `cq orders` lists them")
@@ -257,7 +257,7 @@ def cancel(
 def order_row(event: OrderEvent, names: Names) -> dict[str, object]:
     """Return what `cq orders` shows of an order."""
     return {
-        "intent": event.intent_id if event.intent_id and not event.is_double else f"permId {event.perm_id}",
+        "intent": event.own_intent_id or f"permId {event.perm_id}",
         "leg": event.leg,
         "strategy": event.strategy,
         "contract": names.of(event),

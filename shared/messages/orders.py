@@ -348,6 +348,11 @@ class OrderEvent(Message):
         """Return whether it is a second order that IB made of ours: nobody asked for it, and it is cancelled."""
         return self.is_external and bool(self.intent_id)
 
+    @property
+    def own_intent_id(self) -> str:
+        """Return the intent that asked for this order; empty where none did, as for a second that IB made of one."""
+        return "" if self.is_double else self.intent_id
+
     def envelope_key(self) -> str:
         """Return the conId."""
         return str(self.con_id)
@@ -396,6 +401,11 @@ class Fill(Message):
     """Of a second order that IB made of ours: the strategy's, and nothing of the order that it asked for."""
     origin: str = ""
     ts_event_ns: int = 0
+
+    @property
+    def own_intent_id(self) -> str:
+        """Return the intent that asked for this order; empty where none did, as for a second that IB made of one."""
+        return "" if self.is_double else self.intent_id
 
     def envelope_key(self) -> str:
         """Return the conId."""

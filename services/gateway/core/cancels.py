@@ -16,7 +16,7 @@ from shared.messages.orders import CancelRequest
 class Cancels:
     """The cancels of one leader."""
 
-    def __init__(self, *, keep: int = 500) -> None:
+    def __init__(self, *, keep: int) -> None:
         self._keep = keep
         self._wanted: dict[str, str] = {}
         self._unmet: dict[str, CancelRequest] = {}

@@ -19,11 +19,6 @@ class Sending:
         self._is_free = asyncio.Event()
         self._is_free.set()
 
-    @property
-    def is_held_back(self) -> bool:
-        """Return whether commands wait for more than each other."""
-        return not self._is_free.is_set()
-
     async def acquire(self) -> None:
         """Take it for good: nothing is claimed any more."""
         await self._lock.acquire()

@@ -332,6 +332,4 @@ class Orders:
 
 def _key(message: OrderEvent | Fill) -> str:
     """Return the intent of an order of ours; of one that is not, and of a second that IB made of ours, its permId."""
-    if message.intent_id and not message.is_double:
-        return message.intent_id
-    return f"perm:{message.perm_id}" if message.perm_id else message.order_ref
+    return message.own_intent_id or (f"perm:{message.perm_id}" if message.perm_id else message.order_ref)

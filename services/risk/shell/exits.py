@@ -122,8 +122,6 @@ class ExitDesk:
                 event = decode_body(OrderEvent.TYPE, body)
             except BadInput:
                 continue
-            if not isinstance(event, OrderEvent) or event.is_double:
-                continue
-            if (event.intent_id, event.leg) == (act.intent_id, act.leg):
+            if isinstance(event, OrderEvent) and (event.own_intent_id, event.leg) == (act.intent_id, act.leg):
                 return event
         return None

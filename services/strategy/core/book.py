@@ -361,7 +361,7 @@ class Book:
             return False
         signed = fill.side.sign * fill.quantity
         holding = self.state.holdings.setdefault(fill.con_id, Holding())
-        key = f"perm:{fill.perm_id}" if fill.is_double or not fill.intent_id else order_key(fill.intent_id, fill.leg)
+        key = order_key(fill.own_intent_id, fill.leg) if fill.own_intent_id else f"perm:{fill.perm_id}"
         row = self.state.orders.get(key)
         if known is not None:
             holding.add(-known.signed, known.price)

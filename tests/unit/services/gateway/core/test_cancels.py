@@ -21,7 +21,7 @@ def unmet(ref: str, leg: int | None = None) -> CancelRequest:
 
 
 def test_what_is_wanted_is_due_once_and_again_in_another_session() -> None:
-    cancels, order = Cancels(), track()
+    cancels, order = Cancels(keep=2), track()
     assert cancels.due(order, 1) is None and not cancels.is_wanted(order)
     cancels.want(order, "people")
     assert cancels.is_wanted(order)
@@ -48,7 +48,7 @@ def test_a_cancel_that_met_no_order_waits_for_it_by_leg_and_the_oldest_are_forgo
 
 
 def test_orders_under_another_id_are_found_as_long_as_they_are_open() -> None:
-    cancels = Cancels()
+    cancels = Cancels(keep=2)
     here, there, unclaimed = track("a"), track("b", client_id=102), track("c", client_id=0)
     assert cancels.elsewhere([here, there], 101) == []
     for order in (here, there, unclaimed):

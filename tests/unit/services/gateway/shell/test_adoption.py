@@ -108,16 +108,16 @@ class Session:
 
     async def open_orders(self, *, limit_s: float) -> list[BrokerOrder]:
         assert limit_s
-        self._world.seen.append(("open_orders", await may_send(self._world)))
+        self._world.seen.append(("open_orders", await may_send(self._world.sending)))
         return self._world.lists
 
     async def positions(self, *, limit_s: float) -> list[Any]:
         assert limit_s
-        self._world.seen.append(("positions", await may_send(self._world)))
+        self._world.seen.append(("positions", await may_send(self._world.sending)))
         return []
 
     def cancel(self, order_id: int) -> None:
-        self._world.seen.append(("cancel", not self._world.sending.is_held_back))
+        self._world.seen.append(("cancel", self._world.sending._is_free.is_set()))
         self._world.cancelled.append(order_id)
         self.listener.order_shown(shown(order_id - 10, status="Cancelled"))
 
@@ -173,9 +173,9 @@ async def test_an_id_in_use_is_left_alone_for_a_while(monkeypatch: pytest.Monkey
     assert world.cancelled == [10]
 
 
-async def may_send(world: World) -> bool:
+async def may_send(sending: Sending) -> bool:
     """Return whether a command would have its turn now."""
-    turn = world.sending.turn()
+    turn = sending.turn()
     try:
         async with asyncio.timeout(0):
             await turn.__aenter__()
@@ -215,9 +215,9 @@ async def test_behind_a_guard_the_trading_session_lists_anew_what_a_failed_one_m
         while not world.opened:
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.01)
-        assert bool(world.asked_again) is is_asked and await may_send(world) is not is_asked
+        assert bool(world.asked_again) is is_asked and await may_send(world.sending) is not is_asked
         world.rounds += 1
-        while not await may_send(world):
+        while not await may_send(world.sending):
             await asyncio.sleep(0.001)
     await task
 

@@ -16,6 +16,7 @@ from services.gateway.shell.sending import Sending
 from services.gateway.shell.visits import AGAIN_S, EVERY_S, Visits
 from shared.clock import ManualClock
 from shared.errors import TimedOut
+from tests.unit.services.gateway.shell.test_adoption import may_send
 
 
 class World:
@@ -59,14 +60,7 @@ class World:
         """Return whether a command would have its turn now, and a halt is not kept waiting either way."""
         async with self.sending:
             pass
-        turn = self.sending.turn()
-        try:
-            async with asyncio.timeout(0):
-                await turn.__aenter__()
-        except TimeoutError:
-            return False
-        await turn.__aexit__(None, None, None)
-        return True
+        return await may_send(self.sending)
 
     async def passes(self) -> None:
         """Let the time until the next visit pass."""
